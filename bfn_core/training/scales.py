@@ -1,0 +1,195 @@
+"""How much work to do: the four scales, and the settings of every data set at each of them.
+
+This module imports nothing but the standard library and, to see whether a GPU is there, torch.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+SCALES = ("smoke", "laptop", "gpu", "paper")
+DATA_SETS = ("mnist", "cifar10", "text8")
+
+
+def current_scale() -> str:
+    """The scale in force: the variable BFN_SCALE, else "gpu" where CUDA is present, else "laptop".
+
+    Raises ValueError if BFN_SCALE is set to something else than smoke, laptop, gpu or paper.
+    """
+    scale = os.environ.get("BFN_SCALE", "").strip().lower()
+    if not scale:
+        import torch
+
+        return "gpu" if torch.cuda.is_available() else "laptop"
+    if scale not in SCALES:
+        raise ValueError(f"BFN_SCALE is {scale!r}, but must be one of {', '.join(SCALES)}")
+    return scale
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that, with the code and the data, decides what a training run computes."""
+
+    data: str  # mnist, cifar10 or text8
+    scale: str  # smoke, laptop, gpu or paper
+    flow: str  # continuous, discretised or discrete
+    network: str  # unet or transformer
+    network_arguments: dict[str, Any] = field(default_factory=dict)
+    levels: int = 2  # K, the classes or bins of one dimension
+    beta_1: float | None = None  # β(1), discrete data
+    sigma_1: float | None = None  # σ₁, continuous and discretised data
+    length: int | None = None  # characters in a sequence, text only
+
+    steps: int = 1000  # optimiser steps
+    batch: int = 128  # examples per step, over all processes
+    accumulation: int = 1  # pieces into which each process cuts its share of the batch
+    learning_rate: float = 2e-3  # its highest value
+    warmup: int = 100  # steps over which the learning rate rises from 0
+    decay: bool = True  # lower it along a half cosine to 0 at the last step; else keep it
+    betas: tuple[float, float] = (0.9, 0.98)  # of AdamW
+    weight_decay: float = 0.01  # of AdamW
+    clip: float = 5.0  # gradients are scaled down to this norm
+    ema: float = 0.998  # decay of the average of the weights, per step
+    seed: int = 0  # of the initial weights, the batches and all noise
+    precision: str = "no"  # mixed precision, as Accelerate calls it: no or bf16
+    channels_last: bool = False  # memory layout of an image network
+    compile: bool = False  # torch.compile the network
+
+    log_every: int = 10  # steps per line of metrics.jsonl
+    checkpoint_every: int = 500
+    validate_every: int = 500  # also draws samples
+    held_out: int = 2000  # training examples kept for validation
+    test_examples: int | None = None  # how many of the test set are evaluated; None: all
+    test_draws: int = 4  # draws of t and of the flow per test example
+    sample_count: int = 64
+    sample_steps: int = 50  # n of the sampler
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as JSON can hold them."""
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Settings:
+        """The settings that `to_dict` wrote. Raises ValueError on unknown or missing names."""
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise ValueError(f"unknown settings: {', '.join(unknown)}")
+        try:
+            settings = cls(**values)
+        except TypeError as error:
+            raise ValueError(f"incomplete settings: {error}") from None
+        return replace(settings, betas=tuple(settings.betas))
+
+
+def settings_for(data: str, scale: str | None = None, **changes: Any) -> Settings:
+    """The settings for a data set at a scale (None: the one in force), with `changes` applied.
+
+    Raises ValueError if there is no such data set or scale.
+    """
+    scale = current_scale() if scale is None else scale
+    if data not in DATA_SETS:
+        raise ValueError(f"data is {data!r}, but must be one of {', '.join(DATA_SETS)}")
+    if scale not in SCALES:
+        raise ValueError(f"scale is {scale!r}, but must be one of {', '.join(SCALES)}")
+    return replace(_SETTINGS[data, scale], **changes)
+
+
+# The settings published with the paper that all of its models share.
+_PUBLISHED = dict(
+    scale="paper", weight_decay=0.01, ema=0.9999, clip=5.0, warmup=0, decay=False,
+    precision="bf16", log_every=100, checkpoint_every=5_000, validate_every=10_000,
+    held_out=1_000, steps=1_000_000,
+)
+
+_MNIST = dict(data="mnist", flow="discrete", network="unet", levels=2, beta_1=9.0)
+# 256 bins, σ₁² = 1e-6; for 16 bins the paper takes σ₁² = 1e-3.
+_CIFAR10 = dict(data="cifar10", flow="discretised", network="unet", levels=256, sigma_1=1e-3)
+_TEXT8 = dict(data="text8", flow="discrete", network="transformer", levels=27, beta_1=0.5625)
+
+_ALL = [
+    Settings(
+        **_MNIST, scale="smoke", steps=20, batch=32, warmup=5, ema=0.9,
+        network_arguments=dict(channels=8, multipliers=(1, 2), blocks=1, attention=()),
+        log_every=1, checkpoint_every=10, validate_every=20, held_out=100, test_examples=100,
+        test_draws=1, sample_count=16, sample_steps=5,
+    ),
+    Settings(
+        **_MNIST, scale="laptop", steps=3_000, batch=128, warmup=200,
+        network_arguments=dict(channels=16, multipliers=(1, 2, 4), blocks=1, attention=(2,)),
+    ),
+    Settings(
+        **_MNIST, scale="gpu", steps=40_000, batch=512, warmup=1_000, learning_rate=1e-3,
+        ema=0.9995, precision="bf16", channels_last=True,
+        network_arguments=dict(
+            channels=96, multipliers=(1, 2, 2), blocks=2, attention=(1, 2), dropout=0.2
+        ),
+        log_every=50, checkpoint_every=2_000, validate_every=5_000, sample_steps=100,
+    ),
+    Settings(
+        **_MNIST, **_PUBLISHED, batch=512, learning_rate=1e-4, betas=(0.9, 0.98),
+        network_arguments=dict(
+            channels=128, multipliers=(1, 2, 2), blocks=2, attention=(1, 2), dropout=0.5
+        ),
+        channels_last=True, sample_steps=100,
+    ),
+    Settings(
+        **_CIFAR10, scale="smoke", steps=10, batch=8, warmup=5, ema=0.9,
+        network_arguments=dict(
+            image_channels=3, channels=8, multipliers=(1, 2), blocks=1, attention=(), fourier=2
+        ),
+        log_every=1, checkpoint_every=5, validate_every=10, held_out=32, test_examples=32,
+        test_draws=1, sample_count=4, sample_steps=5,
+    ),
+    Settings(
+        **_CIFAR10, scale="laptop", steps=2_000, batch=32, warmup=200, betas=(0.9, 0.99),
+        network_arguments=dict(
+            image_channels=3, channels=24, multipliers=(1, 2, 2), blocks=1, attention=(2,),
+            fourier=2,
+        ),
+        held_out=1_000, test_examples=1_000, test_draws=1, sample_count=16,
+    ),
+    Settings(
+        **_CIFAR10, scale="gpu", steps=50_000, batch=128, warmup=1_000, learning_rate=5e-4,
+        betas=(0.9, 0.99), ema=0.9995, precision="bf16", channels_last=True,
+        network_arguments=dict(
+            image_channels=3, channels=128, multipliers=(1, 2, 2), blocks=3, attention=(1, 2),
+            dropout=0.1, fourier=2,
+        ),
+        log_every=50, checkpoint_every=2_000, validate_every=5_000, sample_steps=100,
+    ),
+    # The paper's network keeps full resolution through 32 blocks; ours has as many parameters.
+    Settings(
+        **_CIFAR10, **_PUBLISHED, batch=32, learning_rate=2e-4, betas=(0.9, 0.99),
+        network_arguments=dict(
+            image_channels=3, channels=128, multipliers=(1, 1), blocks=16, attention=(),
+            dropout=0.1, fourier=2,
+        ),
+        channels_last=True, sample_steps=250,
+    ),
+    Settings(
+        **_TEXT8, scale="smoke", length=32, steps=20, batch=16, warmup=5, ema=0.9,
+        network_arguments=dict(layers=1, heads=2, width=32),
+        log_every=1, checkpoint_every=10, validate_every=20, held_out=32, test_examples=64,
+        test_draws=1, sample_count=4, sample_steps=5,
+    ),
+    Settings(
+        **_TEXT8, scale="laptop", length=64, steps=3_000, batch=64, warmup=200,
+        network_arguments=dict(layers=3, heads=4, width=128), sample_count=8,
+        held_out=500, test_examples=2_000, test_draws=1,
+    ),
+    Settings(
+        **_TEXT8, scale="gpu", length=256, steps=30_000, batch=256, warmup=1_000,
+        learning_rate=6e-4, ema=0.9995, precision="bf16",
+        network_arguments=dict(layers=8, heads=8, width=512), sample_count=8,
+        log_every=50, checkpoint_every=2_000, validate_every=5_000, sample_steps=256,
+        held_out=1_000,
+    ),
+    Settings(
+        **_TEXT8, **_PUBLISHED, length=256, batch=3_328, learning_rate=1e-4, betas=(0.9, 0.98),
+        network_arguments=dict(layers=24, heads=12, width=768), sample_count=8,
+        sample_steps=1_000,
+    ),
+]
+_SETTINGS = {(settings.data, settings.scale): settings for settings in _ALL}
