@@ -1,0 +1,170 @@
+"""Finding, fetching and checking the files of the public data sets.
+
+A file is looked for in BFN_DATA_DIR, or in the user's cache, and fetched if it is not there. What
+arrives is checked by its SHA-256 before it gets its name, so a file under its own name is whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+TIMEOUT = 20  # seconds without an answer, or without a byte, after which a download is given up
+
+
+class DataError(Exception):
+    """A data file is damaged, cannot be fetched or cannot be kept; the message is one sentence."""
+
+
+class NoNetwork(DataError):
+    """None of a file's homes could be reached."""
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file with a known digest and the addresses it may be fetched from, the first one first."""
+
+    name: str
+    sha256: str
+    urls: tuple[str, ...]
+
+
+def data_dir() -> Path:
+    """The folder that holds the data: BFN_DATA_DIR, else bfn_core's folder in the user's cache."""
+    if chosen := os.environ.get("BFN_DATA_DIR"):
+        return Path(chosen).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("bfn_core"))
+
+
+def find(name: str, folders: tuple[str, ...]) -> Path | None:
+    """The first file `name` in one of `folders`, which are relative to `data_dir()`, or None."""
+    candidates = (data_dir() / folder / name for folder in folders)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def digest(content: bytes | Path) -> str:
+    """The SHA-256 of some bytes or of a file, in hexadecimal."""
+    if isinstance(content, Path):
+        content = content.read_bytes()
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_checked(path: Path, file: RemoteFile) -> bytes:
+    """The bytes of a file that lies at `path`. Raises DataError if they are not those of `file`."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror})") from None
+    if (found := digest(content)) != file.sha256:
+        raise DataError(
+            f"{path} is damaged: it has {len(content):,} bytes with SHA-256 {found}, but "
+            f"{file.sha256} was expected; delete it, and it is fetched again from {file.urls[0]}"
+        )
+    return content
+
+
+def locate(file: RemoteFile, folders: tuple[str, ...]) -> Path:
+    """The path of `file`: where it lies already, else in the first of `folders`, freshly fetched.
+
+    Raises NoNetwork if none of its addresses can be reached, and DataError if what arrives is not
+    the file or cannot be kept. In every such case nothing is left behind.
+    """
+    if path := find(file.name, folders):
+        return path
+    target = data_dir() / folders[0] / file.name
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with locked(target.parent):
+            if not target.is_file():  # another process may have fetched it while this one waited
+                fetch(file, target)
+    except OSError as error:
+        raise DataError(
+            f"{target} cannot be written ({error.strerror or error}); set BFN_DATA_DIR to a folder "
+            "that can"
+        ) from None
+    return target
+
+
+def fetch(file: RemoteFile, target: Path) -> None:
+    """Fetch `file` to `target` from the first of its addresses that gives it whole.
+
+    Raises NoNetwork or DataError as `locate` does, and OSError if the target cannot be written.
+    """
+    import logging
+
+    import pooch
+    from requests import ConnectionError, RequestException, Timeout
+
+    with contextlib.closing(_writable(target.parent)):
+        pass
+    pooch.get_logger().setLevel(logging.WARNING)
+    reasons, unreachable = [], 0
+    for url in file.urls:
+        download = pooch.HTTPDownloader(timeout=TIMEOUT)
+        try:
+            # pooch writes to a temporary file, and renames it once its digest is right.
+            pooch.retrieve(
+                url, f"sha256:{file.sha256}", target.name, target.parent, downloader=download
+            )
+            return
+        except RequestException as error:
+            # A connection that dies half-way is a ConnectionError too, but the network is there.
+            broken = "Connection broken" in str(error) or "Read timed out" in str(error)
+            if isinstance(error, (ConnectionError, Timeout)) and not broken:
+                unreachable += 1
+                reasons.append(f"{url} could not be reached")
+            elif (response := getattr(error, "response", None)) is not None:
+                reasons.append(f"{url} answered {response.status_code} {response.reason}")
+            else:
+                reasons.append(f"the download from {url} broke off")
+        except ValueError:  # pooch's, on another digest
+            reasons.append(f"what came from {url} was not the file (its SHA-256 differs)")
+    kind = NoNetwork if unreachable == len(file.urls) else DataError
+    raise kind(
+        f"{file.name} could not be fetched: {'; '.join(reasons)}; try again later, or put the file "
+        f"into {target.parent} yourself"
+    )
+
+
+def _writable(folder: Path):
+    """An open temporary file in `folder`, gone when closed; OSError if none can be made there.
+
+    Asked before the network is, so that an unwritable folder is named as such at once.
+    """
+    import tempfile
+
+    return tempfile.TemporaryFile(dir=folder)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Let one process at a time work in `folder`, where the system can lock a folder."""
+    try:
+        import fcntl
+
+        handle = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):  # Windows: both processes fetch, and the second rename wins
+        yield
+        return
+    try:
+        with contextlib.suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that appears under its name only when it is complete. Raises OSError."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

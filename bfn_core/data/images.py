@@ -1,0 +1,241 @@
+"""MNIST and CIFAR-10 as bytes in memory, and what stands in for them where there is no network."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bfn_core.data.files import (
+    DataError,
+    NoNetwork,
+    RemoteFile,
+    data_dir,
+    find,
+    locate,
+    locked,
+    read_checked,
+    write_whole,
+)
+
+
+class StandInWarning(UserWarning):
+    """The data asked for is not at hand, and something else takes its place."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """A data set of images, held as bytes, usually on the device that trains on them."""
+
+    name: str  # what it really is: "MNIST", or "digits stand-in"
+    train: Tensor  # (N, C, H, W), uint8
+    train_labels: Tensor  # (N,), uint8
+    test: Tensor  # (M, C, H, W), uint8
+    test_labels: Tensor  # (M,), uint8
+    notice: str = ""  # one sentence on what stands in for what, and why; empty for the real data
+
+    @property
+    def stand_in(self) -> bool:
+        """Whether this takes the place of the data set that was asked for."""
+        return bool(self.notice)
+
+    def to(self, device: torch.device | str) -> Images:
+        """The same data on `device`."""
+        names = ("train", "train_labels", "test", "test_labels")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+
+
+def mnist(stand_in: bool | None = None) -> Images:
+    """MNIST: 60,000 training and 10,000 test images of 28 × 28 grey pixels, (N, 1, 28, 28).
+
+    stand_in: True gives scikit-learn's handwritten digits instead and touches neither network nor
+    disk; False never does; None does, with a StandInWarning, if MNIST is not at hand and there is
+    no network. Raises DataError if a file is damaged or cannot be had.
+    """
+    return _or_stand_in(_mnist, _digits, "MNIST", stand_in)
+
+
+def cifar10(stand_in: bool | None = None) -> Images:
+    """CIFAR-10: 50,000 training and 10,000 test images of 32 × 32 colours, (N, 3, 32, 32).
+
+    stand_in: as for `mnist`; crops of scikit-learn's two photographs take its place, and their
+    label is the photograph. Raises DataError if a file is damaged or cannot be had.
+    """
+    return _or_stand_in(_cifar10, _crops, "CIFAR-10", stand_in)
+
+
+def _or_stand_in(real, substitute, name: str, stand_in: bool | None) -> Images:
+    if stand_in:
+        return substitute(f"This is not {name}: {substitute.__doc__} stand in for it, as asked.")
+    try:
+        return real()
+    except NoNetwork:
+        if stand_in is False:
+            raise
+    data = substitute(
+        f"NO NETWORK, and {name} is not in {data_dir()}: {substitute.__doc__} stand in for it, so "
+        f"no figure from here on is a figure on {name}."
+    )
+    warnings.warn(data.notice, StandInWarning, stacklevel=3)
+    return data
+
+
+# MNIST ------------------------------------------------------------------------------------------
+
+MNIST_FOLDERS = ("mnist", "", "MNIST/raw")
+_MNIST_HOMES = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+)
+_MNIST_SHA256 = {
+    "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+    "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+}
+MNIST_FILES = tuple(
+    RemoteFile(name, sha256, tuple(home + name for home in _MNIST_HOMES))
+    for name, sha256 in _MNIST_SHA256.items()
+)
+
+
+def _mnist() -> Images:
+    contents = [read_checked(locate(file, MNIST_FOLDERS), file) for file in MNIST_FILES]
+    train, train_labels, test, test_labels = [_idx(gzip.decompress(c)) for c in contents]
+    return Images("MNIST", train[:, None], train_labels, test[:, None], test_labels)
+
+
+def _idx(content: bytes) -> Tensor:
+    """The array of an idx file of bytes: two zeros, type 8, the rank, the sizes, the values."""
+    rank = content[3]
+    sizes = np.frombuffer(content, ">i4", count=rank, offset=4)
+    values = np.frombuffer(content, np.uint8, offset=4 + 4 * rank)
+    return torch.from_numpy(values.reshape(sizes).copy())
+
+
+def _digits(notice: str) -> Images:
+    """scikit-learn's 1,797 handwritten digits (8 × 8, enlarged)"""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    small = torch.from_numpy(digits.images).float()[:, None] / 16  # (1797, 1, 8, 8) in [0, 1]
+    # 20 × 20 within 28 × 28, as in MNIST
+    large = torch.nn.functional.interpolate(small, size=(20, 20), mode="bicubic")
+    images = torch.nn.functional.pad(large.clamp(0, 1), (4, 4, 4, 4))
+    images = (images * 255).round().to(torch.uint8)
+    labels = torch.from_numpy(digits.target).to(torch.uint8)
+    return Images("digits stand-in", images[:1500], labels[:1500], images[1500:], labels[1500:],
+                  notice)
+
+
+# CIFAR-10 ---------------------------------------------------------------------------------------
+
+CIFAR10_FOLDERS = (
+    "cifar-10-batches-bin", "cifar10/cifar-10-batches-bin", "cifar10", "",
+)  # fmt: skip
+CIFAR10_ARCHIVE = RemoteFile(
+    "cifar-10-binary.tar.gz",
+    "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+    (
+        "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+        "https://mindspore-website.obs.cn-north-4.myhuaweicloud.com/notebook/datasets/"
+        "cifar-10-binary.tar.gz",
+    ),
+)
+_CIFAR10_SHA256 = {
+    "data_batch_1.bin": "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
+    "data_batch_2.bin": "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
+    "data_batch_3.bin": "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
+    "data_batch_4.bin": "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
+    "data_batch_5.bin": "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
+    "test_batch.bin": "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
+}
+CIFAR10_FILES = tuple(
+    RemoteFile(name, sha256, CIFAR10_ARCHIVE.urls) for name, sha256 in _CIFAR10_SHA256.items()
+)
+
+
+def _cifar10() -> Images:
+    paths = [find(file.name, CIFAR10_FOLDERS) for file in CIFAR10_FILES]
+    if not all(paths):
+        paths = _unpack(locate(CIFAR10_ARCHIVE, ("", "cifar10")))
+    batches = [_records(read_checked(*pair)) for pair in zip(paths, CIFAR10_FILES, strict=True)]
+    labels, images = zip(*batches, strict=True)
+    return Images(
+        "CIFAR-10", torch.cat(images[:5]), torch.cat(labels[:5]), images[5], labels[5]
+    )
+
+
+def _unpack(archive: Path) -> list[Path]:
+    """Write the six batches of CIFAR-10's archive beside it, once; their paths."""
+    folder = data_dir() / CIFAR10_FOLDERS[0]
+    content = io.BytesIO(read_checked(archive, CIFAR10_ARCHIVE))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder), tarfile.open(fileobj=content) as tar:
+            for file in CIFAR10_FILES:
+                if not (folder / file.name).is_file():
+                    member = tar.extractfile(f"cifar-10-batches-bin/{file.name}")
+                    write_whole(folder / file.name, member.read())
+    except OSError as error:
+        raise DataError(f"{archive} cannot be unpacked to {folder} ({error.strerror})") from None
+    return [folder / file.name for file in CIFAR10_FILES]
+
+
+def _records(content: bytes) -> tuple[Tensor, Tensor]:
+    """Labels (N,) and images (N, 3, 32, 32) of a batch: one label byte, then the three planes."""
+    records = torch.from_numpy(np.frombuffer(content, np.uint8).reshape(-1, 3073).copy())
+    return records[:, 0], records[:, 1:].reshape(-1, 3, 32, 32)
+
+
+def _crops(notice: str) -> Images:
+    """crops of scikit-learn's two photographs"""
+    from sklearn.datasets import load_sample_images
+
+    train, test = [], []
+    for label, photograph in enumerate(load_sample_images().images):  # (427, 640, 3)
+        pixels = torch.from_numpy(photograph.copy()).permute(2, 0, 1)
+        crops = pixels.unfold(1, 32, 16).unfold(2, 32, 16)  # (3, rows, columns, 32, 32)
+        # The lowest rows are for testing, and one row between keeps the two sets apart.
+        for part, rows in ((train, crops[:, :-5]), (test, crops[:, -3:])):
+            flat = rows.permute(1, 2, 0, 3, 4).reshape(-1, 3, 32, 32)
+            part.append((flat, torch.full((len(flat),), label, dtype=torch.uint8)))
+    (train, train_labels), (test, test_labels) = (
+        [torch.cat(x) for x in zip(*part, strict=True)] for part in (train, test)
+    )
+    return Images("photograph crops stand-in", train, train_labels, test, test_labels, notice)
+
+
+# From bytes to what the flows take ---------------------------------------------------------------
+
+
+def binarise(pixels: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+    """Draw every pixel as 0 or 1 with P(1) = pixel / 255, independently ("dynamic binarisation").
+
+    pixels: uint8, any shape. Returns int64 of that shape, the classes of a DiscreteFlow(2, …).
+    """
+    uniform = torch.rand(pixels.shape, generator=generator, device=pixels.device)
+    return (uniform < pixels / 255).long()
+
+
+def quantise(pixels: Tensor, bins: int = 256) -> Tensor:
+    """The bin centres (2k+1)/bins − 1 in (−1, 1) of 8-bit pixels, k = ⌊pixel · bins / 256⌋.
+
+    pixels: uint8, any shape. Returns float of that shape, the data of a DiscretisedFlow(bins, …).
+    Raises ValueError if `bins` is not between 2 and 256.
+    """
+    if not 2 <= bins <= 256:
+        raise ValueError(f"bins is {bins}, but must be between 2 and 256")
+    return (2 * (pixels.int() * bins // 256) + 1) / bins - 1
+
+
+def to_bytes(x: Tensor) -> Tensor:
+    """8-bit pixels of data in [−1, 1]: the inverse of `quantise` for 256 bins."""
+    return ((x + 1) * 128).floor().clamp(0, 255).to(torch.uint8)

@@ -1,0 +1,167 @@
+"""text8, any other text in its place, and the 27 symbols both are written in."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import warnings
+import zipfile
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bfn_core.data.files import (
+    DataError,
+    NoNetwork,
+    RemoteFile,
+    data_dir,
+    find,
+    locate,
+    read_checked,
+)
+from bfn_core.data.images import StandInWarning
+
+ALPHABET = " abcdefghijklmnopqrstuvwxyz"  # text8's 27 symbols; a symbol's index is its class
+_DIGITS = "zero one two three four five six seven eight nine".split()
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text over the 27 symbols, held as one byte per character: its index in ALPHABET."""
+
+    name: str  # what it really is: "text8", or "Python documentation stand-in"
+    train: Tensor  # (N,), uint8
+    validation: Tensor  # (V,), uint8
+    test: Tensor  # (M,), uint8
+    notice: str = ""  # one sentence on what stands in for what, and why; empty for the real data
+
+    @property
+    def stand_in(self) -> bool:
+        """Whether this takes the place of the data set that was asked for."""
+        return bool(self.notice)
+
+    def to(self, device: torch.device | str) -> Text:
+        """The same text on `device`."""
+        names = ("train", "validation", "test")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+
+
+def text8(stand_in: bool | None = None) -> Text:
+    """text8, 100 million characters of Wikipedia, split into 90, 5 and 5 million as is usual.
+
+    If only the beginning of text8 lies in the data folder, as text8.prefix, that is taken, split
+    in the same proportions, and named "text8 prefix": its test part is not text8's.
+    stand_in: True gives Python's own documentation instead and touches neither network nor disk;
+    False never does; None does, with a StandInWarning, if text8 is not at hand and there is no
+    network. Raises DataError if a file is damaged or cannot be had.
+    """
+    if stand_in:
+        return _documentation("This is not text8: Python's documentation stands in, as asked.")
+    try:
+        return _text8()
+    except NoNetwork:
+        if stand_in is False:
+            raise
+    data = _documentation(
+        f"NO NETWORK, and text8 is not in {data_dir()}: Python's documentation stands in for it, "
+        "so no figure from here on is a figure on text8."
+    )
+    warnings.warn(data.notice, StandInWarning, stacklevel=2)
+    return data
+
+
+def text_file(path: str | Path) -> Text:
+    """Any text file in text8's place: normalised to its 27 symbols and split 90/5/5 %.
+
+    Raises DataError if the file cannot be read or holds fewer than 1,000 characters.
+    """
+    try:
+        content = Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror})") from None
+    classes = encode(normalise(content))
+    if len(classes) < 1000:
+        raise DataError(f"{path} has only {len(classes)} characters once normalised; 1,000 is the "
+                        "least")
+    return _split(Path(path).name, classes)
+
+
+def normalise(text: str) -> str:
+    """Text in text8's 27 symbols: lower case, digits spelled out, accents dropped, and one space
+    for all that is left."""
+    text = unicodedata.normalize("NFKD", text.lower())
+    text = "".join(c for c in text if not unicodedata.combining(c))
+    text = re.sub("[0-9]", lambda digit: f" {_DIGITS[int(digit[0])]} ", text)
+    return re.sub("[^a-z]+", " ", text).strip()
+
+
+_CLASS = np.full(256, 255, np.uint8)
+_CLASS[list(ALPHABET.encode())] = range(len(ALPHABET))
+
+
+def encode(text: str | bytes) -> Tensor:
+    """The classes, (len(text),) uint8, of a text over the 27 symbols.
+
+    Raises ValueError on any other symbol.
+    """
+    content = text.encode() if isinstance(text, str) else text
+    classes = _CLASS[np.frombuffer(content, np.uint8)]
+    if len(classes) and classes.max() == 255:
+        bad = bytes([content[int(classes.argmax())]]).decode("latin-1")
+        raise ValueError(f"text holds {bad!r}, which is none of text8's 27 symbols")
+    return torch.from_numpy(classes)
+
+
+def decode(classes: Tensor) -> str | list[str]:
+    """The text of classes of shape (length,), or the list of texts of (B, length)."""
+    if classes.ndim > 1:
+        return [decode(row) for row in classes]
+    return "".join(ALPHABET[c] for c in classes.tolist())
+
+
+TEXT8_FOLDERS = ("text8", "")
+TEXT8_ARCHIVE = RemoteFile(
+    "text8.zip",
+    "a6640522afe85d1963ad56c05b0ede0a0c000dddc9671758a6cc09b7a38e5232",
+    ("http://mattmahoney.net/dc/text8.zip", "https://data.deepai.org/text8.zip"),
+)
+TEXT8_PLAIN = replace(
+    TEXT8_ARCHIVE,
+    name="text8",
+    sha256="6e890197040d37d85beb962ae1f041ff1d9a9ca8d20c7d99c85027eebf51dca7",
+)
+TEXT8_PREFIX = replace(
+    TEXT8_ARCHIVE,
+    name="text8.prefix",
+    sha256="1b40ab68e13d520469aa90315b92b1466810394246571fadf742c971c3b65a25",
+)
+
+
+def _text8() -> Text:
+    archive = find(TEXT8_ARCHIVE.name, TEXT8_FOLDERS)
+    if archive is None:
+        for file in (TEXT8_PLAIN, TEXT8_PREFIX):
+            if path := find(file.name, TEXT8_FOLDERS):
+                name = file.name.replace(".", " ")
+                return _split(name, encode(read_checked(path, file)))
+        archive = locate(TEXT8_ARCHIVE, TEXT8_FOLDERS)
+    with zipfile.ZipFile(BytesIO(read_checked(archive, TEXT8_ARCHIVE))) as z:
+        content = z.read("text8")
+    return _split("text8", encode(content))
+
+
+def _split(name: str, classes: Tensor, notice: str = "") -> Text:
+    part = len(classes) // 20
+    train, validation, test = classes.split([len(classes) - 2 * part, part, part])
+    return Text(name, train, validation, test, notice)
+
+
+def _documentation(notice: str) -> Text:
+    from pydoc_data.topics import topics
+
+    text = normalise(" ".join(topics[key] for key in sorted(topics)))
+    return _split("Python documentation stand-in", encode(text), notice)

@@ -1,0 +1,323 @@
+"""Data files: found, fetched from a local server in every way it can go wrong, read, split."""
+
+import gzip
+import http.server
+import multiprocessing
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from bfn_core import data
+from bfn_core.data import files, images, text
+
+CONTENT = bytes(range(256)) * 400
+FILE_SHA256 = files.digest(CONTENT)
+UNREACHABLE = "http://127.0.0.1:9/file.bin"  # the discard port: nobody listens
+REAL = Path(__file__).parents[2] / "shared" / "data"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Serves CONTENT, well or badly, by the path asked for."""
+
+    def do_GET(self):
+        self.server.requests.append(self.path)
+        kind = self.path.split("/")[1]
+        if kind == "missing":
+            return self.send_error(404)
+        body = {"truncated": CONTENT[:-1], "wrong": b"x" * len(CONTENT)}.get(kind, CONTENT)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(CONTENT if kind == "dying" else body)))
+        self.end_headers()
+        if kind == "dying":
+            self.wfile.write(CONTENT[: len(CONTENT) // 2])
+            self.wfile.flush()
+            return self.connection.shutdown(2)
+        if kind == "slow":
+            time.sleep(0.5)
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.requests = []
+        server.url = f"http://127.0.0.1:{server.server_port}"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("BFN_DATA_DIR", str(tmp_path))
+    return tmp_path
+
+
+def remote(*urls):
+    return files.RemoteFile("file.bin", FILE_SHA256, urls)
+
+
+def left_in(folder):
+    return sorted(p.name for p in folder.rglob("*") if p.is_file())
+
+
+def test_a_file_is_fetched_once_and_then_found(server, folder):
+    file = remote(f"{server.url}/right/file.bin")
+    for _ in range(2):
+        path = files.locate(file, ("set", ""))
+        assert path == folder / "set" / "file.bin"
+        assert files.read_checked(path, file) == CONTENT
+    assert len(server.requests) == 1
+    assert left_in(folder) == ["file.bin"]
+
+
+def test_a_file_that_lies_there_is_never_fetched(folder):
+    (folder / "file.bin").write_bytes(CONTENT)
+    assert files.locate(remote(UNREACHABLE), ("set", "")) == folder / "file.bin"
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("missing", "answered 404"),
+        ("truncated", "SHA-256 differs"),
+        ("wrong", "SHA-256 differs"),
+        ("dying", "broke off"),
+    ],
+)
+def test_a_bad_download_is_one_sentence_and_leaves_nothing(server, folder, kind, reason):
+    url = f"{server.url}/{kind}/file.bin"
+    with pytest.raises(files.DataError, match=reason) as caught:
+        files.locate(remote(url), ("set",))
+    assert not isinstance(caught.value, files.NoNetwork)
+    assert url in str(caught.value) and "\n" not in str(caught.value)
+    assert left_in(folder) == []
+
+
+@pytest.mark.parametrize("kind", ["missing", "truncated", "wrong", "dying"])
+def test_the_mirror_serves_when_the_first_home_fails(server, folder, kind):
+    file = remote(f"{server.url}/{kind}/file.bin", f"{server.url}/right/file.bin")
+    assert files.locate(file, ("set",)).read_bytes() == CONTENT
+    assert left_in(folder) == ["file.bin"]
+
+
+def test_no_home_reached_is_no_network(folder):
+    with pytest.raises(files.NoNetwork, match="could not be reached"):
+        files.locate(remote(UNREACHABLE, UNREACHABLE), ("set",))
+    assert left_in(folder) == []
+
+
+def test_a_folder_that_cannot_be_written_is_named(server, folder, monkeypatch):
+    def refuse(folder):  # permission bits do not stop root, under which these tests may run
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(files, "_writable", refuse)
+    with pytest.raises(files.DataError, match="Permission denied.*BFN_DATA_DIR"):
+        files.locate(remote(f"{server.url}/right/file.bin"), ("set",))
+    assert server.requests == [] and left_in(folder) == []
+
+
+def test_a_file_in_the_place_of_the_folder_is_named(folder, monkeypatch):
+    (folder / "plain").write_text("")
+    monkeypatch.setenv("BFN_DATA_DIR", str(folder / "plain"))
+    with pytest.raises(files.DataError, match="plain.*cannot be written.*BFN_DATA_DIR"):
+        files.locate(remote(UNREACHABLE), ("set",))
+
+
+def _locate(url):
+    files.locate(remote(url), ("set",))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be locked there")
+def test_two_processes_at_once_fetch_once(server, folder):
+    context = multiprocessing.get_context("fork")
+    both = [
+        context.Process(target=_locate, args=(f"{server.url}/slow/file.bin",)) for _ in range(2)
+    ]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(30)
+    assert [process.exitcode for process in both] == [0, 0]
+    assert server.requests == ["/slow/file.bin"]
+    assert (folder / "set" / "file.bin").read_bytes() == CONTENT
+    assert left_in(folder) == ["file.bin"]
+
+
+def test_a_damaged_file_is_named_with_what_was_expected_and_not_touched(folder):
+    path = folder / "mnist" / "train-images-idx3-ubyte.gz"
+    path.parent.mkdir()
+    path.write_bytes(b"half a file")
+    with pytest.raises(data.DataError) as caught:
+        data.mnist()
+    message = str(caught.value)
+    assert str(path) in message and images.MNIST_FILES[0].sha256 in message
+    assert images.MNIST_FILES[0].urls[0] in message and "\n" not in message
+    assert path.read_bytes() == b"half a file"
+
+
+def small_mnist(monkeypatch, url):
+    """Three images and their labels in MNIST's format, and the files' bytes by name."""
+    header = bytes([0, 0, 8, 3]) + b"".join(n.to_bytes(4, "big") for n in (3, 28, 28))
+    pixels = bytes(i % 251 for i in range(3 * 784))
+    labels = bytes([0, 0, 8, 1]) + (3).to_bytes(4, "big") + bytes([7, 2, 1])
+    contents = [gzip.compress(c) for c in (header + pixels, labels)] * 2
+    served = [
+        files.RemoteFile(file.name, files.digest(content), (url,))
+        for file, content in zip(images.MNIST_FILES, contents, strict=True)
+    ]
+    monkeypatch.setattr(images, "MNIST_FILES", tuple(served))
+    return {f.name: c for f, c in zip(served, contents, strict=True)}, pixels
+
+
+@pytest.mark.parametrize("layout", ["mnist", "."])
+def test_idx_files_are_read_in_either_layout(folder, monkeypatch, layout):
+    contents, pixels = small_mnist(monkeypatch, UNREACHABLE)
+    (folder / layout).mkdir(exist_ok=True)
+    for name, content in contents.items():
+        (folder / layout / name).write_bytes(content)
+    digits = data.mnist()
+    assert digits.name == "MNIST" and not digits.stand_in
+    assert digits.train.shape == (3, 1, 28, 28) and digits.train.dtype == torch.uint8
+    assert bytes(digits.train.flatten().tolist()) == pixels
+    assert digits.test_labels.tolist() == [7, 2, 1]
+
+
+def test_without_network_the_stand_in_is_loud_and_named(folder, monkeypatch):
+    small_mnist(monkeypatch, UNREACHABLE)
+    with pytest.warns(data.StandInWarning, match="NO NETWORK.*no figure.*MNIST"):
+        digits = data.mnist()
+    assert digits.name == "digits stand-in" and digits.stand_in
+    assert digits.train.shape == (1500, 1, 28, 28) and digits.test.shape == (297, 1, 28, 28)
+    with pytest.raises(data.NoNetwork):
+        data.mnist(stand_in=False)
+
+
+def test_an_error_that_is_not_the_network_does_not_bring_the_stand_in(server, folder, monkeypatch):
+    small_mnist(monkeypatch, f"{server.url}/missing/x")
+    with pytest.raises(data.DataError, match="404"):
+        data.mnist()
+
+
+@pytest.mark.parametrize("load", [data.mnist, data.cifar10, data.text8])
+def test_a_stand_in_that_was_asked_for_touches_no_network(folder, monkeypatch, load):
+    def fail(*args, **kwargs):
+        raise AssertionError("the network was touched")
+
+    monkeypatch.setattr("socket.socket.connect", fail)
+    found = load(stand_in=True)
+    assert "stand-in" in found.name and found.stand_in
+    assert left_in(folder) == []
+
+
+def test_photograph_crops_do_not_overlap_between_training_and_test():
+    crops = data.cifar10(stand_in=True)
+    assert crops.train.shape[1:] == crops.test.shape[1:] == (3, 32, 32)
+    assert len(crops.train) > 1500 and len(crops.test) > 200
+    # A shared row of 32 pixels of a photograph would be found in both.
+    rows = [set(map(bytes, part[:, 0, ::16].reshape(-1, 32).numpy())) for part in
+            (crops.train, crops.test)]
+    common = rows[0] & rows[1]
+    assert all(len(set(row)) < 8 for row in common)  # flat sky can repeat by chance
+
+
+def test_cifar_records_are_label_then_planes():
+    content = bytes([3]) + bytes([1]) * 1024 + bytes([2]) * 1024 + bytes([9]) * 1024
+    labels, pixels = images._records(content * 2)
+    assert labels.tolist() == [3, 3] and pixels.shape == (2, 3, 32, 32)
+    assert pixels[0].float().mean((1, 2)).tolist() == [1, 2, 9]
+
+
+def test_binarisation_is_drawn_per_pixel_and_anew():
+    pixels = torch.arange(256, dtype=torch.uint8).repeat(4000, 1)
+    generator = torch.Generator().manual_seed(0)
+    x = data.binarise(pixels, generator=generator)
+    assert x.dtype == torch.int64 and set(x.unique().tolist()) == {0, 1}
+    wanted = torch.arange(256) / 255
+    error = (x.float().mean(0) - wanted).abs() / (wanted * (1 - wanted) / 4000 + 1e-9).sqrt()
+    assert error.max() < 4.5  # standard errors, over 256 of them
+    assert (x[:, 0] == 0).all() and (x[:, 255] == 1).all()
+    # Two pixels of one image are independent, given their grey: one threshold per image fails this.
+    a, b = x[:, 100].double(), x[:, 150].double()
+    assert (a * b).mean() - a.mean() * b.mean() == pytest.approx(0, abs=0.02)
+    assert not torch.equal(x, data.binarise(pixels, generator=generator))
+    again = data.binarise(pixels, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(x, again)
+
+
+@pytest.mark.parametrize("bins", [2, 16, 256])
+def test_quantisation_gives_bin_centres_of_equal_share(bins):
+    pixels = torch.arange(256, dtype=torch.uint8)
+    x = data.quantise(pixels, bins)
+    centres = (2 * torch.arange(bins) + 1) / bins - 1
+    values, counts = x.unique(return_counts=True)
+    assert torch.allclose(values, centres) and (counts == 256 // bins).all()
+    assert (x.diff() >= 0).all()
+    if bins == 256:
+        assert torch.equal(data.to_bytes(x), pixels)
+
+
+def test_quantise_names_bad_bins():
+    with pytest.raises(ValueError, match="bins is 1"):
+        data.quantise(torch.zeros(1, dtype=torch.uint8), 1)
+
+
+def test_text_is_normalised_to_27_symbols():
+    assert data.normalise("Anno 42: «Élan»,\n\tnaïve--") == "anno four two elan naive"
+    sentence = "the quick brown fox"
+    classes = data.encode(sentence)
+    assert classes.dtype == torch.uint8 and classes[:5].tolist() == [20, 8, 5, 0, 17]
+    assert data.decode(classes) == sentence
+    assert data.decode(classes.repeat(2, 1)) == [sentence] * 2
+    with pytest.raises(ValueError, match="'Q'"):
+        data.encode("the Quick")
+
+
+def test_any_text_file_can_stand_in(tmp_path):
+    path = tmp_path / "book.txt"
+    path.write_text("Call me Ishmael. " * 200)
+    book = data.text_file(path)
+    whole = torch.cat([book.train, book.validation, book.test])
+    assert book.name == "book.txt" and data.decode(whole[:16]) == "call me ishmael "
+    assert len(book.test) == len(book.validation) == len(whole) // 20
+    path.write_text("short")
+    with pytest.raises(data.DataError, match="has only 5 characters"):
+        data.text_file(path)
+    with pytest.raises(data.DataError, match="No such file"):
+        data.text_file(tmp_path / "absent.txt")
+
+
+def test_the_prefix_of_text8_is_named_as_such(folder, monkeypatch):
+    content = b"anarchism originated as a term of abuse " * 100
+    monkeypatch.setattr(
+        text, "TEXT8_PREFIX", files.RemoteFile("text8.prefix", files.digest(content), ("",))
+    )
+    (folder / "text8.prefix").write_bytes(content)
+    found = data.text8()
+    assert found.name == "text8 prefix"
+    assert [len(p) for p in (found.train, found.validation, found.test)] == [3600, 200, 200]
+
+
+def test_importing_data_does_not_import_what_only_some_data_needs():
+    code = "import sys, bfn_core.data; print({'sklearn', 'pooch', 'requests'} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout.strip() == "set()", result.stderr
+
+
+@pytest.mark.skipif(not (REAL / "unpack.py").exists(), reason="the real data are not beside us")
+def test_the_real_files_are_read(folder):
+    subprocess.run([sys.executable, REAL / "unpack.py", folder, "mnist", "text8"], check=True,
+                   capture_output=True)
+    digits = data.mnist()
+    assert digits.name == "MNIST" and not digits.notice
+    assert digits.train.shape == (60000, 1, 28, 28) and digits.test.shape == (10000, 1, 28, 28)
+    assert digits.train_labels[:5].tolist() == [5, 0, 4, 1, 9]
+    assert data.decode(data.text8().train[:20]) == " anarchism originate"
