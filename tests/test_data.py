@@ -308,8 +308,9 @@ def test_the_prefix_of_text8_is_named_as_such(folder, monkeypatch):
 
 def test_importing_data_does_not_import_what_only_some_data_needs():
     code = "import sys, bfn_core.data; print({'sklearn', 'pooch', 'requests'} & set(sys.modules))"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert result.stdout.strip() == "set()", result.stderr
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                            check=True)
+    assert result.stdout.strip() == "set()"
 
 
 @pytest.mark.skipif(not (REAL / "unpack.py").exists(), reason="the real data are not beside us")

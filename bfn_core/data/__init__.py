@@ -1,8 +1,24 @@
 """Data: toy mixtures; MNIST, CIFAR-10 and text8, and what stands in for them offline."""
 
 from bfn_core.data.files import DataError, NoNetwork, data_dir
-from bfn_core.data.images import Images, StandInWarning, binarise, cifar10, mnist, quantise, to_bytes
-from bfn_core.data.text import ALPHABET, Text, decode, encode, normalise, text8, text_file
+from bfn_core.data.images import (
+    Images,
+    StandInWarning,
+    binarise,
+    cifar10,
+    mnist,
+    quantise,
+    to_bytes,
+)
+from bfn_core.data.text import (
+    ALPHABET,
+    Text,
+    decode,
+    encode,
+    normalise,
+    text8,
+    text_file,
+)
 
 __all__ = [
     "ALPHABET",

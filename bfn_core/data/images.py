@@ -143,10 +143,12 @@ CIFAR10_FOLDERS = (
 CIFAR10_ARCHIVE = RemoteFile(
     "cifar-10-binary.tar.gz",
     "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
-    (
-        "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
-        "https://mindspore-website.obs.cn-north-4.myhuaweicloud.com/notebook/datasets/"
-        "cifar-10-binary.tar.gz",
+    tuple(
+        f"{home}/cifar-10-binary.tar.gz"
+        for home in (
+            "https://www.cs.toronto.edu/~kriz",
+            "https://mindspore-website.obs.cn-north-4.myhuaweicloud.com/notebook/datasets",
+        )
     ),
 )
 _CIFAR10_SHA256 = {

@@ -26,7 +26,7 @@ from bfn_core.data.files import (
 from bfn_core.data.images import StandInWarning
 
 ALPHABET = " abcdefghijklmnopqrstuvwxyz"  # text8's 27 symbols; a symbol's index is its class
-_DIGITS = "zero one two three four five six seven eight nine".split()
+_DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
 
 @dataclass(frozen=True)
