@@ -1,0 +1,29 @@
+"""Bayesian Flow Networks: exact, small and fast. Source: Graves et al. 2023, arXiv 2308.07037."""
+
+from bfn_core.exact import ExactBFN
+from bfn_core.flows import (
+    BayesianFlow,
+    CategoricalParameters,
+    ContinuousFlow,
+    DiscreteFlow,
+    DiscretisedFlow,
+    GaussianParameters,
+)
+from bfn_core.likelihood import ELBO, Estimate, elbo
+from bfn_core.model import BFN
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BFN",
+    "ELBO",
+    "BayesianFlow",
+    "CategoricalParameters",
+    "ContinuousFlow",
+    "DiscreteFlow",
+    "DiscretisedFlow",
+    "Estimate",
+    "ExactBFN",
+    "GaussianParameters",
+    "elbo",
+]

@@ -1,0 +1,43 @@
+"""Small data with a known law: where every result can be compared with the truth."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+
+@dataclass(frozen=True)
+class GaussianMixture:
+    """A 1-D mixture of Gaussians with a common width, cut off at [−1, 1].
+
+    Attributes:
+        means: of the components.
+        std: of every component.
+        weights: of the components; equal by default.
+    """
+
+    means: tuple[float, ...] = (-0.75, -0.25, 0.25, 0.75)
+    std: float = 0.05
+    weights: tuple[float, ...] | None = None
+
+    def _probs(self) -> Tensor:
+        weights = torch.tensor(self.weights or [1.0] * len(self.means))
+        return weights / weights.sum()
+
+    def sample(self, count: int, generator: Generator | None = None) -> Tensor:
+        """(count, 1); what falls outside [−1, 1] is moved to its edge."""
+        which = torch.multinomial(self._probs(), count, replacement=True, generator=generator)
+        x = torch.tensor(self.means)[which] + self.std * torch.randn(count, generator=generator)
+        return x.clamp(-1, 1).unsqueeze(1)
+
+    def density(self, x: Tensor) -> Tensor:
+        """p(x), the shape of x, before the cut."""
+        z = (x.unsqueeze(-1) - torch.tensor(self.means, dtype=x.dtype)) / self.std
+        bumps = torch.exp(-0.5 * z.square()) / (self.std * (2 * torch.pi) ** 0.5)
+        return bumps @ self._probs().to(x.dtype)
+
+    def grid(self, points: int = 801) -> tuple[Tensor, Tensor]:
+        """Evenly spaced points (N, 1) on [−1, 1] and their probabilities (N,), for ExactBFN."""
+        x = torch.linspace(-1, 1, points)
+        weights = self.density(x)
+        return x.unsqueeze(1), weights / weights.sum()

@@ -1,0 +1,357 @@
+"""The sender, output and receiver distributions.
+
+All are factorised over the variables of an example: with x of shape (B, *shape), `log_prob` gives
+(B, *shape), in nats (one value per variable), and `sample(generator=g)` gives equal draws for equal
+generators. A message about a discrete variable is a vector of K numbers; it counts as one event.
+
+Source: Graves et al. 2023, arXiv 2308.07037.
+"""
+
+import math
+from functools import cached_property
+from types import MappingProxyType
+
+import torch
+from torch import Generator, Tensor
+from torch.distributions import Distribution, constraints
+
+_LOG_2PI = math.log(2.0 * math.pi)
+
+
+def draw_normal(like: Tensor, generator: Generator | None) -> Tensor:
+    """Standard normal noise of the shape, dtype and device of `like`."""
+    return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
+
+
+def draw_index(probs: Tensor, generator: Generator | None) -> Tensor:
+    """Draw from categorical distributions, (..., K) -> (...) int64, by inverting their CDFs."""
+    cdf = probs.cumsum(-1)
+    u = torch.rand(
+        (*probs.shape[:-1], 1), generator=generator, dtype=probs.dtype, device=probs.device
+    )
+    # The last entry of the CDF may differ from 1 by rounding; ≤ skips classes of probability 0.
+    return (cdf <= u * cdf[..., -1:]).sum(-1).clamp_(max=probs.shape[-1] - 1)
+
+
+def pick(table: Tensor, index: Tensor) -> Tensor:
+    """table[..., index]: (..., K) and (...) int64 -> (...)."""
+    return table.gather(-1, index.unsqueeze(-1)).squeeze(-1)
+
+
+class _Drawn(Distribution):
+    """What the classes below share: no argument checks, and draws that take a generator."""
+
+    arg_constraints = MappingProxyType({})
+    support = constraints.real
+    mean: Tensor = None  # the base class has a property here, which would forbid setting it
+
+    def __init__(self, batch_shape, event_shape=()) -> None:
+        super().__init__(torch.Size(batch_shape), torch.Size(event_shape), validate_args=False)
+
+    @torch.no_grad()
+    def sample(self, sample_shape=(), generator: Generator | None = None) -> Tensor:
+        """Draw `sample_shape` independent values, each of the batch and event shape."""
+        sample_shape = torch.Size(sample_shape)
+        if not sample_shape:
+            return self._draw(generator)
+        draws = [self._draw(generator) for _ in range(sample_shape.numel())]
+        return torch.stack(draws).reshape(*sample_shape, *draws[0].shape)
+
+    def _draw(self, generator: Generator | None) -> Tensor:
+        raise NotImplementedError
+
+
+class Gaussian(_Drawn):
+    """N(mean, 1/precision) for each variable: the sender and receiver of continuous data.
+
+    Args:
+        mean: (B, *shape).
+        precision: broadcasts against mean.
+    """
+
+    def __init__(self, mean: Tensor, precision: Tensor) -> None:
+        super().__init__(mean.shape)
+        self.mean = mean
+        self.precision = precision
+
+    @property
+    def variance(self) -> Tensor:
+        return (1.0 / self.precision).expand_as(self.mean)
+
+    def _draw(self, generator: Generator | None) -> Tensor:
+        return self.mean + draw_normal(self.mean, generator) * self.precision.rsqrt()
+
+    def log_prob(self, y: Tensor) -> Tensor:
+        squared = self.precision * (y - self.mean).square()
+        return 0.5 * (self.precision.log() - _LOG_2PI - squared)
+
+
+class Delta(_Drawn):
+    """All mass on one value: the output distribution of continuous data (85).
+
+    Its log_prob is that of a density: +∞ on the value, −∞ elsewhere.
+    """
+
+    def __init__(self, mean: Tensor) -> None:
+        super().__init__(mean.shape)
+        self.mean = mean
+
+    @property
+    def mode(self) -> Tensor:
+        return self.mean
+
+    @property
+    def variance(self) -> Tensor:
+        return torch.zeros_like(self.mean)
+
+    def _draw(self, generator: Generator | None) -> Tensor:
+        return self.mean.clone()
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        return torch.where(x == self.mean, math.inf, -math.inf)
+
+
+class Categorical(_Drawn):
+    """Probabilities over K classes: the output distribution of discrete data (176).
+
+    Args:
+        logits: (B, *shape, K); need not be normalised. There is no special case for K = 2.
+    """
+
+    support = constraints.nonnegative_integer
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__(logits.shape[:-1])
+        self.log_probs = logits.log_softmax(-1)  # (B, *shape, K)
+
+    @cached_property
+    def probs(self) -> Tensor:
+        return self.log_probs.exp()
+
+    @property
+    def mode(self) -> Tensor:
+        return self.log_probs.argmax(-1)
+
+    @property
+    def mean(self) -> Tensor:
+        """The expected class index; meaningful where the classes are ordered, as for K = 2."""
+        classes = torch.arange(self.probs.shape[-1], device=self.probs.device)
+        return self.probs @ classes.to(self.probs.dtype)
+
+    def entropy(self) -> Tensor:
+        """Nats per variable, (B, *shape)."""
+        return -(self.probs * self.log_probs.nan_to_num(neginf=0.0)).sum(-1)
+
+    def _draw(self, generator: Generator | None) -> Tensor:
+        return draw_index(self.probs, generator)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        return pick(self.log_probs, x)
+
+
+class CategoricalMessage(_Drawn):
+    """A message about discrete data: N(α(K e_k − 1), αK I) with class k drawn from `log_probs`.
+
+    With a one-hot `log_probs` it is the sender (157), with those of the output distribution the
+    receiver (189, 190). All K components share a covariance and ‖K e_k − 1‖ does not depend on k,
+    so ln p(y) = base(y) + logsumexp_k(ln p_k + y_k): one mixture over whole vectors, in O(K).
+
+    Args:
+        log_probs: (B, *shape, K), normalised.
+        alpha: accuracy, broadcasts against log_probs.
+    """
+
+    def __init__(self, log_probs: Tensor, alpha: Tensor) -> None:
+        super().__init__(log_probs.shape[:-1], log_probs.shape[-1:])
+        self.log_probs = log_probs
+        self.alpha = alpha
+
+    @property
+    def mean(self) -> Tensor:
+        return self.alpha * (self._event_shape[0] * self.log_probs.exp() - 1.0)
+
+    @property
+    def variance(self) -> Tensor:
+        """Of each component of y, (B, *shape, K): αK, and α²K² p(1 − p) from the mixture."""
+        k, probs = self._event_shape[0], self.log_probs.exp()
+        return self.alpha * k + (self.alpha * k).square() * probs * (1.0 - probs)
+
+    def _draw(self, generator: Generator | None) -> Tensor:
+        k = self._event_shape[0]
+        y = draw_normal(self.log_probs, generator) * (self.alpha * k).sqrt() - self.alpha
+        index = draw_index(self.log_probs.exp(), generator).unsqueeze(-1)
+        return y.scatter_add_(-1, index, (self.alpha * k).expand(index.shape))
+
+    def log_prob(self, y: Tensor) -> Tensor:
+        k, alpha = self._event_shape[0], self.alpha
+        squared = y.square() + 2.0 * alpha * y + alpha.square() * (k - 1)  # sums to ‖…‖² + 2αK y_k
+        base = squared / (alpha * k) + torch.log(2.0 * math.pi * alpha * k)
+        return (self.log_probs + y).logsumexp(-1) - 0.5 * base.sum(-1)
+
+
+def bin_centres(bins: int, like: Tensor) -> Tensor:
+    """k_c = (2k + 1)/K − 1 for k = 0…K−1, (K,), in the dtype and on the device of `like`."""
+    return (2 * torch.arange(bins, dtype=like.dtype, device=like.device) + 1) / bins - 1
+
+
+def bin_index(x: Tensor, bins: int) -> Tensor:
+    """The bin that holds each x in [−1, 1], int64."""
+    return ((x + 1) * (0.5 * bins)).floor().long().clamp_(0, bins - 1)
+
+
+class Binned(_Drawn):
+    """Probabilities over K bins of [−1, 1]; values are bin centres.
+
+    Args:
+        log_probs: (B, *shape, K), normalised.
+    """
+
+    def __init__(self, log_probs: Tensor) -> None:
+        super().__init__(log_probs.shape[:-1])
+        self.bins = log_probs.shape[-1]
+        self.log_probs = log_probs
+
+    @cached_property
+    def probs(self) -> Tensor:
+        return self.log_probs.exp()
+
+    @property
+    def centres(self) -> Tensor:
+        return bin_centres(self.bins, self.log_probs)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.probs @ self.centres
+
+    @property
+    def mode(self) -> Tensor:
+        return self.centres[self.log_probs.argmax(-1)]
+
+    def _draw(self, generator: Generator | None) -> Tensor:
+        return self.centres[draw_index(self.probs, generator)]
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        return pick(self.log_probs, bin_index(x, self.bins))
+
+
+class DiscretisedNormal(_Drawn):
+    """N(mean, std²) gathered into K bins of [−1, 1], the tails in the outer two (107–109).
+
+    Mean, log_prob, mode and samples cost the same for any number of bins; only `log_probs` and
+    `probs` make a (B, *shape, K) tensor.
+
+    Args:
+        mean, std: of the normal, (B, *shape).
+        bins: K ≥ 2.
+    """
+
+    def __init__(self, mean: Tensor, std: Tensor, bins: int) -> None:
+        super().__init__(mean.shape)
+        self.loc = mean
+        self.scale = std
+        self.bins = bins
+
+    @property
+    def centres(self) -> Tensor:
+        return bin_centres(self.bins, self.loc)
+
+    @cached_property
+    def log_probs(self) -> Tensor:
+        index = torch.arange(self.bins, device=self.loc.device)
+        return self._log_prob_of(index, self.loc.unsqueeze(-1), self.scale.unsqueeze(-1))
+
+    @cached_property
+    def probs(self) -> Tensor:
+        return self.log_probs.exp()
+
+    @cached_property
+    def mean(self) -> Tensor:
+        return discretised_mean(self.loc, self.scale, self.bins)
+
+    @property
+    def mode(self) -> Tensor:
+        # A normal has one peak, but the tails gathered in an outer bin can outweigh it.
+        inner = bin_index(self.loc.clamp(-1, 1), self.bins)
+        options = torch.stack([inner, torch.zeros_like(inner), torch.full_like(inner, -1)], -1)
+        options = options % self.bins
+        log_p = self._log_prob_of(options, self.loc.unsqueeze(-1), self.scale.unsqueeze(-1))
+        return self.centres[pick(options, log_p.argmax(-1))]
+
+    def _draw(self, generator: Generator | None) -> Tensor:
+        value = self.loc + self.scale * draw_normal(self.loc, generator)
+        return self.centres[bin_index(value.clamp(-1, 1), self.bins)]
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        return self._log_prob_of(bin_index(x, self.bins), self.loc, self.scale)
+
+    def _log_prob_of(self, index: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+        """Log mass of bin `index`: ln(Φ(b) − Φ(a)), from the tail on which neither term is 1."""
+        left = (2.0 * index / self.bins - 1.0 - mean) / std
+        right = (2.0 * (index + 1) / self.bins - 1.0 - mean) / std
+        flip = left + right > 0  # Φ(b) − Φ(a) = Φ(−a) − Φ(−b)
+        far = torch.where(flip, -right, left)
+        near = torch.where(flip, -left, right)
+        # The outer bins reach to −∞ and +∞, where log_ndtr would leave NaN in the gradient: their
+        # closed edges go through the same formula, and `where` then takes the one-sided mass.
+        open_left, open_right = index == 0, index == self.bins - 1
+        log_far, log_near = torch.special.log_ndtr(far), torch.special.log_ndtr(near)
+        gap = (log_far - log_near).clamp(max=-torch.finfo(mean.dtype).tiny)
+        inner = log_near + torch.log(-torch.expm1(gap))
+        outer = torch.special.log_ndtr(torch.where(open_left, right, -left))
+        return torch.where(open_left | open_right, outer, inner)
+
+
+def discretised_mean(loc: Tensor, scale: Tensor, bins: int) -> Tensor:
+    """Σ_k p(k) k_c of a discretised normal, exact to about 1e−6, without a (..., K) tensor.
+
+    With Δ = 2/K and inner edges e_j = −1 + jΔ, j = 1…K−1, the mean is k_K − Δ Σ_j Φ((e_j − μ)/σ).
+    Where σ is below Δ, Φ is 0 or 1 at all but the few edges around μ. Elsewhere Σ_j Δ Φ is the
+    midpoint rule for the integral of Φ over [e_1 − Δ/2, e_(K−1) + Δ/2], whose error inside is below
+    exp(−2π²σ²/Δ²) and at the two ends is Euler and Maclaurin's series in the derivatives of Φ.
+
+    Args:
+        loc, scale: mean μ and standard deviation σ > 0 of the normal, any shape.
+        bins: K ≥ 2.
+    """
+    width = 2.0 / bins
+    if bins <= 24:  # as many edges as the two forms below would need
+        edges = torch.arange(1, bins, dtype=loc.dtype, device=loc.device) * width - 1.0
+        cdf = torch.special.ndtr((edges - loc.unsqueeze(-1)) / scale.unsqueeze(-1))
+        return (1.0 - width / 2) - width * cdf.sum(-1)
+    narrow = scale < width
+    return torch.where(
+        narrow,
+        _mean_from_near_edges(loc, torch.where(narrow, scale, width), bins),
+        _mean_from_integral(loc, torch.where(narrow, width, scale), bins),
+    )
+
+
+def _mean_from_near_edges(loc: Tensor, scale: Tensor, bins: int, reach: int = 6) -> Tensor:
+    """For σ ≤ Δ: edges further than 5Δ from μ count as 0 below and as 1 above."""
+    width = 2.0 / bins
+    with torch.no_grad():
+        first = ((loc + 1.0) / width).round() - reach + 1
+    total = (bins - (first + 2 * reach - 1)).clamp(0, bins - 1)  # edges above the window
+    for offset in range(2 * reach - 1):
+        edge = first + offset
+        inside = (edge >= 1) & (edge <= bins - 1)
+        total = total + inside * torch.special.ndtr((edge * width - 1.0 - loc) / scale)
+    return (1.0 - width / 2) - width * total
+
+
+def _mean_from_integral(loc: Tensor, scale: Tensor, bins: int) -> Tensor:
+    """For σ ≥ Δ: the integral of Φ in closed form, and three Euler–Maclaurin terms at each end."""
+    width = 2.0 / bins
+    ratio = (width / scale).square()
+
+    def at(end: float) -> Tensor:
+        z = (end - loc) / scale
+        density = torch.exp(-0.5 * z.square() - 0.5 * _LOG_2PI)
+        # ∫ Φ((e − μ)/σ) de = σ (zΦ(z) + φ(z)); the midpoint rule differs by −Δ²f′/24 + 7Δ⁴f‴/5760…
+        z2 = z.square()
+        fifth = (z2 * (z2 - 6) + 3) * (31 / 967680)
+        series = 1 + ratio * (-1 / 24 + ratio * ((z2 - 1) * (7 / 5760) - ratio * fifth))
+        return scale * (z * torch.special.ndtr(z) + density * series)
+
+    end = 1.0 - width / 2
+    return end - (at(end) - at(-end))

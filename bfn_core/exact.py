@@ -1,0 +1,115 @@
+"""The perfect network: the Bayes-optimal output distribution for a finite data set.
+
+What a network would learn at best is known when the data are a list of points: after Bob's
+messages, each point is as likely as its weight times the likelihood of the messages under it. There
+is nothing to train; losses and samples are those of the best possible network.
+
+Source: Graves et al. 2023, arXiv 2308.07037, for the flows; the posterior is Bayes' rule.
+"""
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from bfn_core.distributions import Binned, Categorical, Delta
+from bfn_core.flows import (
+    BayesianFlow,
+    CategoricalParameters,
+    ContinuousFlow,
+    DiscretisedFlow,
+    GaussianParameters,
+)
+from bfn_core.model import BFN
+from bfn_core.schedules import check_time
+
+
+class ExactBFN(BFN):
+    """A BFN whose network is perfect for data that takes finitely many values.
+
+    Args:
+        flow: as for BFN.
+        data: the points, (N, *shape); of the flow's dtype and range.
+        weights: their probabilities, (N,), nonnegative, any positive sum; equal by default.
+
+    Raises:
+        ValueError: no points, points the flow does not take, or weights of the wrong shape, with
+            negative entries, NaN, or a sum of zero.
+    """
+
+    def __init__(self, flow: BayesianFlow, data: Tensor, weights: Tensor | None = None) -> None:
+        super().__init__(flow, None)
+        if not isinstance(data, Tensor) or data.dim() < 1 or data.shape[0] == 0:
+            raise ValueError("data must hold at least one point, shape (N, *shape), got none")
+        flow.check(data)
+        if weights is None:
+            weights = torch.ones(data.shape[0], device=data.device)
+        weights = torch.as_tensor(weights, device=data.device).double()
+        if weights.shape != data.shape[:1]:
+            raise ValueError(
+                f"weights must have shape ({data.shape[0]},), got {tuple(weights.shape)}"
+            )
+        if not (bool((weights >= 0).all()) and 0 < float(weights.sum()) < float("inf")):
+            raise ValueError("weights must be nonnegative and finite, with a sum above 0")
+        self.register_buffer("data", data)
+        self.register_buffer("log_weights", (weights / weights.sum()).log())
+
+    @property
+    def _reference(self) -> Tensor:
+        dtype = self.data.dtype if self.data.is_floating_point() else torch.get_default_dtype()
+        return torch.empty(0, dtype=dtype, device=self.data.device)
+
+    def entropy(self) -> float:
+        """Entropy of the data in nats, equal points counted once: what the best code pays."""
+        points, index = self.data.flatten(1).unique(dim=0, return_inverse=True)
+        mass = torch.zeros(len(points), dtype=torch.float64, device=self.data.device)
+        mass.index_add_(0, index, self.log_weights.exp())
+        return float(-torch.special.xlogy(mass, mass).sum())
+
+    @torch.no_grad()
+    def posterior(self, theta: GaussianParameters | CategoricalParameters) -> Tensor:
+        """How likely each point is given the belief, (B, N), float64.
+
+        Discrete: ∝ w_j Π_d θ_d(x_jd). Gaussian: ∝ w_j exp(ρμ·x_j − (ρ − 1)/2 ‖x_j‖²), the prior
+        N(0, 1) taken out of the belief. Float64, because the exponents reach 1/σ₁².
+        """
+        points = self.data.flatten(1)
+        if isinstance(theta, CategoricalParameters):
+            logits = theta.logits.flatten(1, -2).double()  # (B, D, K)
+            score = torch.zeros(len(logits), len(points), dtype=logits.dtype, device=logits.device)
+            for k in range(logits.shape[-1]):
+                score += logits[..., k] @ (points == k).double().T
+        else:
+            points = points.double()
+            mean = theta.mean.flatten(1).double()
+            precision = theta.precision.double().unsqueeze(1)  # (B, 1)
+            score = precision * mean @ points.T - (precision - 1) / 2 * points.square().sum(1)
+        return (self.log_weights + score).softmax(-1)
+
+    @torch.no_grad()
+    def output(
+        self, theta: GaussianParameters | CategoricalParameters, t: float | Tensor
+    ) -> Distribution:
+        """The best p_O(x | θ; t): each variable's share of the joint posterior over the points.
+
+        Continuous: all mass on the posterior mean. Discretised: probabilities of bins. Discrete:
+        probabilities of classes. The belief says all there is to know; t is only checked.
+        """
+        check_time(t)
+        weights = self.posterior(theta)
+        shape, dtype = (len(weights), *self.data.shape[1:]), self._reference.dtype
+        if isinstance(self.flow, DiscretisedFlow):
+            index, size = self.flow.index(self.data), self.flow.bins
+            return Binned(self._marginals(weights, index, size).reshape(*shape, size).to(dtype))
+        if isinstance(self.flow, ContinuousFlow):
+            mean = weights @ self.data.flatten(1).double()
+            return Delta(mean.reshape(shape).to(dtype))
+        size = self.flow.classes
+        log_probs = self._marginals(weights, self.data, size)
+        return Categorical(log_probs.reshape(*shape, size).to(dtype))
+
+    @staticmethod
+    def _marginals(weights: Tensor, index: Tensor, size: int) -> Tensor:
+        """ln Σ_j w_j [index_jd = k], (B, D, K)."""
+        index = index.flatten(1)
+        probs = [weights @ (index == k).double() for k in range(size)]
+        return torch.stack(probs, -1).log()

@@ -1,0 +1,493 @@
+"""Bayesian flows: what is known of x at time t, how a message changes it, what a message costs.
+
+A flow is the part of a Bayesian Flow Network that has nothing to learn. There is one for each kind
+of data: continuous, discretised and discrete. Each knows its accuracy schedule, the prior, Bayes'
+rule for one message, the sender, the flow distribution (what many messages add up to), how to read
+the network's raw output, the receiver, and the cost of a message.
+
+Shapes: x is (B, *shape), t is a float or (B,), an accuracy α is a float or (B,). Costs are in nats.
+Source: Graves et al. 2023, "Bayesian Flow Networks", arXiv 2308.07037.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+from torch.distributions import Distribution
+
+from bfn_core.distributions import (
+    Binned,
+    Categorical,
+    CategoricalMessage,
+    Delta,
+    DiscretisedNormal,
+    Gaussian,
+    bin_centres,
+    bin_index,
+    draw_normal,
+    pick,
+)
+from bfn_core.schedules import (
+    GeometricSchedule,
+    QuadraticSchedule,
+    check_time,
+    on_accelerator,
+    within,
+)
+
+T_MIN = 1e-6  # below it the belief holds nothing and the network's output is not used (84)
+
+
+@dataclass(frozen=True)
+class GaussianParameters:
+    """θ of a Gaussian belief: mean (B, *shape), and one precision for all variables, (B,)."""
+
+    mean: Tensor
+    precision: Tensor
+
+
+@dataclass(frozen=True)
+class CategoricalParameters:
+    """θ of a categorical belief, as normalised log-probabilities, (B, *shape, K).
+
+    Log space because a confident belief overflows e^y and underflows its losers.
+    """
+
+    logits: Tensor
+
+    @property
+    def probs(self) -> Tensor:
+        """Probabilities, (B, *shape, K)."""
+        return self.logits.softmax(-1)
+
+
+def per_example(value: float | Tensor, like: Tensor) -> Tensor:
+    """A float or (B,) as a tensor that broadcasts against `like`, (B, …)."""
+    value = torch.as_tensor(value, dtype=like.dtype, device=like.device)
+    if value.dim() > 1 or (value.dim() == 1 and value.shape[0] not in (1, like.shape[0])):
+        raise ValueError(
+            f"t, i and alpha must be a number or of shape ({like.shape[0]},), "
+            f"got shape {tuple(value.shape)}"
+        )
+    return value.reshape(-1, *[1] * (like.dim() - 1))
+
+
+def _check_accuracy(alpha: float | Tensor) -> None:
+    if not on_accelerator(alpha) and not within(alpha, torch.finfo(torch.float32).tiny, math.inf):
+        raise ValueError(f"alpha must be above 0, got {alpha}")
+
+
+def _check_shape(name: str, got: torch.Size, expected: tuple[int, ...]) -> None:
+    if tuple(got) != tuple(expected):
+        raise ValueError(f"{name} must have shape {tuple(expected)}, got {tuple(got)}")
+
+
+class BayesianFlow(ABC):
+    """What the three flows share. `validate = False` leaves out the checks of values.
+
+    The checks cost one reduction over x; on an accelerator that also waits for the device, so a
+    training loop whose data is known to be good may switch them off there.
+    """
+
+    validate: bool = True
+    schedule: GeometricSchedule | QuadraticSchedule
+
+    def beta(self, t: float | Tensor) -> float | Tensor:
+        """Accumulated accuracy β(t), the same form as t."""
+        return self.schedule.beta(t)
+
+    def alpha(self, i: int | Tensor, n: int) -> float | Tensor:
+        """Accuracy α_i = β(i/n) − β((i−1)/n) of message i = 1…n (11)."""
+        return self.schedule.alpha(i, n)
+
+    @abstractmethod
+    def check(self, x: Tensor) -> None:
+        """Raise ValueError unless x is data of this flow: dtype, at least (B,), range, no NaN."""
+
+    @abstractmethod
+    def prior(self, shape, *, dtype=None, device=None):
+        """θ at t = 0 for x of `shape` = (B, *shape)."""
+
+    @abstractmethod
+    def update(self, theta, y: Tensor, alpha: float | Tensor):
+        """Bayes' rule h(θ, y, α): θ after a message y of accuracy α."""
+
+    @abstractmethod
+    def sender(self, x: Tensor, alpha: float | Tensor) -> Distribution:
+        """p_S(y | x; α): what Alice may send about x."""
+
+    @abstractmethod
+    def sample_flow(self, x: Tensor, t: float | Tensor, generator: Generator | None = None):
+        """θ ~ p_F(θ | x; t): Bob's belief at time t, in one draw instead of many messages."""
+
+    @abstractmethod
+    def network_input(self, theta) -> Tensor:
+        """What the network reads of θ: means (B, *shape) or probabilities (B, *shape, K)."""
+
+    @abstractmethod
+    def output(self, raw: Tensor, theta, t: float | Tensor) -> Distribution:
+        """p_O(x | θ; t) from the network's raw output."""
+
+    @abstractmethod
+    def receiver(self, output: Distribution, alpha: float | Tensor) -> Distribution:
+        """p_R(y | θ; t, α) = E_{x' ~ p_O} p_S(y | x'; α): what Bob expects to be sent (4)."""
+
+    @abstractmethod
+    def rate_cost(self, x: Tensor, output: Distribution, t: float | Tensor) -> Tensor:
+        """Nats per unit of time and variable at time t, (B, *shape): the integrand of L^∞."""
+
+    @abstractmethod
+    def step_cost(
+        self,
+        x: Tensor,
+        output: Distribution,
+        alpha: float | Tensor,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """Nats per variable of one message, KL(p_S ‖ p_R), (B, *shape), or one draw of it (24)."""
+
+    def final_cost(self, x: Tensor, output: Distribution) -> Tensor:
+        """Nats per variable for x itself, once all messages are in: −ln p_O(x), (B, *shape)."""
+        return -output.log_prob(x)
+
+
+class ContinuousFlow(BayesianFlow):
+    """Continuous data in [−1, 1] under a Gaussian belief.
+
+    Args:
+        sigma_1: standard deviation of the belief at t = 1, in (0, 1).
+        data_range: where x may lie and to which the estimate x̂ is clipped; None for anywhere.
+
+    Raises:
+        ValueError: sigma_1 outside (0, 1).
+    """
+
+    def __init__(
+        self, sigma_1: float, *, data_range: tuple[float, float] | None = (-1.0, 1.0)
+    ) -> None:
+        self.schedule = GeometricSchedule(sigma_1)
+        self.sigma_1 = sigma_1
+        self.data_range = data_range
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(sigma_1={self.sigma_1})"
+
+    def gamma(self, t: float | Tensor) -> float | Tensor:
+        """γ(t) = 1 − σ₁^(2t), the share of the truth in the mean (80)."""
+        return self.schedule.gamma(t)
+
+    def check(self, x: Tensor) -> None:
+        if not (isinstance(x, Tensor) and x.is_floating_point() and x.dim() >= 1):
+            raise ValueError(
+                f"x must be a floating-point tensor of shape (B, *shape), got {_kind(x)}"
+            )
+        low, high = self.data_range or (-math.inf, math.inf)
+        if self.validate and not within(x, low - 1e-5, high + 1e-5):
+            raise ValueError(
+                f"x must lie in [{low:g}, {high:g}] without NaN, got values from "
+                f"{x.min().item():g} to {x.max().item():g}"
+            )
+
+    def prior(self, shape, *, dtype=None, device=None) -> GaussianParameters:
+        mean = torch.zeros(shape, dtype=dtype, device=device)
+        return GaussianParameters(mean, torch.ones(shape[0], dtype=mean.dtype, device=device))
+
+    def update(
+        self, theta: GaussianParameters, y: Tensor, alpha: float | Tensor
+    ) -> GaussianParameters:
+        """ρ' = ρ + α, μ' = (ρμ + αy)/ρ' (49, 50)."""
+        _check_shape("y", y.shape, theta.mean.shape)
+        _check_accuracy(alpha)
+        precision = theta.precision + per_example(alpha, theta.precision)
+        share = per_example(alpha / precision, y)  # μ + (α/ρ')(y − μ) keeps more digits
+        return GaussianParameters(theta.mean + share * (y - theta.mean), precision)
+
+    def sender(self, x: Tensor, alpha: float | Tensor) -> Gaussian:
+        """N(x, 1/α) (86)."""
+        self.check(x)
+        _check_accuracy(alpha)
+        return Gaussian(x, per_example(alpha, x))
+
+    def sample_flow(
+        self, x: Tensor, t: float | Tensor, generator: Generator | None = None
+    ) -> GaussianParameters:
+        """μ ~ N(γx, γ(1 − γ)), ρ = 1 + β(t) (75, 77)."""
+        self.check(x)
+        check_time(t, wait=self.validate)
+        time = per_example(t, x)
+        gamma = self.schedule.gamma(time)
+        mean = gamma * x + (gamma * (1 - gamma)).sqrt() * draw_normal(x, generator)
+        precision = 1 + self.schedule.beta(time).reshape(-1)
+        return GaussianParameters(mean, precision.expand(x.shape[0]))
+
+    def network_input(self, theta: GaussianParameters) -> Tensor:
+        return theta.mean
+
+    def _denoise(self, theta: GaussianParameters, t: float | Tensor):
+        """(1/γ, √((1−γ)/γ), whether t ≥ t_min), each ready to broadcast against the mean."""
+        time = per_example(t, theta.mean)
+        known = time >= T_MIN
+        # The denominator is made safe before it divides: a mask after it leaves NaN gradients.
+        gamma = self.schedule.gamma(time.clamp(min=T_MIN))
+        return 1 / gamma, ((1 - gamma) / gamma).sqrt(), known
+
+    def output(self, raw: Tensor, theta: GaussianParameters, t: float | Tensor) -> Delta:
+        """The estimate x̂ = μ/γ − √((1−γ)/γ) ε̂ from the predicted noise ε̂ = raw (84)."""
+        _check_shape("the network's output", raw.shape, theta.mean.shape)
+        inverse, noise, known = self._denoise(theta, t)
+        estimate = torch.where(known, theta.mean * inverse - noise * raw, 0.0)
+        return Delta(estimate if self.data_range is None else estimate.clamp(*self.data_range))
+
+    def receiver(self, output: Distribution, alpha: float | Tensor) -> Distribution:
+        """N(x̂, 1/α) (88)."""
+        _check_accuracy(alpha)
+        return Gaussian(output.mean, per_example(alpha, output.mean))
+
+    def rate_cost(self, x: Tensor, output: Distribution, t: float | Tensor) -> Tensor:
+        """α(t)/2 (x − x̂)² = −ln σ₁ σ₁^(−2t) (x − x̂)² (101)."""
+        rate = self.schedule.rate(per_example(t, x))
+        return 0.5 * rate * (x - output.mean).square()
+
+    def step_cost(
+        self,
+        x: Tensor,
+        output: Distribution,
+        alpha: float | Tensor,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """α/2 (x − x̂)², exactly (96)."""
+        return 0.5 * per_example(alpha, x) * (x - output.mean).square()
+
+    def final_cost(self, x: Tensor, output: Distribution) -> Tensor:
+        """−ln N(x; x̂, σ₁²): nats of a density, so it may be negative.
+
+        A real number costs infinitely many bits; this charges for x to the accuracy σ₁ that the
+        messages reached, and is meant for comparing models that share σ₁.
+        """
+        return -Gaussian(output.mean, torch.full_like(x, self.sigma_1**-2)).log_prob(x)
+
+
+class DiscretisedFlow(ContinuousFlow):
+    """Data on K bins of [−1, 1], such as 8-bit pixels: a Gaussian belief about a bin's centre.
+
+    Belief, sender and update are those of continuous data; the output distribution is over bins.
+
+    Args:
+        bins: K ≥ 2; x takes the values of `centres`, (2k + 1)/K − 1 for k = 0…K−1.
+        sigma_1: standard deviation of the belief at t = 1, in (0, 1).
+
+    Raises:
+        ValueError: bins below 2, or sigma_1 outside (0, 1).
+    """
+
+    def __init__(self, bins: int, sigma_1: float) -> None:
+        super().__init__(sigma_1)
+        _check_count("bins", bins)
+        self.bins = bins
+
+    def __repr__(self) -> str:
+        return f"DiscretisedFlow(bins={self.bins}, sigma_1={self.sigma_1})"
+
+    @property
+    def centres(self) -> Tensor:
+        """The values that x can take, (K,)."""
+        return bin_centres(self.bins, torch.empty(0))
+
+    def index(self, x: Tensor) -> Tensor:
+        """The bin 0…K−1 that holds each x, int64."""
+        return bin_index(x, self.bins)
+
+    def quantise(self, values: Tensor) -> Tensor:
+        """The centre of the bin that holds each value of [−1, 1]."""
+        return bin_centres(self.bins, values)[bin_index(values, self.bins)]
+
+    def output(
+        self, raw: Tensor, theta: GaussianParameters, t: float | Tensor
+    ) -> DiscretisedNormal:
+        """A normal gathered into bins, from (μ_ε, ln σ_ε) stacked last (105–109)."""
+        _check_shape("the network's output", raw.shape, (*theta.mean.shape, 2))
+        inverse, noise, known = self._denoise(theta, t)
+        mean_noise, log_std_noise = raw.unbind(-1)
+        mean = torch.where(known, theta.mean * inverse - noise * mean_noise, 0.0)
+        # Bounds that only a diverging network meets: outside them float32 would give 0 or ∞.
+        log_std = (log_std_noise + noise.log()).clamp(math.log(1e-5), math.log(1e4))
+        return DiscretisedNormal(mean, torch.where(known, log_std.exp(), 1.0), self.bins)
+
+    def receiver(self, output: Distribution, alpha: float | Tensor) -> "BinnedMessage":
+        """Σ_k p_O(k) N(k_c, 1/α) for each variable (113)."""
+        _check_accuracy(alpha)
+        return BinnedMessage(output.log_probs, per_example(alpha, output.log_probs))
+
+    def step_cost(
+        self,
+        x: Tensor,
+        output: Distribution,
+        alpha: float | Tensor,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """ln p_S(y) − ln p_R(y) for one y = x + ε/√α, so right on average (116–119).
+
+        As for discrete data, the slope in ε, which is 0 on average, is subtracted.
+        """
+        noise = draw_normal(x, generator)
+        alpha = per_example(alpha, x)
+        error = x.unsqueeze(-1) - output.centres  # (B, *shape, K)
+        known = output.log_probs - 0.5 * alpha.unsqueeze(-1) * error.square()
+        change = alpha.sqrt().unsqueeze(-1) * noise.unsqueeze(-1) * error
+        slope = (known.softmax(-1) * change).sum(-1)
+        return -(known - change).logsumexp(-1) - slope
+
+    def final_cost(self, x: Tensor, output: Distribution) -> Tensor:
+        """−ln p_O(x)."""
+        return -output.log_prob(x)
+
+
+class BinnedMessage(Gaussian):
+    """Σ_k p(k) N(k_c, 1/α): the receiver of discretised data, a comb of K Gaussians (113).
+
+    Args:
+        log_probs: (B, *shape, K), normalised.
+        precision: α, broadcasts against log_probs.
+    """
+
+    def __init__(self, log_probs: Tensor, precision: Tensor) -> None:
+        self.bins = Binned(log_probs)
+        self.comb = precision
+        super().__init__(self.bins.mean, precision.squeeze(-1))
+
+    @property
+    def variance(self) -> Tensor:
+        squares = self.bins.probs @ self.bins.centres.square()
+        return 1 / self.precision + squares - self.mean.square()
+
+    def _draw(self, generator: Generator | None) -> Tensor:
+        centre = self.bins.sample(generator=generator)
+        return centre + draw_normal(centre, generator) * self.precision.rsqrt()
+
+    def log_prob(self, y: Tensor) -> Tensor:
+        teeth = Gaussian(self.bins.centres, self.comb).log_prob(y.unsqueeze(-1))
+        return (self.bins.log_probs + teeth).logsumexp(-1)
+
+
+class DiscreteFlow(BayesianFlow):
+    """Data in K classes, such as characters or binary pixels, under a categorical belief.
+
+    Args:
+        classes: K ≥ 2; x is int64 in 0…K−1.
+        beta_1: accumulated accuracy at t = 1, above 0.
+
+    Raises:
+        ValueError: fewer than 2 classes, or beta_1 not above 0.
+    """
+
+    def __init__(self, classes: int, beta_1: float) -> None:
+        _check_count("classes", classes)
+        self.schedule = QuadraticSchedule(beta_1)
+        self.classes = classes
+        self.beta_1 = beta_1
+
+    def __repr__(self) -> str:
+        return f"DiscreteFlow(classes={self.classes}, beta_1={self.beta_1})"
+
+    def check(self, x: Tensor) -> None:
+        if not (isinstance(x, Tensor) and x.dtype == torch.int64 and x.dim() >= 1):
+            raise ValueError(f"x must be an int64 tensor of shape (B, *shape), got {_kind(x)}")
+        if self.validate and not within(x, 0, self.classes - 1):
+            raise ValueError(
+                f"x must lie in 0…{self.classes - 1}, got values from "
+                f"{x.min().item()} to {x.max().item()}"
+            )
+
+    def prior(self, shape, *, dtype=None, device=None) -> CategoricalParameters:
+        size = (*shape, self.classes)
+        level = -math.log(self.classes)
+        return CategoricalParameters(torch.full(size, level, dtype=dtype, device=device))
+
+    def update(
+        self, theta: CategoricalParameters, y: Tensor, alpha: float | Tensor
+    ) -> CategoricalParameters:
+        """θ' ∝ e^y θ (171); α is already in the scale of y."""
+        _check_shape("y", y.shape, theta.logits.shape)
+        _check_accuracy(alpha)
+        return CategoricalParameters((theta.logits + y).log_softmax(-1))
+
+    def sender(self, x: Tensor, alpha: float | Tensor) -> CategoricalMessage:
+        """N(α(K e_x − 1), αK I), a vector of K numbers per variable (157)."""
+        self.check(x)
+        _check_accuracy(alpha)
+        certain = torch.full(
+            (*x.shape, self.classes), -math.inf, dtype=_float_dtype(alpha), device=x.device
+        ).scatter_(-1, x.unsqueeze(-1), 0.0)
+        return CategoricalMessage(certain, per_example(alpha, certain))
+
+    def sample_flow(
+        self, x: Tensor, t: float | Tensor, generator: Generator | None = None
+    ) -> CategoricalParameters:
+        """θ = softmax(y), y ~ N(β(t)(K e_x − 1), β(t) K I) (185).
+
+        The −1 is the same for every class, so softmax takes it out.
+        """
+        self.check(x)
+        check_time(t, wait=self.validate)
+        noise = torch.empty((*x.shape, self.classes), dtype=_float_dtype(t), device=x.device)
+        variance = self.schedule.beta(per_example(t, noise)) * self.classes
+        y = draw_normal(noise, generator) * variance.sqrt()
+        y.scatter_add_(-1, x.unsqueeze(-1), variance.expand(*x.shape, 1))
+        return CategoricalParameters(y.log_softmax(-1))
+
+    def network_input(self, theta: CategoricalParameters) -> Tensor:
+        return theta.probs
+
+    def output(self, raw: Tensor, theta: CategoricalParameters, t: float | Tensor) -> Categorical:
+        """softmax of the network's K logits (176)."""
+        _check_shape("the network's output", raw.shape, theta.logits.shape)
+        return Categorical(raw)
+
+    def receiver(self, output: Distribution, alpha: float | Tensor) -> CategoricalMessage:
+        """Σ_k p_O(k) N(α(K e_k − 1), αK I): one mixture over the whole vector (189, 190)."""
+        _check_accuracy(alpha)
+        return CategoricalMessage(output.log_probs, per_example(alpha, output.log_probs))
+
+    def rate_cost(self, x: Tensor, output: Distribution, t: float | Tensor) -> Tensor:
+        """K β(1) t ‖e_x − ê‖² (205), where ê are the output probabilities."""
+        probs = output.probs
+        index = x.unsqueeze(-1)
+        error = probs.scatter_add(-1, index, probs.new_full((), -1.0).expand(index.shape))
+        rate = self.schedule.rate(per_example(t, error[..., 0]))
+        return 0.5 * self.classes * rate * error.square().sum(-1)
+
+    def step_cost(
+        self,
+        x: Tensor,
+        output: Distribution,
+        alpha: float | Tensor,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """y_x − logsumexp_k(ln p_k + y_k) for one y ~ p_S, so right on average (189, 190).
+
+        It is ln p_S(y) − ln p_R(y) with the base that both share left out. Its slope in the noise
+        of y, taken at the noise-free message, is subtracted: that term is 0 on average and is most
+        of the variance when messages are faint.
+        """
+        sender = self.sender(x, alpha)
+        y, log_probs = sender.sample(generator=generator), output.log_probs
+        noise = y - sender.mean
+        tilted = (log_probs + sender.mean).softmax(-1)
+        slope = pick(noise, x) - (tilted * noise).sum(-1)
+        return pick(y, x) - (log_probs + y).logsumexp(-1) - slope
+
+
+def _float_dtype(value: float | Tensor) -> torch.dtype:
+    floating = isinstance(value, Tensor) and value.is_floating_point() and value.dim() > 0
+    return value.dtype if floating else torch.get_default_dtype()
+
+
+def _check_count(name: str, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 2:
+        raise ValueError(f"{name} must be a whole number of at least 2, got {value!r}")
+
+
+def _kind(x: object) -> str:
+    return f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else repr(type(x))

@@ -1,0 +1,112 @@
+"""Code lengths of data under a BFN, estimated with their standard errors.
+
+−ELBO = L^n + L^r (20), or L^∞ + L^r: nats per example that Alice pays to send x. Both terms are
+averages over random times and messages, so an estimate comes with its standard error.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from bfn_core.model import BFN, evaluating
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean and its standard error.
+
+    Attributes:
+        mean: nats per example, unless scaled.
+        standard_error: of the mean, over examples; NaN for a single example.
+        count: examples.
+    """
+
+    mean: float
+    standard_error: float
+    count: int
+
+    @classmethod
+    def of(cls, values: Tensor) -> "Estimate":
+        """From one value per example, (N,)."""
+        values = values.double()
+        error = values.std() / math.sqrt(len(values)) if len(values) > 1 else math.nan
+        return cls(float(values.mean()), float(error), len(values))
+
+    def scaled(self, factor: float) -> "Estimate":
+        return Estimate(self.mean * factor, self.standard_error * abs(factor), self.count)
+
+    def bits(self, variables: int = 1) -> "Estimate":
+        """Nats per example as bits per variable: per dimension, or per character."""
+        return self.scaled(1.0 / (variables * math.log(2.0)))
+
+    def __str__(self) -> str:
+        return f"{self.mean:.4g} ± {self.standard_error:.2g}"
+
+
+@dataclass(frozen=True)
+class ELBO:
+    """A code length and its two parts, in nats per example.
+
+    Attributes:
+        messages: L^n, or L^∞.
+        reconstruction: L^r.
+        total: their sum, −ELBO.
+        n: number of messages, None for L^∞.
+    """
+
+    messages: Estimate
+    reconstruction: Estimate
+    total: Estimate
+    n: int | None
+
+
+@torch.no_grad()
+def elbo(
+    bfn: BFN,
+    data: Tensor | Iterable[Tensor],
+    n: int | None = None,
+    *,
+    repeats: int = 1,
+    batch_size: int = 256,
+    generator: Generator | None = None,
+) -> ELBO:
+    """Estimate −ELBO over a data set.
+
+    Each example is costed `repeats` times at random times and averaged; the standard error is over
+    examples. Times are stratified within a batch, which makes the true error of the mean a little
+    smaller than the one stated.
+
+    Args:
+        bfn: the model; evaluated without dropout, and left in the mode it was in.
+        data: (N, *shape), or batches of it.
+        n: number of messages; None for the continuous-time loss.
+        repeats: draws per example, at least 1.
+        batch_size: examples at a time, where data is one tensor.
+        generator: for every draw.
+
+    Raises:
+        ValueError: no data, or repeats below 1.
+    """
+    if repeats < 1:
+        raise ValueError(f"repeats must be at least 1, got {repeats}")
+    batches = data.split(batch_size) if isinstance(data, Tensor) else data
+
+    def message_cost(x: Tensor) -> Tensor:
+        if n is None:
+            return bfn.loss(x, generator=generator)
+        return bfn.loss_n(x, n, generator=generator)
+
+    messages, reconstruction = [], []
+    with evaluating(bfn):
+        for x in batches:
+            costs = [message_cost(x) for _ in range(repeats)]
+            finals = [bfn.reconstruction_loss(x, generator=generator) for _ in range(repeats)]
+            messages.append(torch.stack(costs).double().mean(0))
+            reconstruction.append(torch.stack(finals).double().mean(0))
+    if not messages or sum(map(len, messages)) == 0:
+        raise ValueError("data must hold at least one example, got none")
+    sent, rest = torch.cat(messages), torch.cat(reconstruction)
+    return ELBO(Estimate.of(sent), Estimate.of(rest), Estimate.of(sent + rest), n)
