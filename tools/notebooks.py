@@ -234,7 +234,7 @@ def main(arguments: list[str] | None = None) -> int:
             paths[1].write_text(to_percent(nbformat.read(paths[0], as_version=4)), "utf-8")
         return 0
     paths = paths or sorted((ROOT / "notebooks").glob("*.ipynb"))
-    if not paths:
+    if not paths and not options.check:
         parser.error("no notebook found")
     return _check(paths) if options.check else _run(paths, options.scale, options.timeout)
 

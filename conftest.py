@@ -1,0 +1,13 @@
+"""Settings that every test shares, those of the notebooks included.
+
+They are made here, and not in a test's own code, because a notebook's kernel inherits them.
+"""
+
+import os
+
+# The tests' scale, unless somebody asks for another: seconds of work, no network, no data to fetch.
+os.environ.setdefault("BFN_SCALE", "smoke")
+# Otherwise every kernel that starts prints a warning about frozen modules.
+os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+# Where paths of Jupyter will be looked up from its next version on: asked for, it does not warn.
+os.environ.setdefault("JUPYTER_PLATFORM_DIRS", "1")
