@@ -1,0 +1,1 @@
+"""Figures (Matplotlib) and explorers (ipywidgets) of the book; nothing in bfn_core imports them."""
