@@ -18,17 +18,17 @@ from torch.distributions import Distribution, constraints
 _LOG_2PI = math.log(2.0 * math.pi)
 
 
-def draw_normal(like: Tensor, generator: Generator | None) -> Tensor:
-    """Standard normal noise of the shape, dtype and device of `like`."""
-    return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
+def draw_normal(like: Tensor, generator: Generator | None, prefix=()) -> Tensor:
+    """Standard normal noise, (*prefix, *like.shape), of the dtype and device of `like`."""
+    shape = (*prefix, *like.shape)
+    return torch.randn(shape, generator=generator, dtype=like.dtype, device=like.device)
 
 
-def draw_index(probs: Tensor, generator: Generator | None) -> Tensor:
-    """Draw from categorical distributions, (..., K) -> (...) int64, by inverting their CDFs."""
+def draw_index(probs: Tensor, generator: Generator | None, prefix=()) -> Tensor:
+    """Draw from categorical distributions, (..., K) -> (*prefix, ...) int64, by their CDFs."""
     cdf = probs.cumsum(-1)
-    u = torch.rand(
-        (*probs.shape[:-1], 1), generator=generator, dtype=probs.dtype, device=probs.device
-    )
+    shape = (*prefix, *probs.shape[:-1], 1)
+    u = torch.rand(shape, generator=generator, dtype=probs.dtype, device=probs.device)
     # The last entry of the CDF may differ from 1 by rounding; ≤ skips classes of probability 0.
     return (cdf <= u * cdf[..., -1:]).sum(-1).clamp_(max=probs.shape[-1] - 1)
 
@@ -50,14 +50,10 @@ class _Drawn(Distribution):
 
     @torch.no_grad()
     def sample(self, sample_shape=(), generator: Generator | None = None) -> Tensor:
-        """Draw `sample_shape` independent values, each of the batch and event shape."""
-        sample_shape = torch.Size(sample_shape)
-        if not sample_shape:
-            return self._draw(generator)
-        draws = [self._draw(generator) for _ in range(sample_shape.numel())]
-        return torch.stack(draws).reshape(*sample_shape, *draws[0].shape)
+        """Independent draws, (*sample_shape, *batch_shape, *event_shape)."""
+        return self._draw(generator, tuple(sample_shape))
 
-    def _draw(self, generator: Generator | None) -> Tensor:
+    def _draw(self, generator: Generator | None, prefix: tuple[int, ...]) -> Tensor:
         raise NotImplementedError
 
 
@@ -78,8 +74,8 @@ class Gaussian(_Drawn):
     def variance(self) -> Tensor:
         return (1.0 / self.precision).expand_as(self.mean)
 
-    def _draw(self, generator: Generator | None) -> Tensor:
-        return self.mean + draw_normal(self.mean, generator) * self.precision.rsqrt()
+    def _draw(self, generator: Generator | None, prefix: tuple[int, ...]) -> Tensor:
+        return self.mean + draw_normal(self.mean, generator, prefix) * self.precision.rsqrt()
 
     def log_prob(self, y: Tensor) -> Tensor:
         squared = self.precision * (y - self.mean).square()
@@ -104,8 +100,8 @@ class Delta(_Drawn):
     def variance(self) -> Tensor:
         return torch.zeros_like(self.mean)
 
-    def _draw(self, generator: Generator | None) -> Tensor:
-        return self.mean.clone()
+    def _draw(self, generator: Generator | None, prefix: tuple[int, ...]) -> Tensor:
+        return self.mean.expand(*prefix, *self.mean.shape).clone()
 
     def log_prob(self, x: Tensor) -> Tensor:
         return torch.where(x == self.mean, math.inf, -math.inf)
@@ -142,8 +138,8 @@ class Categorical(_Drawn):
         """Nats per variable, (B, *shape)."""
         return -(self.probs * self.log_probs.nan_to_num(neginf=0.0)).sum(-1)
 
-    def _draw(self, generator: Generator | None) -> Tensor:
-        return draw_index(self.probs, generator)
+    def _draw(self, generator: Generator | None, prefix: tuple[int, ...]) -> Tensor:
+        return draw_index(self.probs, generator, prefix)
 
     def log_prob(self, x: Tensor) -> Tensor:
         return pick(self.log_probs, x)
@@ -176,10 +172,11 @@ class CategoricalMessage(_Drawn):
         k, probs = self._event_shape[0], self.log_probs.exp()
         return self.alpha * k + (self.alpha * k).square() * probs * (1.0 - probs)
 
-    def _draw(self, generator: Generator | None) -> Tensor:
+    def _draw(self, generator: Generator | None, prefix: tuple[int, ...]) -> Tensor:
         k = self._event_shape[0]
-        y = draw_normal(self.log_probs, generator) * (self.alpha * k).sqrt() - self.alpha
-        index = draw_index(self.log_probs.exp(), generator).unsqueeze(-1)
+        noise = draw_normal(self.log_probs, generator, prefix)
+        y = noise * (self.alpha * k).sqrt() - self.alpha
+        index = draw_index(self.log_probs.exp(), generator, prefix).unsqueeze(-1)
         return y.scatter_add_(-1, index, (self.alpha * k).expand(index.shape))
 
     def log_prob(self, y: Tensor) -> Tensor:
@@ -227,8 +224,8 @@ class Binned(_Drawn):
     def mode(self) -> Tensor:
         return self.centres[self.log_probs.argmax(-1)]
 
-    def _draw(self, generator: Generator | None) -> Tensor:
-        return self.centres[draw_index(self.probs, generator)]
+    def _draw(self, generator: Generator | None, prefix: tuple[int, ...]) -> Tensor:
+        return self.centres[draw_index(self.probs, generator, prefix)]
 
     def log_prob(self, x: Tensor) -> Tensor:
         return pick(self.log_probs, bin_index(x, self.bins))
@@ -277,8 +274,8 @@ class DiscretisedNormal(_Drawn):
         log_p = self._log_prob_of(options, self.loc.unsqueeze(-1), self.scale.unsqueeze(-1))
         return self.centres[pick(options, log_p.argmax(-1))]
 
-    def _draw(self, generator: Generator | None) -> Tensor:
-        value = self.loc + self.scale * draw_normal(self.loc, generator)
+    def _draw(self, generator: Generator | None, prefix: tuple[int, ...]) -> Tensor:
+        value = self.loc + self.scale * draw_normal(self.loc, generator, prefix)
         return self.centres[bin_index(value.clamp(-1, 1), self.bins)]
 
     def log_prob(self, x: Tensor) -> Tensor:
@@ -286,6 +283,7 @@ class DiscretisedNormal(_Drawn):
 
     def _log_prob_of(self, index: Tensor, mean: Tensor, std: Tensor) -> Tensor:
         """Log mass of bin `index`: ln(Φ(b) − Φ(a)), from the tail on which neither term is 1."""
+        index = index.to(mean.dtype)
         left = (2.0 * index / self.bins - 1.0 - mean) / std
         right = (2.0 * (index + 1) / self.bins - 1.0 - mean) / std
         flip = left + right > 0  # Φ(b) − Φ(a) = Φ(−a) − Φ(−b)

@@ -362,8 +362,8 @@ class BinnedMessage(Gaussian):
         squares = self.bins.probs @ self.bins.centres.square()
         return 1 / self.precision + squares - self.mean.square()
 
-    def _draw(self, generator: Generator | None) -> Tensor:
-        centre = self.bins.sample(generator=generator)
+    def _draw(self, generator: Generator | None, prefix: tuple[int, ...]) -> Tensor:
+        centre = self.bins.sample(prefix, generator=generator)
         return centre + draw_normal(centre, generator) * self.precision.rsqrt()
 
     def log_prob(self, y: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 A schedule gives the accumulated accuracy β(t), which rises from β(0) = 0, and everything that
 follows from it: the accuracy α_i = β(i/n) − β((i−1)/n) of message i of n, the rate α(t) = dβ/dt and
-the inverse of β. Times and accuracies may be Python floats or tensors; the answer has the same form.
+the inverse of β. Times and accuracies may be floats or tensors; the answer has the same form.
 
 Source: Graves et al. 2023, "Bayesian Flow Networks", arXiv 2308.07037.
 """

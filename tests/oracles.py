@@ -1,0 +1,55 @@
+"""Data with a known law, and slow, plain forms of what bfn_core computes quickly."""
+
+import math
+
+import torch
+
+from bfn_core import DiscretisedFlow
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def draw(points: torch.Tensor, weights: torch.Tensor, count: int, seed: int) -> torch.Tensor:
+    """Points in the proportions of their weights, with the rounding left to chance."""
+    index = torch.multinomial(weights, count, replacement=True, generator=generator(seed))
+    return points[index]
+
+
+def correlated_table(classes: int, size: int, seed: int = 0):
+    """All K^D sequences, (K^D, D) int64, and uneven joint probabilities."""
+    points = torch.cartesian_prod(*[torch.arange(classes)] * size).reshape(-1, size)
+    weights = torch.rand(len(points), generator=generator(seed)) ** 3
+    return points, weights / weights.sum()
+
+
+def correlated_bins(flow: DiscretisedFlow, size: int, seed: int = 0):
+    """The same over the bin centres of `flow`, float."""
+    index, weights = correlated_table(flow.bins, size, seed)
+    return flow.centres[index], weights
+
+
+def table_entropy(weights: torch.Tensor) -> float:
+    weights = weights.double() / weights.double().sum()
+    return float(-(weights * weights.log()).sum())
+
+
+def normal_grid(std: float, points: int) -> torch.Tensor:
+    """Equally likely points (N, 1) that stand for N(0, std²)."""
+    level = (torch.arange(points, dtype=torch.float64) + 0.5) / points
+    return (std * torch.special.ndtri(level)).float().unsqueeze(1)
+
+
+def brute_message_log_prob(y, log_probs, alpha):
+    """ln Σ_k p_k N(y; α(K e_k − 1), αK I), each Gaussian written out, O(K²)."""
+    classes = y.shape[-1]
+    centres = alpha * (classes * torch.eye(classes, dtype=y.dtype) - 1)
+    squared = (y.unsqueeze(-2) - centres).square().sum(-1) / (alpha * classes)
+    log_normal = -0.5 * squared - 0.5 * classes * math.log(2 * math.pi * alpha * classes)
+    return (log_probs + log_normal).logsumexp(-1)
+
+
+def agree(estimate, truth: float, errors: float = 4.0) -> bool:
+    """Whether an Estimate lies within `errors` standard errors of the truth."""
+    return abs(estimate.mean - truth) < errors * estimate.standard_error
