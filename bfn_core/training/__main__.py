@@ -1,0 +1,133 @@
+"""`python -m bfn_core.training mnist|cifar10|text8 --run DIR`: train, resume, evaluate."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from dataclasses import replace
+
+from bfn_core.data import DataError, StandInWarning
+from bfn_core.training.scales import DATA_SETS, SCALES, Settings, settings_for
+from bfn_core.training.tasks import TrainingError
+
+NS = (10, 25, 50, 100, None)  # the paper's table of MNIST
+
+
+def arguments(words: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bfn_core.training",
+        description="Train a Bayesian Flow Network, or go on with a run, or evaluate one.",
+    )
+    parser.add_argument("data", choices=DATA_SETS, help="what to learn")
+    parser.add_argument("--run", required=True, metavar="DIR", help="the run's directory")
+    parser.add_argument("--scale", choices=SCALES, help="default: BFN_SCALE, else gpu or laptop")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    parser.add_argument("--steps", type=whole(1), metavar="N", help="steps in all")
+    parser.add_argument("--seed", type=whole(0), metavar="N", help="of weights and noise")
+    parser.add_argument(
+        "--evaluate", action="store_true",
+        help="only evaluate a run's averaged weights on the test set, for n = 10, 25, 50, 100, ∞",
+    )
+    parser.add_argument(
+        "--n", type=whole(1), nargs="+", metavar="N", help="with --evaluate: these n, and ∞"
+    )
+    return parser.parse_args(words)
+
+
+def whole(least: int):
+    """A reader of whole numbers from `least` on, for argparse."""
+
+    def number(word: str) -> int:
+        if not word.isdigit() or int(word) < least:
+            raise argparse.ArgumentTypeError(f"{word!r} is not a whole number from {least} on")
+        return int(word)
+
+    return number
+
+
+def chosen(options: argparse.Namespace) -> Settings:
+    """The settings of the command line; a run that is resumed or evaluated lends its own."""
+    from bfn_core.training.runs import Run
+
+    run = Run(options.run)
+    if (options.resume or options.evaluate) and run.settings.exists():
+        settings = run.read_settings()["settings"]
+        for name in ("data", "scale", "seed"):
+            asked = getattr(options, name)
+            if asked is not None and asked != getattr(settings, name):
+                raise TrainingError(
+                    f"{options.run} holds a run with {name} {getattr(settings, name)}, not {asked}"
+                )
+    elif options.evaluate:
+        raise TrainingError(f"{options.run} holds no run to evaluate")
+    else:
+        settings = settings_for(options.data, options.scale)
+    changes = {"steps": options.steps, "seed": options.seed}
+    return replace(settings, **{k: v for k, v in changes.items() if v is not None})
+
+
+def main(words: list[str] | None = None) -> int:
+    """Do what the command line says; the exit status."""
+    options = arguments(words)
+    warnings.simplefilter("ignore", StandInWarning)  # said once, by the loop
+    try:
+        return evaluate_run(options) if options.evaluate else train_run(options)
+    except (TrainingError, DataError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\nStopped. What {options.run} held is intact; --resume goes on.", file=sys.stderr)
+        return 130
+
+
+def train_run(options: argparse.Namespace) -> int:
+    settings = chosen(options)
+    from bfn_core.training.evaluation import sentences
+    from bfn_core.training.loop import train
+
+    result = train(settings, options.run, resume=options.resume, say=say, progress=True)
+    if not result.finished:
+        return 130
+    if result.evaluation:
+        for line in sentences(result.evaluation):
+            say(line)
+        say(f"Weights, samples, metrics and figures are in {options.run}.")
+    return 0
+
+
+def evaluate_run(options: argparse.Namespace) -> int:
+    settings = chosen(options)
+    import torch
+
+    from bfn_core.training.evaluation import evaluate, sentences
+    from bfn_core.training.runs import Run, load
+    from bfn_core.training.tasks import load_task
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    run = Run(options.run)
+    bfn = load(options.run).to(device)
+    task = load_task(settings, device)
+    trained_on = run.read_settings()["data"]
+    if trained_on != task.name:
+        raise TrainingError(f"{options.run} was trained on {trained_on}, but only {task.name} is "
+                            "at hand to evaluate it on")
+    found = evaluate(bfn, task, settings, (*options.n, None) if options.n else NS)
+    for line in sentences(found):
+        say(line)
+    before = run.read_json(run.evaluation) if run.evaluation.exists() else {}
+    run.write_json(run.evaluation, {**before, **found})
+    return 0
+
+
+def say(sentence: str) -> None:
+    """Print above the progress bar, at once."""
+    from tqdm import tqdm
+
+    tqdm.write(sentence)
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

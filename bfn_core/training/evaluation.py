@@ -1,0 +1,102 @@
+"""What a trained model is worth: its test ELBO with standard errors, and what it draws."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bfn_core import data
+from bfn_core.likelihood import ELBO, elbo
+from bfn_core.model import BFN
+from bfn_core.training.runs import write_atomically
+from bfn_core.training.scales import Settings
+from bfn_core.training.tasks import Task
+
+
+def evaluate(
+    bfn: BFN, task: Task, settings: Settings, steps: Iterable[int | None] = (None,)
+) -> dict[str, Any]:
+    """The test ELBO, L^n + L^r, for each n of `steps` (None: n = ∞), as JSON can hold it.
+
+    Binary pixels are drawn once, the same for every n, and every call gives the same figures.
+    """
+    device = task.test.device
+    generator = torch.Generator(device).manual_seed(settings.seed)
+    x = task.prepare(task.test, generator=generator)
+    found = {}
+    for n in steps:
+        bound = elbo(bfn, x, n, repeats=settings.test_draws, generator=generator)
+        found["infinity" if n is None else str(n)] = figures(bound, task)
+    return {
+        "data": task.name,
+        "split": "test",
+        "examples": len(x),
+        "draws per example": settings.test_draws,
+        "unit": "nats per example",
+        "elbo": found,
+    }
+
+
+def figures(bound: ELBO, task: Task) -> dict[str, float]:
+    """An ELBO as numbers: −ELBO and its parts in nats, and its bits per variable."""
+    return {
+        "nats": bound.total.mean,
+        "standard error": bound.total.standard_error,
+        "messages": bound.messages.mean,
+        "reconstruction": bound.reconstruction.mean,
+        task.unit: bound.total.bits(task.variables).mean,
+    }
+
+
+def sentences(found: dict[str, Any]) -> list[str]:
+    """What `evaluate` found, for a reader: one line for each n."""
+    lines = []
+    for n, row in found["elbo"].items():
+        unit = next(name for name in row if name.startswith("bits"))
+        n = "∞" if n == "infinity" else n
+        lines.append(
+            f"test ELBO, n = {n}: {row['nats']:.2f} ± {row['standard error']:.2f} nats per example "
+            f"({row[unit]:.4f} {unit}), on {found['examples']:,} test examples of {found['data']}"
+        )
+    return lines
+
+
+def draw(bfn: BFN, task: Task, settings: Settings, folder: Path) -> Path:
+    """Write samples of the model to `folder`, as a picture or as text, and return the path."""
+    device = task.test.device
+    generator = torch.Generator(device).manual_seed(settings.seed)
+    shape = (settings.sample_count, *task.shape)
+    x = bfn.sample(shape, settings.sample_steps, generator=generator).cpu()
+    if len(task.shape) == 1:
+        path, content = folder / "samples.txt", "\n".join(data.decode(x)).encode() + b"\n"
+    else:
+        pixels = (x * 255).to(torch.uint8) if settings.flow == "discrete" else data.to_bytes(x)
+        path, content = folder / "samples.png", png(grid(pixels))
+    write_atomically(path, lambda file: file.write(content))
+    return path
+
+
+def grid(pixels: Tensor, gap: int = 2) -> Tensor:
+    """Images (N, C, H, W) side by side, (C, rows · (H + gap), columns · (W + gap)), uint8."""
+    columns = math.ceil(math.sqrt(len(pixels)))
+    missing = -len(pixels) % columns
+    framed = torch.nn.functional.pad(pixels, (0, gap, 0, gap), value=128)
+    framed = torch.cat([framed, framed.new_full((missing, *framed.shape[1:]), 128)])
+    rows = framed.unflatten(0, (-1, columns))  # (rows, columns, C, H, W)
+    return rows.permute(2, 0, 3, 1, 4).flatten(3).flatten(1, 2)
+
+
+def png(picture: Tensor) -> bytes:
+    """A picture (C, H, W), uint8, with C = 1 or 3, as a PNG file."""
+    from PIL import Image
+
+    array = picture.permute(1, 2, 0).numpy()
+    content = io.BytesIO()
+    Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).save(content, "PNG")
+    return content.getvalue()

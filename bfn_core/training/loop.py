@@ -1,0 +1,430 @@
+"""The training loop: the same for one CPU, one GPU and, through Accelerate, several.
+
+Every step draws its randomness from a generator seeded by (seed, step), for the whole batch, and
+each process takes its share. So a step depends on nothing but the weights, the optimiser and its
+own number: a run can be killed and resumed anywhere, and two processes compute what one does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import platform
+import sys
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from bfn_core.flows import BayesianFlow
+from bfn_core.likelihood import elbo
+from bfn_core.model import BFN, stratified
+from bfn_core.training.evaluation import draw, evaluate
+from bfn_core.training.progress import Interruption, Progress, tensorboard
+from bfn_core.training.runs import Run, fit, save_weights
+from bfn_core.training.scales import Settings
+from bfn_core.training.tasks import Task, TrainingError, build_flow, build_network, load_task
+
+Watch = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a call of `train` ended."""
+
+    bfn: BFN  # with the averaged weights, on the device it was trained on
+    step: int  # the last step made
+    finished: bool  # False if it was interrupted
+    evaluation: dict[str, Any] | None  # what evaluation.json holds
+
+
+def train(
+    settings: Settings,
+    folder: str | Path,
+    *,
+    resume: bool = False,
+    watch: Watch | None = None,
+    say: Callable[[str], None] | None = None,
+    progress: bool = False,
+) -> Result:
+    """Train a BFN as `settings` say, and keep its run in `folder`.
+
+    resume: go on from the folder's checkpoint, or from the start if it has none yet.
+    watch: called with every record that goes into metrics.jsonl.
+    say: called with sentences for a reader, such as print.
+    progress: whether to show a progress bar on stderr.
+
+    Ctrl-C (and SIGTERM) end it after the step that is being made, with a checkpoint.
+    Raises TrainingError or DataError with a sentence on what to do; the last checkpoint stays.
+    """
+    trainer = Trainer(settings, Run(folder), watch=watch, say=say, progress=progress)
+    devices = [trainer.device] if trainer.device.type == "cuda" else []
+    with torch.random.fork_rng(devices), trainer.alone():
+        trainer.begin(resume)
+        with Interruption() as interruption:
+            trainer.loop(interruption)
+        return trainer.end()
+
+
+class Trainer:
+    """The state of a run while it runs. `train` is the way to use it."""
+
+    def __init__(self, settings: Settings, run: Run, *, watch=None, say=None, progress=False):
+        self.settings, self.run = settings, run
+        self.accelerator = accelerator_for(settings)
+        self.main = self.accelerator.is_main_process
+        self.device = self.accelerator.device
+        self.watch, self.progress = watch, progress and self.main
+        self.say = say if say and self.main else lambda sentence: None
+        self.step = 0
+        self.seconds = 0.0  # of training, over all resumptions
+        self.window: list[Tensor] = []  # (loss, gradient norm) since the last line of metrics
+        self.saved_step: int | None = None
+        self.interrupted = False
+        self.generator = torch.Generator(self.device)
+        processes = self.accelerator.num_processes
+        if settings.batch % (processes * settings.accumulation):
+            raise TrainingError(
+                f"a batch of {settings.batch} cannot be shared evenly by {processes} processes "
+                f"in {settings.accumulation} pieces each"
+            )
+
+    def alone(self):
+        """Keep other runs out of the folder (the main process speaks for all of this run's)."""
+        return self.run.held() if self.main else nullcontext()
+
+    # Beginning -----------------------------------------------------------------------------------
+
+    def begin(self, resume: bool) -> None:
+        """Data, network, optimiser; and the checkpoint's state where a run is resumed."""
+        if self.run.exists and not resume:
+            raise TrainingError(
+                f"{self.run.folder} already holds a run: add --resume to go on with it, or choose "
+                "another directory"
+            )
+        with self.accelerator.main_process_first():  # so that the data are fetched once
+            self.task = load_task(self.settings, self.device)
+        if self.task.notice:
+            self.say(self.task.notice)
+        self.make_model()
+        if resume and self.run.exists:
+            self.restore()
+        self.accelerator.wait_for_everyone()
+        if self.main:
+            self.run.write_json(self.run.settings, self.facts())
+        self.board = tensorboard(self.run.folder, self.step) if self.main else None
+
+    def make_model(self) -> None:
+        settings = self.settings
+        torch.manual_seed(mix(settings.seed, "weights"))
+        plain = build_network(settings).to(self.device)
+        if settings.channels_last:
+            plain = plain.to(memory_format=torch.channels_last)
+        decay = settings.ema
+
+        def average(averaged, current, count) -> None:
+            # A plain average at first: the first weights are worth nothing.
+            ready = min(decay, (1 + int(count)) / (10 + int(count)))
+            torch._foreach_lerp_(averaged, current, 1 - ready)
+
+        self.ema = AveragedModel(plain, multi_avg_fn=average)
+        self.optimiser = torch.optim.AdamW(
+            plain.parameters(), lr=settings.learning_rate, betas=settings.betas,
+            weight_decay=settings.weight_decay,
+        )
+        self.plain = plain
+        if settings.compile:
+            plain.compile()
+        self.network = self.accelerator.prepare_model(plain)
+        flow = build_flow(settings)
+        flow.validate = self.device.type == "cpu"  # elsewhere each check would wait for the device
+        self.bfn = BFN(flow, self.network)
+        self.parameters = sum(p.numel() for p in plain.parameters())
+
+    def facts(self) -> dict[str, Any]:
+        """What settings.json holds."""
+        device = str(self.device)
+        if self.device.type == "cuda":
+            device = torch.cuda.get_device_name(self.device)
+        return {
+            "settings": self.settings.to_dict(),
+            "data": self.task.name,
+            "notice": self.task.notice,
+            "parameters": self.parameters,
+            "device": device,
+            "processes": self.accelerator.num_processes,
+            "versions": {"python": platform.python_version(), "torch": torch.__version__},
+            "command": " ".join(sys.argv),
+        }
+
+    def restore(self) -> None:
+        """Take up the checkpoint, if there is one. Raises TrainingError if it does not fit."""
+        run = self.run
+        if run.settings.exists():
+            check_same_run(run, self.settings, self.task)
+        if not run.checkpoint.exists():
+            self.say(f"{run.folder} has no checkpoint yet: starting from the beginning.")
+            if self.main:
+                run.cut_metrics(-1)
+            return
+        state = run.read_checkpoint(self.device)
+        try:
+            fit(self.plain, state["network"], run.checkpoint)
+            fit(self.ema.module, state["ema"], run.checkpoint)
+            if state["data"] != self.task.name:
+                raise TrainingError(f"{run.checkpoint} is not used, and nothing was changed: it was "
+                                    f"trained on {state['data']}, not on {self.task.name}")
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.ema.n_averaged.copy_(state["averaged"])
+            self.step, self.seconds = state["step"], state["seconds"]
+            self.window = list(state["window"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise TrainingError(f"{run.checkpoint} is not used, and nothing was changed: it is not "
+                                f"a checkpoint of this run ({error})") from None
+        self.saved_step = self.step
+        if self.main:
+            run.cut_metrics(self.step)
+        self.say(f"Resuming {run.folder} after step {self.step:,} of {self.settings.steps:,}.")
+
+    # Steps ---------------------------------------------------------------------------------------
+
+    def loop(self, interruption: Interruption) -> None:
+        """Make steps until the last one, or until interrupted; a checkpoint is left either way."""
+        settings = self.settings
+        with Progress(self.step, settings.steps, shown=self.progress, task=self.task) as bar:
+            while self.step < settings.steps and not self.interrupted:
+                began = time.perf_counter()
+                self.make_step()
+                self.seconds += time.perf_counter() - began
+                last = self.step == settings.steps
+                bar.advance()
+                if self.step % settings.log_every == 0 or last:
+                    bar.show(self.log())
+                if self.step % settings.validate_every == 0 and not last:
+                    self.validate()
+                self.interrupted = self.agreed(interruption.asked)
+                if self.step % settings.checkpoint_every == 0 or last or self.interrupted:
+                    self.save()
+
+    def make_step(self) -> None:
+        """One step of the optimiser: this process's share of the batch, in equal pieces."""
+        settings, accelerator = self.settings, self.accelerator
+        x, t, theta = draw_batch(self.task, self.bfn.flow, settings, self.step, self.generator)
+        torch.manual_seed(mix(settings.seed, "dropout", self.step, accelerator.process_index))
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(settings, self.step)
+        pieces = settings.accumulation * accelerator.num_processes
+        size = settings.batch // pieces
+        mine = range(settings.accumulation * accelerator.process_index, pieces)
+        total = torch.zeros((), device=self.device)
+        self.network.train()
+        for piece in mine[: settings.accumulation]:
+            part = slice(piece * size, (piece + 1) * size)
+            last = piece == mine[settings.accumulation - 1]
+            # Gradients are averaged over the processes once, with the last piece.
+            with nullcontext() if last else accelerator.no_sync(self.network):
+                output = self.bfn.output(cut(theta, part), t[part])
+                cost = self.bfn.flow.rate_cost(x[part], output, t[part])
+                loss = cost.flatten(1).sum(1).mean() / settings.accumulation
+                accelerator.backward(loss)
+            total = total + loss.detach()
+        norm = nn.utils.clip_grad_norm_(self.plain.parameters(), settings.clip)
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        self.ema.update_parameters(self.plain)
+        self.window.append(torch.stack([total, norm.detach()]))
+        self.step += 1
+
+    def agreed(self, asked: bool) -> bool:
+        """Whether any process was interrupted; several ask each other once per line of metrics."""
+        if self.accelerator.num_processes == 1:
+            return asked
+        if self.step % self.settings.log_every:
+            return False
+        votes = torch.tensor(float(asked), device=self.device)
+        return self.accelerator.reduce(votes, "sum").item() > 0
+
+    def look(self) -> Tensor:
+        """The losses and gradient norms since the last line, (n, 2).
+
+        Raises TrainingError if one is not finite. Looking waits for the device, so it is done once
+        per line of metrics, and before any checkpoint is written.
+        """
+        values = self.accelerator.reduce(torch.stack(self.window), "mean").cpu()
+        good = values.isfinite().all(1)
+        if not good.all():
+            wrong = int((~good).nonzero()[0])
+            step = self.step - len(values) + wrong + 1
+            what = "loss" if not values[wrong, 0].isfinite() else "gradient"
+            kept = "there is no checkpoint yet"
+            if self.saved_step is not None:
+                kept = f"the last good checkpoint is {self.run.checkpoint} (step {self.saved_step:,})"
+            raise TrainingError(
+                f"the {what} of step {step:,} is not a number, so training stops; {kept}; try a "
+                "lower learning rate, a longer warm-up, or precision no in place of bf16"
+            )
+        return values
+
+    # Records -------------------------------------------------------------------------------------
+
+    def log(self) -> dict[str, Any]:
+        """Write a line of metrics: means since the line before."""
+        loss, norm = self.look().double().mean(0).tolist()
+        record = {
+            "step": self.step,
+            "loss": loss,
+            "gradient_norm": norm,
+            "learning_rate": self.optimiser.param_groups[0]["lr"],
+            "seconds": round(self.seconds, 3),
+        }
+        self.window.clear()
+        self.record(record)
+        return record
+
+    def record(self, record: dict[str, Any]) -> None:
+        if not self.main:
+            return
+        self.run.append(record)
+        if self.board:
+            for name in record.keys() - {"step", "seconds"}:
+                self.board.add_scalar(name, record[name], self.step)
+        if self.watch:
+            self.watch(record)
+
+    def validate(self) -> None:
+        """Cost the held-out examples with the averaged weights, and draw samples."""
+        if not self.main:
+            return
+        settings = self.settings
+        generator = torch.Generator(self.device).manual_seed(mix(settings.seed, "validation"))
+        x = self.task.prepare(self.task.held_out, generator=generator)
+        bfn = self.averaged()
+        found = elbo(bfn, x, generator=generator, batch_size=settings.batch)
+        total = found.total
+        self.record({"step": self.step, "validation": total.mean,
+                     "validation_error": total.standard_error})
+        self.say(
+            f"step {self.step:,}: {total.mean:.2f} ± {total.standard_error:.2f} nats on "
+            f"{total.count:,} held-out examples"
+        )
+        draw(bfn, self.task, settings, self.run.folder)
+
+    def averaged(self) -> BFN:
+        """The BFN with the averaged weights."""
+        return BFN(build_flow(self.settings), self.ema.module).eval()
+
+    def save(self) -> None:
+        """Replace the checkpoint."""
+        if self.window:
+            self.look()
+        if self.main:
+            self.run.write_checkpoint({
+                "settings": json.dumps(self.settings.to_dict()),
+                "data": self.task.name,
+                "step": self.step,
+                "seconds": self.seconds,
+                "window": self.window,
+                "network": self.plain.state_dict(),
+                "ema": self.ema.module.state_dict(),
+                "averaged": self.ema.n_averaged,
+                "optimiser": self.optimiser.state_dict(),
+            })
+        self.saved_step = self.step
+
+    # Ending --------------------------------------------------------------------------------------
+
+    def end(self) -> Result:
+        """Weights, samples and test figures of a finished run; or how to go on with another."""
+        run, settings = self.run, self.settings
+        if self.board:
+            self.board.close()
+        bfn = self.averaged()
+        if self.interrupted:
+            self.say(
+                f"Stopped after step {self.step:,} of {settings.steps:,}; a checkpoint is in "
+                f"{run.folder}: the same command with --resume goes on from there."
+            )
+            return Result(bfn, self.step, False, None)
+        figures = None
+        if self.main:
+            save_weights(run.weights, bfn.network.state_dict(), settings, data=self.task.name,
+                         step=self.step)
+            figures = evaluate(bfn, self.task, settings)
+            figures["training seconds"] = round(self.seconds, 1)
+            figures["parameters"] = self.parameters
+            run.write_json(run.evaluation, figures)
+            draw(bfn, self.task, settings, run.folder)
+        self.accelerator.wait_for_everyone()
+        return Result(bfn, self.step, True, figures)
+
+
+def accelerator_for(settings: Settings):
+    """Accelerate's view of the devices and processes at hand."""
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    # One process may train several runs in turn (a notebook does), with another precision each.
+    AcceleratorState._reset_state()
+    return Accelerator(mixed_precision=settings.precision)
+
+
+def mix(*parts: Any) -> int:
+    """A seed from whatever names a draw, the same on every machine and in every version."""
+    name = " ".join(map(str, parts)).encode()
+    return int.from_bytes(hashlib.sha256(name).digest()[:8], "big") >> 1
+
+
+def learning_rate(settings: Settings, step: int) -> float:
+    """The learning rate of step 0, 1, …: linear warm-up, then constant or half a cosine to 0."""
+    rise = min(1.0, (step + 1) / max(1, settings.warmup))
+    fall = 0.5 * (1 + math.cos(math.pi * step / settings.steps)) if settings.decay else 1.0
+    return settings.learning_rate * rise * fall
+
+
+def draw_batch(
+    task: Task, flow: BayesianFlow, settings: Settings, step: int, generator: Generator
+) -> tuple[Tensor, Tensor, Any]:
+    """x, t and θ of a step's whole batch, the same whichever process asks.
+
+    Examples are drawn with replacement, so that a step needs no memory of those before it. t is
+    stratified over the batch, and then over each process's share of it by shuffling.
+    """
+    generator.manual_seed(mix(settings.seed, "batch", step))
+    device = task.train.device
+    chosen = torch.randint(len(task.train), (settings.batch,), generator=generator, device=device)
+    x = task.prepare(task.train[chosen], generator=generator)
+    like = torch.empty(0, device=device)
+    t = stratified(settings.batch, like=like, generator=generator)
+    return x, t, flow.sample_flow(x, t, generator)
+
+
+def cut(theta: Any, part: slice) -> Any:
+    """Some examples' share of a batch of input parameters."""
+    fields = (field.name for field in dataclasses.fields(theta))
+    return type(theta)(*(getattr(theta, name)[part] for name in fields))
+
+
+def check_same_run(run: Run, settings: Settings, task: Task) -> None:
+    """Raise TrainingError if `run` was begun with other settings or data. Its number of steps may
+    grow or shrink, and the learning rate's schedule with it."""
+    record = run.read_settings()
+    old, new = record["settings"].to_dict(), settings.to_dict()
+    other = [name for name in new if name != "steps" and old[name] != new[name]]
+    if record["data"] != task.name:
+        raise TrainingError(
+            f"{run.folder} was begun on {record['data']}, but now {task.name} is at hand; nothing "
+            "was changed"
+        )
+    if other:
+        name = other[0]
+        raise TrainingError(
+            f"{run.folder} was begun with {name} = {old[name]}, not {new[name]}; nothing was changed"
+        )

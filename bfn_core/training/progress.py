@@ -1,0 +1,73 @@
+"""What a person at a terminal sees of a run, and how they stop it."""
+
+from __future__ import annotations
+
+import math
+import signal
+import sys
+import threading
+from typing import Any
+
+from bfn_core.training.tasks import Task
+
+
+class Interruption:
+    """Inside this context Ctrl-C and SIGTERM only set `asked`; a second one acts as usual."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.before: dict[int, Any] = {}
+
+    def __enter__(self) -> Interruption:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self.before[number] = signal.signal(number, self.ask)
+        return self
+
+    def ask(self, number: int, frame: Any) -> None:
+        self.asked = True
+        self.restore()
+
+    def restore(self) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+        self.before.clear()
+
+    def __exit__(self, *error: Any) -> None:
+        self.restore()
+
+
+class Progress:
+    """A bar on stderr with the current loss and the time left, where stderr is a terminal."""
+
+    def __init__(self, step: int, steps: int, *, shown: bool, task: Task) -> None:
+        from tqdm import tqdm
+
+        self.task = task
+        self.bar = tqdm(
+            initial=step, total=steps, disable=not (shown and sys.stderr.isatty()), unit="step",
+            dynamic_ncols=True,
+        )
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.bar.close()
+
+    def advance(self) -> None:
+        self.bar.update()
+
+    def show(self, record: dict[str, Any]) -> None:
+        bits = record["loss"] / self.task.variables / math.log(2)
+        short = "bits/char" if "character" in self.task.unit else "bits/dim"
+        self.bar.set_postfix_str(f"{record['loss']:.2f} nats, {bits:.4f} {short}", refresh=False)
+
+
+def tensorboard(folder, step: int):
+    """A writer of TensorBoard's records into `folder`, or None where it is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)

@@ -1,0 +1,227 @@
+"""A run's directory: its settings, its metrics, and a checkpoint replaced whole or not at all.
+
+    settings.json         what was run, on which data, with which versions
+    metrics.jsonl         one line per log_every steps, and one per validation
+    checkpoint.pt         everything needed to go on as if nothing had happened
+    weights.safetensors   the averaged weights, once the run has ended
+    evaluation.json       the test figures, once the run has ended
+    samples.png           what the model draws (samples.txt for text)
+
+Nothing here ever executes a pickle: checkpoints are read with weights_only=True, weights with
+safetensors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bfn_core.model import BFN
+from bfn_core.training.scales import Settings
+from bfn_core.training.tasks import TrainingError, build
+
+FORMAT = "bfn_core checkpoint 1"
+
+
+class Run:
+    """The files of one run in `folder`, which need not exist yet."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.settings = self.folder / "settings.json"
+        self.metrics = self.folder / "metrics.jsonl"
+        self.checkpoint = self.folder / "checkpoint.pt"
+        self.weights = self.folder / "weights.safetensors"
+        self.evaluation = self.folder / "evaluation.json"
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run has begun here."""
+        return self.settings.exists() or self.checkpoint.exists()
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Make the folder and keep other processes from training in it at the same time.
+
+        Raises TrainingError if it cannot be made or another process trains there.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TrainingError(f"{self.folder} cannot be made ({error.strerror})") from None
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            yield
+            return
+        handle = os.open(self.folder, os.O_RDONLY)
+        try:
+            with contextlib.suppress(OSError):  # some network file systems have no locks
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise TrainingError(
+                        f"another process is training in {self.folder}: choose another directory"
+                    ) from None
+            yield
+        finally:
+            os.close(handle)
+
+    def read_settings(self) -> dict[str, Any]:
+        """What settings.json holds: "settings", "data" and more. Raises TrainingError."""
+        try:
+            record = json.loads(self.settings.read_text())
+            record["settings"] = Settings.from_dict(record["settings"])
+            record["data"]
+        except FileNotFoundError:
+            raise TrainingError(f"{self.folder} holds no run (no {self.settings.name})") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise TrainingError(f"{self.settings} is damaged ({error}); nothing was changed") from None
+        return record
+
+    def write_json(self, path: Path, record: dict[str, Any]) -> None:
+        """Write a small record whole. Raises TrainingError."""
+        text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+        write_atomically(path, lambda file: file.write(text.encode()))
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Add a line to the metrics. Raises TrainingError."""
+        try:
+            with self.metrics.open("a") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise TrainingError(
+                f"{self.metrics} cannot be written ({error.strerror}); the last checkpoint is intact"
+            ) from None
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """The metrics' lines; one that a kill cut short is left out."""
+        records = []
+        if self.metrics.exists():
+            for line in self.metrics.read_text().splitlines():
+                with contextlib.suppress(ValueError):
+                    records.append(json.loads(line))
+        return records
+
+    def cut_metrics(self, step: int) -> None:
+        """Forget the lines after `step`, which are about to be computed again."""
+        if self.metrics.exists():
+            kept = [json.dumps(r) + "\n" for r in self.read_metrics() if r["step"] <= step]
+            write_atomically(self.metrics, lambda file: file.write("".join(kept).encode()))
+
+    def write_checkpoint(self, state: dict[str, Any]) -> None:
+        """Replace the checkpoint. Raises TrainingError, and then the last one is intact."""
+        state = {"format": FORMAT, **state}
+        write_atomically(self.checkpoint, lambda file: torch.save(state, file))
+
+    def read_checkpoint(self, device: torch.device | str = "cpu") -> dict[str, Any]:
+        """The checkpoint. Raises TrainingError, naming it, if it is damaged or not one of ours."""
+        path = self.checkpoint
+        refused = f"{path} is not used, and nothing was changed: it is"
+        try:
+            with zipfile.ZipFile(path) as archive:
+                if bad := archive.testzip():  # torch.load does not look at the check sums
+                    raise TrainingError(f"{refused} damaged (check sum of {bad} differs)")
+            state = torch.load(path, map_location=device, weights_only=True)
+        except (zipfile.BadZipFile, EOFError, OSError) as error:
+            raise TrainingError(f"{refused} damaged or cut short ({error})") from None
+        except (RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
+            reason = str(error).strip().splitlines()[0][:200]
+            raise TrainingError(f"{refused} not a checkpoint of bfn_core ({reason})") from None
+        if not isinstance(state, dict) or state.get("format") != FORMAT:
+            raise TrainingError(f"{refused} not a checkpoint of bfn_core")
+        return state
+
+
+def write_atomically(path: Path, write) -> None:
+    """Call `write(file)` on a new file beside `path`, then give it that name in one step.
+
+    Raises TrainingError if the disk is full or the folder cannot be written; whatever was at
+    `path` is then still there, whole.
+    """
+    partial = path.with_name(path.name + ".part")
+    try:
+        try:
+            with partial.open("wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+            raise
+    except (OSError, RuntimeError) as error:  # torch.save gives a RuntimeError on a full disk
+        reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
+        kept = "; what was there before is intact" if path.exists() else ""
+        raise TrainingError(f"{path} cannot be written ({reason}){kept}") from None
+
+
+def save_weights(path: Path, weights: dict[str, Tensor], settings: Settings, **facts: Any) -> None:
+    """Write weights as safetensors, with the settings that rebuild their BFN and other facts."""
+    from safetensors.torch import save
+
+    facts = {"settings": settings.to_dict(), **facts}
+    # safetensors knows no channels-last layout
+    content = save(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()},
+        {"bfn_core": json.dumps(facts)},
+    )
+    write_atomically(path, lambda file: file.write(content))
+
+
+def load(path: str | Path) -> BFN:
+    """The BFN of a run's directory, or of a weights.safetensors file, ready to sample.
+
+    A run that has not ended gives the averaged weights of its last checkpoint. Weights stored in
+    half precision are used in single precision. Raises TrainingError if there is nothing to load,
+    or it is damaged or does not fit.
+    """
+    path = Path(path)
+    run = Run(path)
+    if path.is_dir() and not run.weights.exists():
+        settings = run.read_settings()["settings"]
+        if not run.checkpoint.exists():
+            raise TrainingError(f"{path} holds neither weights nor a checkpoint yet")
+        weights = run.read_checkpoint()["ema"]
+        path = run.checkpoint
+    else:
+        path = run.weights if path.is_dir() else path
+        settings, weights = _read_weights(path)
+    bfn = build(settings)
+    fit(bfn.network, weights, path)
+    return bfn.eval()
+
+
+def _read_weights(path: Path) -> tuple[Settings, dict[str, Tensor]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            facts = json.loads((file.metadata() or {})["bfn_core"])
+            weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+        return Settings.from_dict(facts["settings"]), weights
+    except FileNotFoundError:
+        raise TrainingError(f"{path} does not exist") from None
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise TrainingError(f"{path} is damaged, or not weights of bfn_core ({error})") from None
+
+
+def fit(module: torch.nn.Module, weights: dict[str, Tensor], path: Path) -> None:
+    """Load weights that must fit exactly. Raises TrainingError, naming the file and the misfit."""
+    try:
+        module.load_state_dict(weights)
+    except (RuntimeError, AttributeError, TypeError) as error:
+        misfit = str(error).strip().splitlines()[-1].strip()[:200]
+        raise TrainingError(
+            f"{path} is not used, and nothing was changed: it is of another network ({misfit})"
+        ) from None
