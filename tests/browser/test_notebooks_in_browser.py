@@ -1,0 +1,25 @@
+"""Every notebook in a real browser: all cells run, and all that can be moved moves its picture."""
+
+import pytest
+
+from tests.browser.lab import ROOT
+
+pytestmark = pytest.mark.browser
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_runs_and_its_explorers_move(path, open_notebook, artefacts, record_latencies):
+    notebook = open_notebook(f"notebooks/{path.name}")
+    notebook.run_all()
+    notebook.save_picture(artefacts / "notebook.png")
+    assert notebook.errors() == []
+    explorers = notebook.explorers()
+    assert explorers, "the notebook shows no explorer"
+    for explorer in explorers:
+        explorer.tour(artefacts)
+        if explorer.latencies:
+            record_latencies(f"{path.stem} {explorer.number}", explorer.latencies)
+    assert notebook.errors() == []
+    assert notebook.console == []
+    assert notebook.foreign == []
