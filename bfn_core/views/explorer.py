@@ -229,7 +229,7 @@ class Explorer(ipywidgets.VBox):
     def _redraw(self):
         try:
             self._draw()
-        except Exception as error:  # shown to the reader instead of being lost in a callback
+        except Exception as error:  # noqa: BLE001 - the reader sees it
             self.error = error
             place = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{place.filename.rsplit('/', 1)[-1]}, line {place.lineno}"

@@ -1,0 +1,98 @@
+"""Explorers that move in the reader's own browser, without a kernel.
+
+The drawing is JavaScript: one file in javascript/, an ES module with pure mathematical functions,
+which the tests hold against bfn_core, and a `render({model, el})`. A live notebook runs it as an
+anywidget; a static page (nbviewer, exported HTML) runs the same file in an iframe.
+"""
+
+import html
+import json
+import pathlib
+
+import anywidget
+import ipywidgets
+import traitlets
+
+from . import style
+from .explorer import VIEW, view
+
+JAVASCRIPT = pathlib.Path(__file__).parent / "javascript"
+
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
+<style>body {{margin: 0}}</style><div id="here"></div><script type="module">
+{script}
+const kept = {kept};
+const model = {{get: (name) => kept[name], set() {{}}, on() {{}}, save_changes() {{}}}};
+render({{model, el: document.getElementById("here")}});
+</script></html>"""
+
+FRAME = """<iframe title="{title}" sandbox="allow-scripts" loading="lazy" srcdoc="{page}"
+ style="width:100%; max-width:940px; height:{height}px; border:0"></iframe>
+<p><small>{title} Where a page may not run scripts, as on GitHub, there is nothing to drag here;
+the next picture shows the same at rest.</small></p>"""
+
+
+class BrowserExplorer(ipywidgets.VBox):
+    """A drawing in JavaScript that runs in the browser.
+
+    Arguments:
+      name: the file in javascript/, without its ending.
+      settings: what the drawing needs and never changes, as plain JSON data.
+      state: what its controls change, by name. After a control is let go, `explorer.state` holds
+        its new value; to set `explorer.state` moves the control.
+      figure: a Matplotlib figure of the first state, for pages that show pictures only.
+      description: one sentence on what there is to see, the same in every run.
+      height: of the drawing on a static page, in CSS pixels.
+    """
+
+    def __init__(self, name, settings, state, *, figure, description, height):
+        self._settings, self._first = settings, dict(state)
+        self._script = (JAVASCRIPT / f"{name}.js").read_text(encoding="utf-8")
+        self._figure_width = figure.get_figwidth() * style.CSS_DPI
+        self._png = style.to_png(figure)
+        style.release(figure)
+        self.description, self.height = description, height
+        traits = {
+            "_esm": self._script,
+            "settings": traitlets.Dict().tag(sync=True),
+            "state": traitlets.Dict().tag(sync=True),
+        }
+        kind = type(name.capitalize(), (anywidget.AnyWidget,), traits)
+        self.drawing = kind(settings=settings, state=dict(state))
+        super().__init__((self.drawing,))
+        self.add_class("bfn-explorer")
+
+    @property
+    def state(self):
+        """What the controls stand at, by name."""
+        return self.drawing.state
+
+    @state.setter
+    def state(self, values):
+        unknown = set(values) - set(self._first)
+        if unknown:
+            raise ValueError(f"state has {sorted(self._first)}, but no {sorted(unknown)}")
+        self.drawing.state = {**self.drawing.state, **values}
+
+    def page(self):
+        """The drawing in its first state as a whole HTML page that needs nothing else."""
+        kept = json.dumps({"settings": self._settings, "state": self._first})
+        return PAGE.format(
+            title=html.escape(self.description),
+            script=self._script.replace("</", "<\\/"),
+            kept=kept.replace("</", "<\\/"),
+        )
+
+    def bundle(self):
+        """What is put under the cell: the live view, the page in a frame, a picture, a sentence."""
+        data, metadata = style.bundle(self._png, self._figure_width, self.description)
+        frame = FRAME.format(
+            title=html.escape(self.description), page=html.escape(self.page()), height=self.height
+        )
+        live = self.drawing._repr_mimebundle_()
+        if isinstance(live, tuple):  # Colab: where to find the code that shows an anywidget
+            metadata = {**metadata, **live[1]}
+        return {VIEW: view(self), "text/html": frame, **data}, metadata
+
+    def _ipython_display_(self, **_):
+        style.display(*self.bundle())
