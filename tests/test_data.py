@@ -223,8 +223,10 @@ def test_photograph_crops_do_not_overlap_between_training_and_test():
     assert crops.train.shape[1:] == crops.test.shape[1:] == (3, 32, 32)
     assert len(crops.train) > 1500 and len(crops.test) > 200
     # A shared row of 32 pixels of a photograph would be found in both.
-    rows = [set(map(bytes, part[:, 0, ::16].reshape(-1, 32).numpy())) for part in
-            (crops.train, crops.test)]
+    rows = [
+        set(map(bytes, part[:, 0, ::16].reshape(-1, 32).numpy()))
+        for part in (crops.train, crops.test)
+    ]
     common = rows[0] & rows[1]
     assert all(len(set(row)) < 8 for row in common)  # flat sky can repeat by chance
 
@@ -308,15 +310,19 @@ def test_the_prefix_of_text8_is_named_as_such(folder, monkeypatch):
 
 def test_importing_data_does_not_import_what_only_some_data_needs():
     code = "import sys, bfn_core.data; print({'sklearn', 'pooch', 'requests'} & set(sys.modules))"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                            check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert result.stdout.strip() == "set()"
 
 
 @pytest.mark.skipif(not (REAL / "unpack.py").exists(), reason="the real data are not beside us")
 def test_the_real_files_are_read(folder):
-    subprocess.run([sys.executable, REAL / "unpack.py", folder, "mnist", "text8"], check=True,
-                   capture_output=True)
+    subprocess.run(
+        [sys.executable, REAL / "unpack.py", folder, "mnist", "text8"],
+        check=True,
+        capture_output=True,
+    )
     digits = data.mnist()
     assert digits.name == "MNIST" and not digits.notice
     assert digits.train.shape == (60000, 1, 28, 28) and digits.test.shape == (10000, 1, 28, 28)

@@ -92,7 +92,8 @@ def text_file(path: str | Path) -> Text:
 
 def normalise(text: str) -> str:
     """Text in text8's 27 symbols: lower case, digits spelled out, accents dropped, and one space
-    for all that is left."""
+    for all that is left.
+    """
     text = unicodedata.normalize("NFKD", text.lower())
     text = "".join(c for c in text if not unicodedata.combining(c))
     text = re.sub("[0-9]", lambda digit: f" {_DIGITS[int(digit[0])]} ", text)

@@ -28,7 +28,7 @@ class UNet(nn.Module):
         classes: K of discrete data; None for the others.
         channels: width at full resolution.
         multipliers: width at each level over `channels`; each level halves height and width.
-        blocks: residual blocks per level on the way down (one more on the way up).
+        blocks: residual blocks per level on the way down, and again on the way up.
         attention: levels (0 is full resolution) whose blocks are followed by self-attention.
         head_width: channels of an attention head; the width itself where it is smaller.
         dropout: rate within the residual blocks.
@@ -45,13 +45,13 @@ class UNet(nn.Module):
             the levels cannot halve.
 
     Compared with the published networks. As there: residual blocks of group norm, SiLU and 3 × 3
-    convolutions, the time in every block, attention at the lower resolutions, dropout within the
-    blocks, one channel 2p − 1 for binary data (MNIST), Fourier features for 8-bit data (CIFAR-10).
-    Different: the time scales and shifts the second norm (the published MNIST network adds it);
-    CIFAR-10's published network keeps the full resolution throughout, which here is
-    `multipliers=(1,)`; the input is added to the logits (`prior_skip`), which is not published and
-    speeds up the start; each level's first block on the way up sees one skip, the last of its
-    level, so that a small network is not mostly its widest convolutions.
+    convolutions, whose output each block on the way up gets from its mirror image on the way down;
+    the time in every block; attention at the lower resolutions; dropout within the blocks; one
+    channel 2p − 1 for binary data (MNIST); Fourier features and the full resolution throughout,
+    `multipliers=(1,)`, for 8-bit data (CIFAR-10). Different: the time scales the second norm as
+    well as shifting it; levels are joined by average pooling and by doubling pixels; there are no
+    blocks between the way down and the way up; and two things that are not published and speed up
+    training on a CPU, `patch` and `prior_skip`.
     """
 
     def __init__(
@@ -83,21 +83,17 @@ class UNet(nn.Module):
         self.time = TimeEmbedding(time)
         self.first = nn.Conv2d(planes * (1 + 2 * fourier) * patch**2, widths[0], 3, padding=1)
 
-        def stage(level: int, width_in: int, count: int) -> nn.ModuleList:
-            layers = []
-            for i in range(count):
-                width = widths[level]
-                layers.append(Block(width_in if i == 0 else width, width, time, dropout))
-                if level in attention:
-                    layers.append(Attention(width, head_width))
-            return nn.ModuleList(layers)
+        def block(level: int, width_in: int) -> Block:
+            head = head_width if level in attention else None
+            return Block(width_in, widths[level], time, dropout, head)
 
-        levels = range(len(widths))
-        before = [widths[0], *widths]  # width of what enters each level on the way down
-        self.down = nn.ModuleList([stage(level, before[level], blocks) for level in levels])
-        self.up = nn.ModuleList(
-            [stage(level, widths[level] + widths[level + 1], blocks) for level in levels[:-1]]
-        )
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        below = [*widths[1:], widths[-1]]  # width of what comes up into each level
+        for level, width in enumerate(widths):
+            entering = [widths[max(level - 1, 0)], *[width] * (blocks - 1)]
+            self.down.append(nn.ModuleList([block(level, w) for w in entering]))
+            entering = [below[level], *[width] * (blocks - 1)]
+            self.up.append(nn.ModuleList([block(level, w + width) for w in entering]))
         self.norm = group_norm(widths[0])
         self.last = nn.Conv2d(widths[0], image_channels * self.outputs * patch**2, 3, padding=1)
         nn.init.zeros_(self.last.weight)
@@ -111,11 +107,14 @@ class UNet(nn.Module):
         for level, stage in enumerate(self.down):
             if level > 0:
                 h = F.avg_pool2d(h, 2)
-            h = run(stage, h, time)
-            skips.append(h)
+            for block in stage:
+                h = block(h, time)
+                skips.append(h)
         for level in reversed(range(len(self.up))):
-            h = F.interpolate(h, scale_factor=2, mode="nearest")
-            h = run(self.up[level], torch.cat([h, skips[level]], 1), time)
+            for block in self.up[level]:
+                h = block(torch.cat([h, skips.pop()], 1), time)
+            if level > 0:
+                h = F.interpolate(h, scale_factor=2, mode="nearest")
 
         raw = F.pixel_shuffle(self.last(F.silu(self.norm(h))), self.patch)  # (B, C·outputs, H, W)
         return self.from_planes(raw, inputs)
@@ -129,11 +128,16 @@ class UNet(nn.Module):
             got = (*inputs.shape[1:2], *inputs.shape[4:5])
         if got != expected or inputs.ndim != (4 if self.classes is None else 5):
             shape = "(B, C, H, W)" if self.classes is None else "(B, C, H, W, K)"
-            raise ValueError(f"inputs have shape {tuple(inputs.shape)}, but {shape} with "
-                             f"{'C' if self.classes is None else '(C, K)'} = {expected} is expected")
+            sizes = "C" if self.classes is None else "(C, K)"
+            raise ValueError(
+                f"inputs have shape {tuple(inputs.shape)}, but {shape} with {sizes} = {expected} "
+                "is expected"
+            )
         if inputs.shape[2] % self.stride or inputs.shape[3] % self.stride:
-            raise ValueError(f"inputs are {inputs.shape[2]} × {inputs.shape[3]} pixels, but height "
-                             f"and width must be multiples of {self.stride}")
+            raise ValueError(
+                f"inputs are {inputs.shape[2]} × {inputs.shape[3]} pixels, but height and width "
+                f"must be multiples of {self.stride}"
+            )
         if self.classes == 2:
             h = 2 * inputs[..., 1] - 1
         elif self.classes:
@@ -153,13 +157,6 @@ class UNet(nn.Module):
         if self.prior_skip:
             raw = raw + inputs.clamp_min(1e-12).log()
         return raw
-
-
-def run(stage: nn.ModuleList, h: Tensor, time: Tensor) -> Tensor:
-    """The blocks of one level, in turn."""
-    for layer in stage:
-        h = layer(h, time) if isinstance(layer, Block) else layer(h)
-    return h
 
 
 def group_norm(width: int) -> nn.GroupNorm:
@@ -187,9 +184,14 @@ class TimeEmbedding(nn.Module):
 
 
 class Block(nn.Module):
-    """A residual block; the time scales and shifts its second norm. It starts as the identity."""
+    """A residual block; the time scales and shifts its second norm. It starts without effect.
 
-    def __init__(self, width_in: int, width: int, time: int, dropout: float) -> None:
+    With a `head_width`, self-attention with heads of that width follows.
+    """
+
+    def __init__(
+        self, width_in: int, width: int, time: int, dropout: float, head_width: int | None
+    ) -> None:
         super().__init__()
         self.norm1, self.norm2 = group_norm(width_in), group_norm(width)
         self.conv1 = nn.Conv2d(width_in, width, 3, padding=1)
@@ -197,6 +199,7 @@ class Block(nn.Module):
         self.time = nn.Linear(time, 2 * width)
         self.dropout = nn.Dropout(dropout)
         self.skip = nn.Identity() if width_in == width else nn.Conv2d(width_in, width, 1)
+        self.attention = Attention(width, head_width) if head_width else nn.Identity()
         nn.init.zeros_(self.conv2.weight)
         nn.init.zeros_(self.conv2.bias)
 
@@ -204,7 +207,7 @@ class Block(nn.Module):
         scale, shift = self.time(time)[:, :, None, None].chunk(2, 1)
         h = self.conv1(F.silu(self.norm1(x)))
         h = self.norm2(h) * (1 + scale) + shift
-        return self.skip(x) + self.conv2(self.dropout(F.silu(h)))
+        return self.attention(self.skip(x) + self.conv2(self.dropout(F.silu(h))))
 
 
 class Attention(nn.Module):

@@ -1,9 +1,7 @@
 """Training: scales and settings, the loop, checkpoints, records of runs.
 
-    from bfn_core.training import load, settings_for, train
-
-    result = train(settings_for("mnist", "laptop"), "runs/mnist", say=print)
-    bfn = load("runs/mnist")
+`train(settings_for("mnist", "laptop"), "runs/mnist", say=print)` trains, `load("runs/mnist")` is
+the trained BFN.
 """
 
 from bfn_core.training.evaluation import draw, evaluate, sentences

@@ -180,8 +180,10 @@ class Trainer:
             fit(self.plain, state["network"], run.checkpoint)
             fit(self.ema.module, state["ema"], run.checkpoint)
             if state["data"] != self.task.name:
-                raise TrainingError(f"{run.checkpoint} is not used, and nothing was changed: it was "
-                                    f"trained on {state['data']}, not on {self.task.name}")
+                raise TrainingError(
+                    f"{run.checkpoint} is not used, and nothing was changed: it was trained on "
+                    f"{state['data']}, not on {self.task.name}"
+                )
             self.optimiser.load_state_dict(state["optimiser"])
             self.ema.n_averaged.copy_(state["averaged"])
             self.step, self.seconds = state["step"], state["seconds"]
@@ -266,7 +268,7 @@ class Trainer:
             what = "loss" if not values[wrong, 0].isfinite() else "gradient"
             kept = "there is no checkpoint yet"
             if self.saved_step is not None:
-                kept = f"the last good checkpoint is {self.run.checkpoint} (step {self.saved_step:,})"
+                kept = f"the last good checkpoint is {self.run.checkpoint}, step {self.saved_step}"
             raise TrainingError(
                 f"the {what} of step {step:,} is not a number, so training stops; {kept}; try a "
                 "lower learning rate, a longer warm-up, or precision no in place of bf16"
@@ -413,8 +415,10 @@ def cut(theta: Any, part: slice) -> Any:
 
 
 def check_same_run(run: Run, settings: Settings, task: Task) -> None:
-    """Raise TrainingError if `run` was begun with other settings or data. Its number of steps may
-    grow or shrink, and the learning rate's schedule with it."""
+    """Raise TrainingError if `run` was begun with other settings or data.
+
+    Only its number of steps may change, and the learning rate's schedule with it.
+    """
     record = run.read_settings()
     old, new = record["settings"].to_dict(), settings.to_dict()
     other = [name for name in new if name != "steps" and old[name] != new[name]]
@@ -426,5 +430,6 @@ def check_same_run(run: Run, settings: Settings, task: Task) -> None:
     if other:
         name = other[0]
         raise TrainingError(
-            f"{run.folder} was begun with {name} = {old[name]}, not {new[name]}; nothing was changed"
+            f"{run.folder} was begun with {name} = {old[name]}, not {new[name]}; nothing was "
+            "changed"
         )

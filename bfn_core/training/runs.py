@@ -85,7 +85,9 @@ class Run:
         except FileNotFoundError:
             raise TrainingError(f"{self.folder} holds no run (no {self.settings.name})") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise TrainingError(f"{self.settings} is damaged ({error}); nothing was changed") from None
+            raise TrainingError(
+                f"{self.settings} is damaged ({error}); nothing was changed"
+            ) from None
         return record
 
     def write_json(self, path: Path, record: dict[str, Any]) -> None:
@@ -100,7 +102,8 @@ class Run:
                 file.write(json.dumps(record) + "\n")
         except OSError as error:
             raise TrainingError(
-                f"{self.metrics} cannot be written ({error.strerror}); the last checkpoint is intact"
+                f"{self.metrics} cannot be written ({error.strerror}); the last checkpoint is "
+                "intact"
             ) from None
 
     def read_metrics(self) -> list[dict[str, Any]]:

@@ -1,0 +1,117 @@
+"""The U-Net: the contract's shapes for the three flows, its sizes, and what conditions it."""
+
+import pytest
+import torch
+
+from bfn_core import BFN, ContinuousFlow, DiscreteFlow, DiscretisedFlow
+from bfn_core.networks.unet import UNet
+from bfn_core.training import settings_for
+from bfn_core.training.tasks import build_network
+
+SMALL = {"channels": 8, "multipliers": (1, 2), "blocks": 1, "attention": (1,)}
+
+
+def random_weights(network, seed=0):
+    """The zero initialisation of the last layers hides what reaches them."""
+    torch.manual_seed(seed)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    return network
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("flow", "arguments"),
+    [
+        (ContinuousFlow(0.02), {}),
+        (DiscretisedFlow(16, 0.02), {"outputs": 2}),
+        (DiscreteFlow(2, 9.0), {"classes": 2}),
+        (DiscreteFlow(4, 9.0), {"classes": 4, "patch": 2}),
+    ],
+)
+def test_each_flow_gets_the_shape_it_needs(flow, arguments, channels):
+    network = random_weights(UNet(channels, **SMALL, **arguments))
+    bfn = BFN(flow, network)
+    x = bfn.sample((2, channels, 8, 12), n_steps=2)
+    assert x.shape == (2, channels, 8, 12)
+    bfn.train()
+    bfn.loss(x).sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+
+
+@pytest.mark.parametrize("arguments", [{}, {"classes": 2}, {"outputs": 2, "fourier": 2}])
+def test_every_input_pixel_and_the_time_reach_every_output_pixel(arguments):
+    network = random_weights(UNet(**SMALL, **arguments)).double()
+    shape = (1, 1, 8, 8, 2) if "classes" in arguments else (1, 1, 8, 8)
+    inputs = torch.rand(shape, dtype=torch.float64).requires_grad_()
+    t = torch.tensor([0.3], dtype=torch.float64, requires_grad=True)
+    out = network(inputs, t)
+    for pixel in (out[0, 0, 0, 0], out[0, 0, 7, 3]):
+        gradients = torch.autograd.grad(pixel.sum(), (inputs, t), retain_graph=True)
+        assert all((g != 0).all() for g in gradients if g.dim() == 1)
+        reached = gradients[0].abs().reshape(8, 8, -1).sum(-1)
+        assert (reached > 0).all()  # through the attention
+
+
+def test_an_untrained_network_returns_the_belief_of_discrete_data():
+    network = UNet(classes=3, **SMALL)
+    probs = torch.rand(2, 1, 4, 4, 3).softmax(-1)
+    assert torch.allclose(network(probs, torch.rand(2)).softmax(-1), probs, atol=1e-6)
+    without = UNet(classes=3, prior_skip=False, **SMALL)
+    assert torch.equal(without(probs, torch.rand(2)), torch.zeros(2, 1, 4, 4, 3))
+
+
+def test_a_certain_belief_gives_finite_logits():
+    probs = torch.tensor([1.0, 0.0]).expand(1, 1, 4, 4, 2)
+    assert UNet(classes=2, **SMALL)(probs, torch.ones(1)).isfinite().all()
+
+
+def test_fourier_features_tell_neighbouring_bins_apart():
+    bins = (2 * torch.arange(256) + 1) / 256 - 1
+    network = UNet(fourier=2, **SMALL)
+    planes = network.planes(bins.reshape(1, 1, 16, 16))[0].flatten(1)  # (5, 256)
+    distance = (planes[1:, :-1] - planes[1:, 1:]).norm(dim=0)
+    assert planes.shape[0] == 5 and distance.min() > 1  # the bins themselves are 0.008 apart
+
+
+@pytest.mark.parametrize(
+    ("arguments", "low", "high"),
+    [
+        ({"channels": 16, "multipliers": (1, 2, 2), "blocks": 1, "attention": ()}, 0.05e6, 0.15e6),
+        ({"channels": 128, "multipliers": (1, 2, 2), "blocks": 3, "attention": (1,)}, 8e6, 30e6),
+    ],
+)
+def test_arguments_alone_set_the_size(arguments, low, high):
+    with torch.device("meta"):
+        network = UNet(classes=2, **arguments)
+    assert low < sum(p.numel() for p in network.parameters()) < high
+
+
+@pytest.mark.parametrize(
+    ("data", "published", "share"), [("mnist", 24.8e6, 0.1), ("cifar10", 30.7e6, 0.1)]
+)
+def test_the_paper_scale_has_as_many_parameters_as_published(data, published, share):
+    with torch.device("meta"):
+        network = build_network(settings_for(data, "paper"))
+    count = sum(p.numel() for p in network.parameters())
+    assert count == pytest.approx(published, rel=share)
+
+
+def test_bad_input_is_named():
+    network = UNet(classes=2, **SMALL)
+    with pytest.raises(ValueError, match=r"\(C, K\) = \(1, 2\)"):
+        network(torch.rand(1, 1, 8, 8), torch.rand(1))
+    with pytest.raises(ValueError, match=r"\(C, K\) = \(1, 2\)"):
+        network(torch.rand(1, 1, 8, 8, 3), torch.rand(1))
+    with pytest.raises(ValueError, match="multiples of 2"):
+        network(torch.rand(1, 1, 7, 8, 2), torch.rand(1))
+    with pytest.raises(ValueError, match=r"\(B, C, H, W\) with C = \(3,\)"):
+        UNet(3, **SMALL)(torch.rand(1, 1, 8, 8), torch.rand(1))
+
+
+def test_dropout_is_off_when_evaluating():
+    network = random_weights(UNet(dropout=0.5, **SMALL))
+    inputs, t = torch.rand(1, 1, 8, 8), torch.rand(1)
+    assert not torch.equal(network(inputs, t), network(inputs, t))
+    network.eval()
+    assert torch.equal(network(inputs, t), network(inputs, t))
