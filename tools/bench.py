@@ -1,0 +1,175 @@
+"""What things cost, as ratios measured in one run: `make bench`.
+
+    python tools/bench.py              every table
+    python tools/bench.py steps        only the named ones: steps, import, explorers
+
+Ratios, because a time alone says more about the machine and its other work than about the code.
+Each ratio is the median over rounds, and within a round the things compared take turns.
+"""
+
+import argparse
+import inspect
+import os
+import pkgutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import torch
+from torch import nn
+
+from bfn_core import BFN, ContinuousFlow, DiscreteFlow, DiscretisedFlow
+
+SHAPE = (16, 3, 32, 32)
+
+
+class SmallConvolution(nn.Module):
+    """Five 3×3 convolutions, which read a (B, 3, 32, 32) image; the output has `last` per pixel."""
+
+    def __init__(self, last: int | None, channels: int = 32) -> None:
+        super().__init__()
+        layers = [nn.Conv2d(4, channels, 3, padding=1), nn.SiLU()]
+        for _ in range(3):
+            layers += [nn.Conv2d(channels, channels, 3, padding=1), nn.SiLU()]
+        layers.append(nn.Conv2d(channels, 3 * (last or 1), 3, padding=1))
+        self.layers, self.last = nn.Sequential(*layers), last
+
+    def forward(self, inputs, t):
+        image = inputs[..., 0] if inputs.dim() == 5 else inputs
+        time_plane = t.reshape(-1, 1, 1, 1).expand(-1, 1, *image.shape[2:])
+        out = self.layers(torch.cat([image, time_plane], 1))
+        if self.last is None:
+            return out
+        return out.unflatten(1, (3, self.last)).movedim(2, -1)
+
+
+def cases():
+    """(name, BFN, x, inputs of the bare network) for each flow."""
+    torch.manual_seed(0)
+    pixels = torch.rand(SHAPE) * 2 - 1
+    eight_bit = DiscretisedFlow(256, 1e-3)
+    yield "continuous", BFN(ContinuousFlow(1e-3), SmallConvolution(None)), pixels
+    yield "binary", BFN(DiscreteFlow(2, 9.0), SmallConvolution(2)), (pixels > 0).long()
+    yield "256 bins", BFN(eight_bit, SmallConvolution(2)), eight_bit.quantise(pixels)
+
+
+def seconds(call) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def training_step(bfn, x):
+    bfn.zero_grad()
+    bfn.loss(x).mean().backward()
+
+
+def bare_step(bfn, inputs, t):
+    bfn.zero_grad()
+    bfn.network(inputs, t).sum().backward()
+
+
+def bench_steps(rounds: int = 25) -> None:
+    """A training step (loss and backward) over the bare network's forward and backward."""
+    print(f"Training step / bare network, at {SHAPE}, {torch.get_num_threads()} threads:")
+    print(f"  {'flow':<12} {'network':>10} {'step':>10} {'ratio':>7}   quartiles of the ratio")
+    prepared = []
+    for name, bfn, x in cases():
+        theta = bfn.flow.sample_flow(x, 0.5)
+        inputs, t = bfn.flow.network_input(theta), torch.full((len(x),), 0.5)
+        prepared.append((name, bfn, x, inputs, t, [], []))
+    for round_ in range(rounds + 3):
+        for _, bfn, x, inputs, t, bare, step in prepared:
+            pair = (
+                seconds(lambda: bare_step(bfn, inputs, t)),
+                seconds(lambda: training_step(bfn, x)),
+            )
+            if round_ >= 3:  # the first ones warm up
+                bare.append(pair[0])
+                step.append(pair[1])
+    for name, *_, bare, step in prepared:
+        ratios = [s / b for s, b in zip(step, bare, strict=True)]
+        low, middle, high = statistics.quantiles(ratios, n=4)
+        times = [1000 * statistics.median(part) for part in (bare, step)]
+        print(
+            f"  {name:<12} {times[0]:7.1f} ms {times[1]:7.1f} ms {middle:7.2f}"
+            f"   {low:.2f} to {high:.2f}"
+        )
+
+
+def bench_import(rounds: int = 5) -> None:
+    """Time to import bfn_core beyond torch, in fresh interpreters."""
+
+    def fresh(code: str) -> float:
+        timed = f"import time; a = time.perf_counter()\n{code}\nprint(time.perf_counter() - a)"
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+        command = [sys.executable, "-c", timed]
+        return float(subprocess.check_output(command, env=environment, text=True))
+
+    both, torch_alone = [], []
+    for _ in range(rounds):
+        torch_alone.append(fresh("import torch"))
+        both.append(fresh("import torch\nimport bfn_core"))
+    alone, together = statistics.median(torch_alone), statistics.median(both)
+    print("Import:")
+    print(f"  torch {alone:.2f} s; torch and bfn_core {together:.2f} s ({together / alone:.2f})")
+
+
+def explorers():
+    """(name, factory) of every function in bfn_core.views whose name ends in _explorer."""
+    from bfn_core import views
+
+    for module in pkgutil.iter_modules(views.__path__):
+        imported = __import__(f"bfn_core.views.{module.name}", fromlist=["_"])
+        for name, factory in inspect.getmembers(imported, inspect.isfunction):
+            if name.endswith("_explorer") and factory.__module__ == imported.__name__:
+                yield f"{module.name}.{name}", factory
+
+
+def bench_explorers(moves: int = 20) -> None:
+    """From a slider's move to the new picture in the kernel, per explorer."""
+    from bfn_core.views.explorer import Explorer
+
+    print("Explorers, from a slider's move to the new picture (in the kernel; aim: under 100 ms):")
+    for name, factory in explorers():
+        start = time.perf_counter()
+        explorer = factory()
+        made = time.perf_counter() - start
+        if not isinstance(explorer, Explorer):
+            print(f"  {name:<36} moves in the browser, without the kernel")
+            continue
+        times = []
+        for key, control in explorer.controls.items():
+            if hasattr(control, "min"):
+                for move in range(moves):
+                    value = control.min + (control.max - control.min) * move / (moves - 1)
+                    if hasattr(control, "base"):
+                        value = control.base**value
+                    value = type(control.value)(value)
+                    if value != control.value:
+                        times.append(1000 * seconds(lambda k=key, v=value: explorer.set(**{k: v})))
+        if not times:
+            print(f"  {name:<36} has no sliders; made in {made:.2f} s")
+            continue
+        late = sorted(times)[int(0.95 * (len(times) - 1))]
+        print(
+            f"  {name:<36} median {statistics.median(times):5.0f} ms, 95 % {late:5.0f} ms, "
+            f"made in {made:.2f} s"
+        )
+
+
+TABLES = {"steps": bench_steps, "import": bench_import, "explorers": bench_explorers}
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("tables", nargs="*", help=f"any of {', '.join(TABLES)}; all by default")
+    chosen = parser.parse_args().tables or list(TABLES)
+    unknown = sorted(set(chosen) - set(TABLES))
+    if unknown:
+        parser.error(f"no table named {', '.join(unknown)}; there are {', '.join(TABLES)}")
+    for table in chosen:
+        TABLES[table]()
