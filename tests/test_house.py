@@ -1,0 +1,233 @@
+"""The house: its set-up, its requirements, its floors, and the report on a reader's machine."""
+
+import ast
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parents[1]
+MATHEMATICS = ("schedules", "distributions", "flows", "model", "exact", "likelihood", "__init__")
+# What Google Colab ships: a reader there should have to install nothing that it already has.
+COLAB = {
+    "torch": "2.11.0", "numpy": "2.1.3", "matplotlib": "3.10.0", "ipywidgets": "7.7.1",
+    "ipython": "7.34.0", "plotly": "5.24.1", "anywidget": "0.9.21",
+}  # fmt: skip
+
+
+def read_requirements(name):
+    lines = (line.split("#")[0].strip() for line in (ROOT / name).read_text().splitlines())
+    return [Requirement(line) for line in lines if line]
+
+
+def pyproject():
+    tomllib = pytest.importorskip("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+# Requirements.
+
+
+def test_every_requirement_gives_its_reason():
+    for line in (ROOT / "requirements.txt").read_text().splitlines():
+        assert line.startswith("#") or re.search(r"\S+ +# \w+", line), line
+
+
+def test_the_package_and_the_readers_list_ask_for_the_same_versions():
+    asked = {r.name: str(r.specifier) for r in read_requirements("requirements.txt")}
+    for line in pyproject()["project"]["dependencies"]:
+        requirement = Requirement(line)
+        assert asked[requirement.name] == str(requirement.specifier)
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
+def test_every_requirement_is_pinned_once_for_every_python(python):
+    environment = {**default_environment(), "python_version": python}
+    pins = {}
+    for pin in read_requirements("constraints.txt"):
+        if pin.marker is None or pin.marker.evaluate(environment):
+            assert pin.name not in pins, f"{pin.name} is pinned twice"
+            pins[pin.name] = str(pin.specifier).removeprefix("==")
+    test = map(Requirement, pyproject()["project"]["optional-dependencies"]["test"])
+    for requirement in [*read_requirements("requirements.txt"), *test]:
+        assert requirement.specifier.contains(pins[requirement.name]), requirement
+
+
+def test_colabs_own_versions_are_admitted():
+    asked = {r.name: r.specifier for r in read_requirements("requirements.txt")}
+    for name, version in COLAB.items():
+        assert asked[name].contains(version), f"{name} {version}"
+
+
+def test_every_import_of_the_package_is_declared():
+    distributions = importlib.metadata.packages_distributions()
+    declared = {Requirement(r).name for r in pyproject()["project"]["dependencies"]}
+    optional = {"tensorboard"}  # used where it is installed
+    for path in (ROOT / "bfn_core").rglob("*.py"):
+        for module in imported_modules(path):
+            if module in sys.stdlib_module_names or module == "bfn_core":
+                continue
+            names = {n.lower() for n in distributions.get(module, [module])}
+            assert names & (declared | optional), f"{path.relative_to(ROOT)} imports {module}"
+
+
+def imported_modules(path):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module.split(".")[0]
+
+
+# Floors.
+
+
+def test_the_mathematics_imports_only_torch():
+    for name in MATHEMATICS:
+        outside = set(imported_modules(ROOT / "bfn_core" / f"{name}.py")) - {"torch", "bfn_core"}
+        assert outside <= sys.stdlib_module_names, f"{name}.py imports {outside}"
+
+
+def test_import_bfn_core_draws_in_neither_pictures_nor_widgets():
+    code = (
+        "import sys, bfn_core; print(*sorted({'matplotlib', 'ipywidgets', 'IPython', 'plotly',"
+        "'sklearn', 'accelerate', 'pooch', 'bfn_core.views', 'bfn_core.training'}"
+        "& set(sys.modules)))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == ""
+
+
+def test_nothing_below_imports_the_views():
+    for path in (ROOT / "bfn_core").rglob("*.py"):
+        if "views" not in path.parts:
+            assert "bfn_core.views" not in path.read_text("utf-8"), path.name
+
+
+# Commands.
+
+
+def test_the_readme_shows_both_commands_on_its_first_screen():
+    first = "\n".join((ROOT / "README.md").read_text().splitlines()[:30])
+    assert re.search(r"^make lab\b", first, re.M) and re.search(r"^make test\b", first, re.M)
+    assert "pip install -r requirements.txt -c constraints.txt -e ." in (
+        ROOT / "README.md"
+    ).read_text()
+
+
+def test_the_readme_lists_every_notebook():
+    readme = (ROOT / "README.md").read_text()
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        number = path.stem[:2]
+        row = re.search(rf"^\| {number} \|.*$", readme, re.M)
+        assert row and f"(notebooks/{path.name})" in row[0], f"no link to {path.name}"
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", readme):
+        assert (ROOT / target).exists(), target
+
+
+def test_ci_runs_the_readmes_command():
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert re.search(r"^make .*\btest\b", script.read_text(), re.M)
+    subprocess.run(["bash", "-n", script], check=True)
+
+
+needs_make = pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+
+
+def make(*arguments, **options):
+    environment = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL")}
+    return subprocess.run(
+        ["make", "--no-print-directory", *arguments],
+        cwd=ROOT, capture_output=True, text=True, env=environment, **options,
+    )  # fmt: skip
+
+
+@needs_make
+def test_make_passes_options_on(tmp_path):
+    lab = make("-n", "lab", f"VENV={tmp_path}", "ARGS=--no-browser --port 8899").stdout
+    assert "jupyter lab --no-browser --port 8899 notebooks/00_start_here.ipynb" in lab
+    assert "-r requirements.txt -e ." in lab
+    test = make("-n", "test", f"VENV={tmp_path}", "ARGS=-k flows").stdout
+    assert "pytest --nbval -k flows notebooks/ tests/" in test
+
+
+@needs_make
+def test_make_refuses_an_old_python_in_one_sentence(tmp_path):
+    old = tmp_path / "python-old"
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+    run = make("lab", f"VENV={tmp_path / 'venv'}", f"PYTHON={old}")
+    assert run.returncode != 0
+    assert f"Python 3.10 or newer is needed, and {old} is not." in run.stderr
+    assert not (tmp_path / "venv").exists()
+
+
+# The report on a reader's machine.
+
+
+@pytest.fixture
+def environment():
+    from bfn_core.views import environment
+
+    return environment
+
+
+def finding(report, topic):
+    (line,) = [line for line in report.findings if line.topic == topic]
+    return line
+
+
+def test_the_report_says_the_same_in_every_form(environment):
+    report = environment.report()
+    forms = (repr(report), report._repr_markdown_(), report._repr_html_())
+    torch_version = importlib.metadata.version("torch")
+    for form in forms:
+        assert "smoke, as BFN_SCALE says" in form
+        assert f"torch {torch_version}" in form
+        assert report.verdict in form
+        assert str(Path.home()) not in form
+
+
+def test_the_report_names_what_is_missing_or_too_old_and_the_cure(environment):
+    requirements = [Requirement("no-such-package>=2"), Requirement("numpy<1"), Requirement("torch")]
+    missing, old = environment._unmet(requirements)
+    assert missing.found == "is not installed"
+    assert missing.advice == 'pip install "no-such-package>=2", then restart the kernel'
+    assert f"{Version(importlib.metadata.version('numpy'))} is installed, and <1" in old.found
+    report = environment.Report((missing, old))
+    assert not report.ready
+    assert "Something needs your attention: no-such-package, numpy." in repr(report)
+
+
+def test_the_report_refuses_an_unknown_scale_gently(environment, monkeypatch):
+    monkeypatch.setenv("BFN_SCALE", "huge")
+    line = finding(environment.report(), "scale")
+    assert "'huge'" in line.found and "BFN_SCALE" in line.advice
+
+
+def test_the_report_sees_data_by_their_files(environment, monkeypatch, tmp_path):
+    from bfn_core.data import images, text
+
+    monkeypatch.setenv("BFN_DATA_DIR", str(tmp_path))
+    before = environment.report()
+    for name in ("MNIST", "CIFAR-10", "text8"):
+        assert finding(before, name).found.startswith("not here yet")
+    for file in images.MNIST_FILES[:-1]:
+        (tmp_path / file.name).touch()
+    (tmp_path / text.TEXT8_PREFIX.name).touch()
+    partly = environment.report()
+    assert finding(partly, "MNIST").found.startswith("not here yet")
+    assert finding(partly, "text8").found == "only its beginning is at hand, in BFN_DATA_DIR"
+    (tmp_path / images.MNIST_FILES[-1].name).touch()
+    assert finding(environment.report(), "MNIST").found == "at hand, in BFN_DATA_DIR"
