@@ -1,16 +1,21 @@
 """Pictures of the one-dimensional flow: one number, and what Bob believes about it.
 
 `flow_explorer` moves in the reader's browser; `flow_figure` is the same picture at rest.
+`steps_explorer` draws samples with the perfect network; `start_explorer` is the whole idea at once.
 Equation numbers are those of Graves et al., arXiv 2308.07037.
 """
 
 import dataclasses
+import functools
+import itertools
 import math
 
 import numpy
+from matplotlib.collections import LineCollection
 
 from . import style
 from .browser import BrowserExplorer
+from .explorer import Explorer, button, choice, slider
 from .style import COLOURS
 
 MEANS = (-0.75, -0.25, 0.25, 0.75)
@@ -59,6 +64,24 @@ def mixture_output(mu, beta, means=MEANS, weights=None, std=STD):
     precision = std**-2 + beta
     posterior_means = (m / std**2 + evidence) / precision
     return parts / parts.sum(-1, keepdims=True), posterior_means, precision[..., 0] ** -0.5
+
+
+def mixture_guess(mu, beta, means=MEANS, weights=None, std=STD):
+    """The mean x̂ of `mixture_output` for one β, without its parts: five times as fast.
+
+    Arguments as there, but `mu` is (B,) and `beta` a number. Returns (B,).
+    """
+    means, weights, std = _mixture(means, weights, std)
+    evidence = (1 + beta) * mu
+    scale = 1 / (1 + beta * std**2)
+    shift = 0.5 * beta * scale
+    logs = [math.log(w) + (m * scale) * evidence - shift * m * m
+            for m, w in zip(means, weights, strict=True) if w > 0]  # fmt: skip
+    top = functools.reduce(numpy.maximum, logs)
+    parts = [numpy.exp(log - top) for log in logs]
+    means = [m for m, w in zip(means, weights, strict=True) if w > 0]
+    prior = sum(m * part for m, part in zip(means, parts, strict=True)) / sum(parts)
+    return (prior / std**2 + evidence) / (std**-2 + beta)
 
 
 def flow_explorer(
@@ -149,3 +172,254 @@ def _band(z, step=0.14, top=0.75):
     """The opacity of one of the nested bands whose shades together look like a Gaussian."""
     shade = [top * math.exp(-0.5 * u * u) if u < 2.8 + step / 2 else 0 for u in (z, z + step)]
     return 1 - (1 - shade[0]) / (1 - shade[1])
+
+
+def sample_paths(steps, sigma_1, noise, means=MEANS, weights=None, std=STD):
+    """Draw samples of a mixture of Gaussians with its perfect network, and keep every belief.
+
+    Arguments:
+      steps: the number n of messages.
+      sigma_1: the noise that is left at t = 1.
+      noise: standard normal numbers, (at least n, B).
+
+    Returns the belief's mean at times 0, 1/n ... 1, (n + 1, B), and the samples x̂, (B,).
+    """
+    times = numpy.arange(steps + 1) / steps
+    beta = numpy.expm1(-2 * times * math.log(sigma_1))  # (72)
+    mu = [numpy.zeros(noise.shape[1])]
+    for i in range(1, steps + 1):
+        alpha = beta[i] - beta[i - 1]
+        guess = mixture_guess(mu[-1], beta[i - 1], means, weights, std)
+        y = guess + noise[i - 1] / math.sqrt(alpha)  # the receiver's draw
+        mu.append(((1 + beta[i - 1]) * mu[-1] + alpha * y) / (1 + beta[i]))  # (50)
+    return numpy.stack(mu), mixture_guess(mu[-1], beta[-1], means, weights, std)
+
+
+def steps_explorer(
+    means=MEANS, weights=None, std=STD, *, steps=10, sigma_1=0.02, samples=2000, paths=40
+):
+    """Samples of the perfect network, drawn with more or fewer steps.
+
+    Left, the beliefs of some samples on their way; right, all samples as a histogram against the
+    data. The caption gives the total variation distance between the two over the bins, and what
+    as many draws from the data itself would give.
+
+    Arguments:
+      means, weights, std: the data, a mixture of Gaussians; equal weights by default.
+      steps: where the slider starts, 1 to 100.
+      sigma_1: the noise that is left at t = 1.
+      samples, paths: how many are drawn, and how many of their paths are shown.
+
+    Returns an `Explorer`.
+    """
+    means, weights, std = _mixture(means, weights, std)
+    edges = numpy.linspace(-1.2, 1.2, 81)
+    v = numpy.linspace(-1.2, 1.2, 600)
+    mass = numpy.array([_mass(a, b, means, weights, std) for a, b in itertools.pairwise(edges)])
+    floor = 0.5 * numpy.sqrt(2 * mass * (1 - mass) / (math.pi * samples)).sum()
+    width = edges[1] - edges[0]
+
+    figure, (left, right) = style.subplots(1, 2, size=(9, 3.6), sharey=True, width_ratios=(1.7, 1))
+    lines = LineCollection([], colors=COLOURS.input, linewidths=0.9, alpha=0.45)
+    left.add_collection(lines)
+    left.set(title=f"{paths} beliefs on their way", xlabel="time t", ylabel="value", xlim=(0, 1),
+             ylim=(-1.35, 1.35))  # fmt: skip
+    data = _mixture_density(v, means, weights, std)
+    right.fill_betweenx(v, data, color=COLOURS.data, alpha=0.15, lw=0)
+    right.plot(data, v, color=COLOURS.data, lw=1.2, label="data")
+    bars = right.stairs(numpy.zeros(80), edges, orientation="horizontal", fill=True, alpha=0.6,
+                        color=COLOURS.output, label=f"{samples} samples")  # fmt: skip
+    right.set(title="Samples against data", xlabel="density", xlim=(0, 1.6 * data.max()))
+    right.legend(loc="lower right")
+    known = {}
+
+    def update(n, draw):
+        if (n, draw) not in known:
+            noise = numpy.random.default_rng(draw).normal(size=(100, samples))
+            known[n, draw] = sample_paths(n, sigma_1, noise, means, weights, std)
+        mu, x = known[n, draw]
+        times = numpy.linspace(0, 1, n + 1)
+        lines.set_segments([numpy.stack([times, path], -1) for path in mu[:, :paths].T])
+        share = numpy.histogram(x, edges)[0] / samples
+        bars.set_data(values=share / width)
+        distance = 0.5 * (numpy.abs(share - mass).sum() + (1 - share.sum()) + (1 - mass.sum()))
+        return (
+            f"<b>{n} step{'s' * (n > 1)}</b>: the samples are {distance:.3f} from the data in "
+            f"total variation (0 is the same, 1 is nothing in common); {samples} draws from the "
+            f"data itself would be about {floor:.3f} away."
+        )
+
+    return Explorer(
+        figure,
+        update,
+        {
+            "n": slider("number of steps n", 1, 100, steps, width=320),
+            "draw": button("Other random numbers"),
+        },
+        description="Samples of the perfect network: drag the number of steps from 1 to 100, and "
+        "one blur becomes four bumps.",
+        play="n",
+        moving=(lines, bars),
+        seconds=8,
+    )
+
+
+def _mass(a, b, means, weights, std):
+    """The probability that the mixture lies between a and b."""
+    scale = 1 / (std * math.sqrt(2))
+    return 0.5 * sum(
+        w * (math.erf((b - m) * scale) - math.erf((a - m) * scale))
+        for w, m in zip(weights, means, strict=True)
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Conversation:
+    """What Alice sent and what Bob made of it; belief i is the one after i messages."""
+
+    y: numpy.ndarray  # the messages, (n,)
+    alpha: numpy.ndarray  # their accuracies, (n,)
+    mu: numpy.ndarray  # mean of Bob's belief, (n + 1,)
+    rho: numpy.ndarray  # its precision, (n + 1,)
+    guess: numpy.ndarray  # what Bob expects x to be, (n + 1,)
+
+    def bits(self, x):
+        """What the messages have cost so far, (n + 1,): the sum of α/2 (x − x̂)² (96), in bits."""
+        nats = 0.5 * self.alpha * (x - self.guess[:-1]) ** 2
+        return numpy.concatenate(([0.0], numpy.cumsum(nats))) / math.log(2)
+
+
+def converse(x, steps, sigma_1, noise, *, network=True, means=MEANS, weights=None, std=STD):
+    """Alice sends n messages about x.
+
+    Bob guesses with the perfect network for the mixture, or without: then with his belief's mean.
+    `noise` are standard normal numbers, at least n.
+    """
+    times = numpy.arange(steps + 1) / steps
+    beta = numpy.expm1(-2 * times * math.log(sigma_1))  # (72)
+    alpha = numpy.diff(beta)
+    y = x + noise[:steps] / numpy.sqrt(alpha)
+    mu = numpy.concatenate(([0.0], numpy.cumsum(alpha * y))) / (1 + beta)
+    guess = mu
+    if network:
+        w, m, _ = mixture_output(mu, beta, means, weights, std)
+        guess = (w * m).sum(-1)
+    return Conversation(y, alpha, mu, 1 + beta, guess)
+
+
+def start_explorer(means=MEANS, weights=None, std=STD, *, x=0.25, steps=16, sigma_1=0.05, seed=0):
+    """The whole idea at once: Alice's messages, Bob's belief, and the bill.
+
+    Alice tells Bob a number x in `steps` noisy messages, each more accurate than the last. Drag how
+    many have been sent. Left, the messages and Bob's belief; in the middle, the belief as a
+    density, with Bob's guess; right, what the messages have cost him in bits.
+
+    Arguments:
+      means, weights, std: what Bob's network knows about x, a mixture of Gaussians.
+      x, steps, sigma_1: the true number, how many messages, and the noise that is left at the end.
+      seed: of the noise in the messages.
+
+    Returns an `Explorer`.
+    """
+    means, weights, std = _mixture(means, weights, std)
+    reach = 1.9
+    v = numpy.linspace(-reach, reach, 700)
+    figure, (story, now, bill) = style.subplots(1, 3, size=(9, 3.5), width_ratios=(1.7, 1, 1.05))
+    art = _draw_story(story, now, bill, steps, reach, _mixture_density(v, means, weights, std), v)
+
+    def update(sent, x, knows, talk):
+        noise = numpy.random.default_rng(seed + talk).normal(size=steps)
+        kind = {"means": means, "weights": weights, "std": std}
+        both = [converse(x, steps, sigma_1, noise, network=k, **kind) for k in (False, True)]
+        c, bills = both[knows], [conversation.bits(x) for conversation in both]
+        height = _normal(v, c.mu[sent], c.rho[sent] ** -0.5)
+        _update_story(art, c, bills, knows, x, sent, v, height / height.max(), reach)
+        spread = c.rho[sent] ** -0.5
+        return (
+            f"After <b>{sent} of {steps}</b> messages Bob believes x is {c.mu[sent]:.2f}, give or "
+            f"take {spread:.2f}, and guesses {c.guess[sent]:.2f}. The messages have cost "
+            f"<b>{bills[knows][sent]:.1f} bits</b>: each costs more, the further Bob's guess was from the truth."
+        )
+
+    return Explorer(
+        figure,
+        update,
+        {
+            "sent": slider("messages sent", 0, steps, 4, width=210),
+            "x": slider("Alice's number x", -1.0, 1.0, x, 0.05, width=190),
+            "knows": choice("Bob guesses with", [("his belief alone", False),
+                                                 ("a network too", True)], True),
+            "talk": button("New messages"),
+        },
+        description="Alice tells Bob a number in noisy messages: drag how many have been sent, and "
+        "watch his belief sharpen and the bill grow.",
+        play="sent",
+        moving=art.values(),
+        seconds=6,
+    )  # fmt: skip
+
+
+def _draw_story(story, now, bill, steps, reach, data, v):
+    """The still parts of `start_explorer`'s picture; returns the artists that move, by name."""
+    art = {}
+    story.set(title="What Alice sends, what Bob believes", xlabel="message number", ylabel="value",
+              xlim=(-0.4, steps + 0.5), ylim=(-reach, reach))  # fmt: skip
+    art["band"] = story.fill_between([0], [0], [0], color=COLOURS.input, alpha=0.2, lw=0,
+                                     label="Bob's belief")  # fmt: skip
+    (art["mean"],) = story.plot([], [], color=COLOURS.input)
+    art["noise"] = LineCollection([], colors=COLOURS.sender, linewidths=1.2, alpha=0.45)
+    story.add_collection(art["noise"])
+    (art["dots"],) = story.plot([], [], "o", color=COLOURS.sender, ms=5.5, label="Alice's message")
+    for key, marker in (("above", "^"), ("below", "v")):  # messages beyond the axes
+        (art[key],) = story.plot([], [], marker, color=COLOURS.sender, ms=5.5)
+    art["truth"] = story.axhline(0, color=COLOURS.data, lw=1, ls=(0, (5, 4)), label="the true x")
+    story.legend(loc="lower right")
+
+    now.set(title="Bob's belief now", xticks=[], xlabel="density, same peak", xlim=(0, 1.12),
+            ylim=(-reach, reach))  # fmt: skip
+    now.tick_params(labelleft=False)
+    now.plot(data / data.max(), v, color=COLOURS.data, alpha=0.3, lw=1.2, label="likely numbers")
+    art["density"] = now.fill_betweenx(v, v * 0, color=COLOURS.input, alpha=0.2, lw=0)
+    (art["outline"],) = now.plot([], [], color=COLOURS.input)
+    (art["guess"],) = now.plot([], [], color=COLOURS.output, lw=2.5, label="Bob's guess")
+    art["truth too"] = now.axhline(0, color=COLOURS.data, lw=1, ls=(0, (5, 4)))
+    now.legend(loc="lower right")
+
+    bill.set(title="The bill so far", xlabel="message number", ylabel="bits", ylim=(0, 5),
+             xlim=(0, steps + 0.5))  # fmt: skip
+    for knows, colour, label in ((False, COLOURS.input, "belief alone"),
+                                 (True, COLOURS.output, "with a network")):  # fmt: skip
+        (art["whole", knows],) = bill.plot([], [], color=colour, alpha=0.4, lw=1, ls=(0, (4, 2)))
+        (art["bill", knows],) = bill.plot([], [], color=colour, label=label)
+    art["sum"] = bill.fill_between([0], [0], color=COLOURS.data, alpha=0.12, lw=0)
+    (art["end"],) = bill.plot([], [], "o", color=COLOURS.text)
+    bill.legend(loc="upper left")
+    return art
+
+
+def _update_story(art, c, bills, chosen, x, sent, v, density, reach):
+    """Move the artists of `_draw_story` to where the conversation stands."""
+    number = numpy.arange(sent + 1)
+    mu, spread = c.mu[: sent + 1], c.rho[: sent + 1] ** -0.5
+    art["band"].set_data(number, mu - spread, mu + spread)
+    art["mean"].set_data(number, mu)
+    y, wide = c.y[:sent], c.alpha[:sent] ** -0.5
+    place, inside = number[1:], numpy.abs(y) < reach
+    art["noise"].set_segments([[(i, a), (i, b)] for i, a, b in zip(place, y - wide, y + wide,
+                                                                  strict=True)])  # fmt: skip
+    art["dots"].set_data(place[inside], y[inside])
+    art["above"].set_data(place[y >= reach], numpy.full((y >= reach).sum(), 0.96 * reach))
+    art["below"].set_data(place[y <= -reach], numpy.full((y <= -reach).sum(), -0.96 * reach))
+    for key in ("truth", "truth too"):
+        art[key].set_ydata([x, x])
+    art["density"].set_data(v, 0 * v, density)
+    art["outline"].set_data(density, v)
+    art["guess"].set_data([0, 1.12], [c.guess[sent]] * 2)
+    for knows, bits in enumerate(bills):
+        art["whole", knows].set_data(numpy.arange(len(bits)), bits)
+        art["bill", knows].set_data(number, bits[: sent + 1])
+    bits = bills[chosen][: sent + 1]
+    art["sum"].set_data(number, 0 * number, bits)
+    art["end"].set_data([sent], bits[-1:])
+    highest = max(bill[-1] for bill in bills)
+    art["sum"].axes.set_ylim(0, 5 * 2 ** max(0, math.ceil(math.log2(1.25 * highest / 5))))

@@ -1,0 +1,516 @@
+"""Pictures of Bayes' rule for Gaussian beliefs: one message, many messages, the schedule.
+
+Every number comes from `ContinuousFlow`; only the two schedules that the paper does not use are
+written here. Equation numbers are those of Graves et al., arXiv 2308.07037.
+"""
+
+import math
+
+import torch
+from matplotlib.collections import LineCollection
+from matplotlib.ticker import MaxNLocator
+from torch.distributions import Normal
+
+from bfn_core.flows import ContinuousFlow
+from bfn_core.schedules import GeometricSchedule
+
+from . import style
+from .explorer import Explorer, button, choice, log_slider, slider
+from .style import COLOURS
+
+FLOW = ContinuousFlow(0.02)  # its prior, sender and update do not depend on sigma_1
+EDGE = 3.0  # the values shown run from −EDGE to EDGE
+BEFORE = "#7FB2D6"  # the belief before a message: a paler COLOURS.input
+WINDOW = 12  # messages that the history shows at once
+
+
+def _number(value):
+    """Two or three digits that matter, without a power of ten."""
+    return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def _std(theta):
+    return float(theta.precision) ** -0.5
+
+
+# One message at a time
+
+
+def listen(x, alphas, generator):
+    """Bob's beliefs while Alice sends one message after the other.
+
+    Arguments:
+      x: the number that Alice knows.
+      alphas: the accuracy of every message, m numbers above 0.
+      generator: of the noise in the messages.
+
+    Returns (ys, thetas): the m messages as floats, and the m + 1 beliefs, prior first, as
+    `GaussianParameters` with a mean and a precision of shape (1,) in float64.
+    """
+    truth = torch.tensor([float(x)], dtype=torch.float64)
+    ys, thetas = [], [FLOW.prior((1,), dtype=torch.float64)]
+    for alpha in alphas:
+        y = FLOW.sender(truth, alpha).sample(generator=generator)
+        ys.append(float(y))
+        thetas.append(FLOW.update(thetas[-1], y, alpha))
+    return ys, thetas
+
+
+class _Bells:
+    """Belief before, message and belief after as three bells; heights relative to the last."""
+
+    def __init__(self, axes):
+        self.axes = axes
+        look = {"before": (BEFORE, (0, (4, 2))), "y": (COLOURS.sender, "-"),
+                "after": (COLOURS.input, "-")}  # fmt: skip
+        self.lines = {n: axes.plot([], [], color=c, ls=s)[0] for n, (c, s) in look.items()}
+        self.fills = {n: axes.fill([0], [0], color=c, alpha=0.12, lw=0)[0]
+                      for n, (c, _) in look.items()}  # fmt: skip
+        self.truth = axes.axvline(0, ymax=0.69, color=COLOURS.data, lw=1.2, ls=(0, (1, 1.5)))
+        (self.mark,) = axes.plot([], [], "v", color=COLOURS.sender, ms=8, clip_on=False)
+        self.legend = axes.legend([*self.lines.values(), self.truth], [""] * 4,
+                                  loc="upper left", borderaxespad=0)  # fmt: skip
+        axes.set(xlim=(-EDGE, EDGE), ylim=(0, 1.6), yticks=[], xlabel="value of x")
+        axes.spines["left"].set_visible(False)
+
+    def show(self, x, before, y, alpha, after):
+        bells = {"before": (float(before.mean), _std(before)), "y": (y, alpha**-0.5),
+                 "after": (float(after.mean), _std(after))}  # fmt: skip
+        z = torch.linspace(-5, 5, 161, dtype=torch.float64)
+        for name, (mean, std) in bells.items():
+            height = _std(after) / std * torch.exp(-0.5 * z.square())
+            across = torch.cat([torch.tensor([-9.0]), mean + std * z, torch.tensor([9.0])])
+            height = torch.cat([torch.zeros(1), height, torch.zeros(1)])
+            self.lines[name].set_data(across, height)
+            self.fills[name].set_xy(torch.stack([across, height], 1).numpy())
+        self.truth.set_xdata([x, x])
+        # A message beyond the edge is marked at the edge, by an arrow that points to it.
+        self.mark.set_marker("v" if abs(y) <= EDGE else ">" if y > 0 else "<")
+        self.mark.set_data([max(-EDGE, min(EDGE, y))], [0.045])
+        words = (
+            f"before: mean {bells['before'][0]:.2f}, std {bells['before'][1]:.2f}",
+            f"message: y = {y:.2f}, accuracy α = {_number(alpha)}",
+            f"after: mean {bells['after'][0]:.2f}, std {bells['after'][1]:.2f}",
+            f"the true x = {x:.2f}",
+        )
+        for text, word in zip(self.legend.get_texts(), words, strict=True):
+            text.set_text(word)
+
+
+class _History:
+    """Bob's mean ± one standard deviation, and the messages, one column per message."""
+
+    def __init__(self, axes):
+        self.axes = axes
+        self.truth = axes.axhline(0, color=COLOURS.data, lw=1.2, ls=(0, (1, 1.5)))
+        (self.said,) = axes.plot([], [], "o", color=COLOURS.sender, ms=5, label="message y")
+        self.spread = axes.add_collection(LineCollection([], colors=COLOURS.input, lw=2.2))
+        (self.means,) = axes.plot([], [], "o-", color=COLOURS.input, ms=6, lw=1, label="mean ± std")
+        axes.legend(loc="upper right", ncols=2, handlelength=1, columnspacing=1, borderaxespad=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set(title="Bob's belief so far", xlabel="messages received", ylim=(-EDGE, EDGE + 0.8))
+
+    def show(self, x, ys, thetas):
+        means = [float(theta.mean) for theta in thetas]
+        self.truth.set_ydata([x, x])
+        self.said.set_data(range(1, len(thetas)), [max(-EDGE, min(EDGE, y)) for y in ys])
+        self.means.set_data(range(len(thetas)), means)
+        pairs = enumerate(zip(means, thetas, strict=True))
+        self.spread.set_segments([[(i, m - _std(s)), (i, m + _std(s))] for i, (m, s) in pairs])
+        last = max(WINDOW, len(ys))
+        self.axes.set_xlim(last - WINDOW - 0.6, last + 0.6)
+
+
+class _Stack:
+    """Bob's precision as a pile: 1 from the prior, α from each message."""
+
+    def __init__(self, axes):
+        self.axes = axes
+        colours = (BEFORE, "#EFB48A", COLOURS.sender)
+        self.blocks = [axes.bar(0, 1, width=0.8, color=colour)[0] for colour in colours]
+        self.joints = axes.add_collection(LineCollection([], colors="white", lw=1))
+        self.texts = [axes.text(0.5, 0, "", va="center", fontsize=9) for _ in colours]
+        axes.set(title="Precision ρ", xlim=(-0.45, 2.2), xticks=[])
+        axes.grid(False)
+
+    def show(self, alphas):
+        earlier, total = 1 + sum(alphas[:-1]), 1 + sum(alphas)
+        edges = ((0, 1), (1, earlier), (earlier, total))
+        words = ("prior: 1", f"before: {_number(earlier - 1)}" if len(alphas) > 1 else "",
+                 f"now: {_number(alphas[-1])}")  # fmt: skip
+        lowest = -math.inf
+        for block, text, (low, high), word in zip(
+            self.blocks, self.texts, edges, words, strict=True
+        ):
+            block.set(y=low, height=high - low)
+            place = max((low + high) / 2, lowest + 0.07 * total)  # never on top of each other
+            text.set(y=place, text=word)
+            lowest = place if word else lowest
+        self.axes.set_ylim(0, 1.12 * total)
+        joints = [1 + sum(alphas[:i]) for i in range(len(alphas))]
+        self.joints.set_segments([[(-0.4, joint), (0.4, joint)] for joint in joints])
+
+
+def message_explorer(*, x=0.4, alpha=4.0, seed=4):
+    """Send noisy messages about a number, one by one, and watch the belief sharpen.
+
+    Left, the belief before the latest message, the message as a likelihood, the belief after it
+    (49, 50). In the middle, the belief after every message so far; right, its precision as a sum.
+    The sliders move the true x, with the noise of every message kept, and the accuracy of the
+    latest message; a button sends another one, a second starts again with other noise.
+
+    Arguments:
+      x, alpha: where the sliders start: the true value in [−1, 1], the accuracy in [0.2, 200].
+      seed: of the noise.
+
+    Returns an `Explorer`.
+    """
+    figure, axes = style.subplots(1, 3, size=(9.2, 3.7), width_ratios=(2.3, 1.9, 0.9))
+    bells, history, stack = _Bells(axes[0]), _History(axes[1]), _Stack(axes[2])
+    axes[0].set_title("One message")
+    sent, presses = [], {"send": 0, "again": 0}  # accuracies of the messages before the latest
+
+    def update(x, alpha, send, again):
+        if again != presses["again"]:
+            sent.clear()
+        sent.extend([alpha] * (send - presses["send"]))
+        presses.update(send=send, again=again)
+        alphas = [*sent, alpha]
+        ys, thetas = listen(x, alphas, torch.Generator().manual_seed(seed + again))
+        before, after = thetas[-2:]
+        bells.show(x, before, ys[-1], alpha, after)
+        history.show(x, ys, thetas)
+        stack.show(alphas)
+        share, miss = alpha / float(after.precision), abs(x - float(after.mean)) / _std(after)
+        return (
+            f"<b>Message {len(alphas)}</b> says {ys[-1]:.2f}, with accuracy {_number(alpha)} out of "
+            f"{_number(float(after.precision))} in all: it gets {share:.0%} of the say. "
+            f"Bob's mean moves from {float(before.mean):.2f} to {float(after.mean):.2f}, his "
+            f"standard deviation falls from {_std(before):.3f} to {_std(after):.3f}. "
+            f"The true x is {miss:.1f} standard deviations from his mean."
+        )
+
+    controls = {
+        "x": slider("true value x", -1.0, 1.0, x, 0.05),
+        "alpha": log_slider("accuracy α of this message", 0.2, 200, alpha),
+        "send": button("Send another message"),
+        "again": button("Start again"),
+    }
+    return Explorer(
+        figure, update, controls,
+        description="Bob's belief before a message, the message as a likelihood, and the narrower "
+        "belief after it; to the right the beliefs so far and the precision as a sum.",
+    )  # fmt: skip
+
+
+def message_figure(alphas=(0.5, 4.0, 32.0), *, x=0.4, seed=4):
+    """One message at three accuracies: the belief before, the message and the belief after."""
+    figure, panels = style.subplots(1, len(alphas), size=(9.2, 3.1))
+    for axes, alpha in zip(panels, alphas, strict=True):
+        ys, thetas = listen(x, [alpha], torch.Generator().manual_seed(seed))
+        bells = _Bells(axes)
+        bells.show(x, thetas[0], ys[0], alpha, thetas[1])
+        share = alpha / float(thetas[1].precision)
+        axes.set_title(f"A message with {share:.0%} of the say")
+    return figure
+
+
+# Many small messages against one large one
+
+SPLITS = ("equal", "growing", "random")
+
+
+def split(total, n, kind="equal", generator=None):
+    """Cut an accuracy into n parts, (n,) float64, that add up to it.
+
+    Arguments:
+      total: the accuracy to cut, above 0.
+      n: how many parts.
+      kind: "equal"; "growing", as the paper's schedule does (95); or "random".
+      generator: of the random parts.
+    """
+    if kind not in SPLITS:
+        raise ValueError(f"kind must be one of {SPLITS}, but is {kind!r}")
+    if kind == "growing":
+        schedule = GeometricSchedule((1 + total) ** -0.5)
+        return torch.tensor([schedule.alpha(i, n) for i in range(1, n + 1)], dtype=torch.float64)
+    parts = torch.ones(n, dtype=torch.float64)
+    if kind == "random":
+        parts = torch.rand(n, generator=generator, dtype=torch.float64).clamp(min=1e-3)
+    return total * parts / parts.sum()
+
+
+def crowd(x, alphas, runs, generator):
+    """The means of many Bobs who each hear their own messages, after 0…n messages.
+
+    Arguments:
+      x: the number that Alice knows; alphas: n accuracies; runs: how many Bobs.
+      generator: of the noise.
+
+    Returns (means, theta): (n + 1, runs) float64, and the last beliefs.
+    """
+    truth = torch.full((runs,), float(x), dtype=torch.float64)
+    theta = FLOW.prior((runs,), dtype=torch.float64)
+    means = [theta.mean]
+    for alpha in alphas:
+        alpha = float(alpha)
+        theta = FLOW.update(theta, FLOW.sender(truth, alpha).sample(generator=generator), alpha)
+        means.append(theta.mean)
+    return torch.stack(means), theta
+
+
+def flow_at(x, beta):
+    """Mean and standard deviation of Bob's mean once accuracy `beta` has come, (77)."""
+    gamma = beta / (1 + beta)
+    return gamma * x, math.sqrt(gamma * (1 - gamma))
+
+
+def _outline(means, low, high, bins=40):
+    """A histogram as a density, and the corners of its outline: (values, density)."""
+    counts = torch.histc(means, bins, low, high)
+    edges = torch.linspace(low, high, bins + 1).repeat_interleave(2)
+    density = (counts / counts.sum() * bins / (high - low)).repeat_interleave(2)
+    return edges, torch.cat([torch.zeros(1), density, torch.zeros(1)])
+
+
+class _Landing:
+    """Where Bob's mean lands: two histograms on their side, and the formula's density."""
+
+    def __init__(self, axes, small="many small messages"):
+        self.axes = axes
+        self.fill = axes.fill([0], [0], color=COLOURS.flow, alpha=0.4, lw=0)[0]
+        (self.one,) = axes.plot([], [], color=COLOURS.other, lw=2.6)
+        (self.many,) = axes.plot([], [], color=COLOURS.input, lw=1.3)
+        self.fill.set_label("flow $p_F$: the formula")
+        self.one.set_label("one large message")
+        self.many.set_label(small)
+        axes.axvline(0, color=COLOURS.faint, lw=0.8)
+        axes.set(xticks=[], xlim=(0, 1.2))
+        axes.spines["bottom"].set_visible(False)
+
+    def show(self, x, total, many, one):
+        mean, std = flow_at(x, total)
+        low, high = mean - 4 * std, mean + 4 * std
+        values = torch.linspace(low, high, 201)
+        density = Normal(mean, std).log_prob(values).exp()
+        peak = float(density.max())
+        self.fill.set_xy(torch.stack([density / peak, values], 1).numpy())
+        for line, means in ((self.one, one), (self.many, many)):
+            if means is not None:
+                across, height = _outline(means, low, high)
+                line.set_data(height / peak, across)
+
+
+def split_explorer(*, total=24.0, n=12, x=0.6, kind="equal", runs=4000, seed=1):
+    """Many small messages against one large one of the same total accuracy.
+
+    Left, the standard deviation of the belief while accuracy comes in; in the middle, the means of
+    eight Bobs on their way; right, where the means of thousands of Bobs land: after many messages,
+    after one, and by the formula for the flow distribution (77).
+
+    Arguments:
+      total, n, x: where the sliders start: total accuracy in [0.5, 100], number of messages in
+        [2, 100], true value in [−1, 1].
+      kind: how the total is cut, one of `SPLITS`.
+      runs: how many Bobs; seed: of the noise.
+
+    Returns an `Explorer`.
+    """
+    figure, axes = style.subplots(1, 3, size=(9.2, 4.0), width_ratios=(1.25, 1.7, 1.15))
+    spend, paths, landing = axes[0], axes[1], _Landing(axes[2])
+    (curve,) = spend.plot([], [], color=COLOURS.faint, lw=1.5)
+    (large,) = spend.plot([], [], "o", color=COLOURS.other, ms=12)
+    (small,) = spend.plot([], [], "o", color=COLOURS.input, ms=4.5)
+    spend.set(title="Bob's standard deviation", ylim=(0, 1.08))
+    jumps = paths.add_collection(LineCollection([], colors=COLOURS.other, lw=1.4, alpha=0.6))
+    walks = paths.add_collection(LineCollection([], colors=COLOURS.input, lw=1.2, alpha=0.8))
+    paths.set(title="Bob's mean, eight times", ylim=(-1.9, 1.9))
+    axes[2].set(title="… and where it lands", ylim=(-1.9, 1.9), yticklabels=[])
+    truths = [a.axhline(0, color=COLOURS.data, lw=1.2, ls=(0, (1, 1.5))) for a in axes[1:]]
+    truths[0].set_label("the true x")
+    for panel in axes[:2]:
+        panel.set_xlabel("accuracy received")
+    handles = [landing.many, landing.one, landing.fill, truths[0]]
+    figure.legend(handles=handles, loc="outside lower center", ncols=4)
+
+    def update(total, n, x, kind):
+        generator = torch.Generator().manual_seed(seed)
+        alphas = split(total, n, kind, generator)
+        means, theta = crowd(x, alphas, runs, generator)
+        single, large_theta = crowd(x, [total], runs, generator)
+        received = torch.cat([torch.zeros(1), alphas.cumsum(0)])
+        way = torch.linspace(0, total, 200)
+        curve.set_data(way, (1 + way).rsqrt())
+        small.set_data(received, (1 + received).rsqrt())
+        large.set_data([0, total], [1, float(large_theta.precision[0]) ** -0.5])
+        walks.set_segments([torch.stack([received, means[:, i]], 1).numpy() for i in range(8)])
+        jumps.set_segments([[(0, 0), (total, float(single[-1, i]))] for i in range(8)])
+        for panel in (spend, paths):
+            panel.set_xlim(-0.04 * total, 1.04 * total)
+        for truth in truths:
+            truth.set_ydata([x, x])
+        landing.show(x, total, means[-1], single[-1])
+        mean, std = flow_at(x, total)
+        return (
+            f"<b>{n} messages, {_number(total)} in all</b>: Bob's standard deviation ends at "
+            f"{float(theta.precision[0]) ** -0.5:.4f}. <b>One message of {_number(total)}</b>: "
+            f"{float(large_theta.precision[0]) ** -0.5:.4f}. Over {runs} Bobs the means land at "
+            f"{means[-1].mean():.2f} ± {means[-1].std():.2f} and {single[-1].mean():.2f} ± "
+            f"{single[-1].std():.2f}; the formula says {mean:.2f} ± {std:.2f}."
+        )
+
+    controls = {
+        "total": log_slider("accuracy in all", 0.5, 100, total),
+        "n": slider("number of small messages", 2, 100, n),
+        "x": slider("true value x", -1.0, 1.0, x, 0.05),
+        "kind": choice("cut", SPLITS, kind),
+    }
+    return Explorer(
+        figure, update, controls,
+        description="Many small messages and one large message of the same total accuracy leave "
+        "the same standard deviation and the same distribution of means.",
+    )  # fmt: skip
+
+
+def split_figure(parts=(2, 10, 100), *, total=24.0, x=0.6, runs=4000, seed=1):
+    """Where Bob's mean lands after few, some and many messages of the same total accuracy."""
+    figure, panels = style.subplots(1, len(parts), size=(9.2, 3.4), sharey=True)
+    for axes, n in zip(panels, parts, strict=True):
+        generator = torch.Generator().manual_seed(seed)
+        many, _ = crowd(x, split(total, n), runs, generator)
+        one, _ = crowd(x, [total], runs, generator)
+        landing = _Landing(axes)
+        landing.show(x, total, many[-1], one[-1])
+        truth = axes.axhline(x, color=COLOURS.data, lw=1.2, ls=(0, (1, 1.5)), label="the true x")
+        axes.set_title(f"{n} messages against one")
+    panels[0].set_ylabel("Bob's mean")
+    handles = [landing.many, landing.one, landing.fill, truth]
+    figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    return figure
+
+
+# The schedule
+
+RIVALS = {
+    "geometric": (COLOURS.input, "-", "geometric: the paper's"),
+    "linear": (COLOURS.other, (0, (4, 1.5)), "linear"),
+    "cosine": (COLOURS.receiver, (0, (1.2, 1.2)), "cosine"),
+}
+
+
+def rival_beta(name, t, sigma_1):
+    """β(t) of three schedules that all reach σ₁^(−2) − 1 at t = 1.
+
+    "geometric" is the paper's (72). "linear" spends the same accuracy per unit of time. "cosine"
+    is the cosine schedule of diffusion models: β(t) = tan²(ct), so that the standard deviation of
+    the belief falls like cos(ct).
+
+    Arguments:
+      name: one of `RIVALS`; t: times in [0, 1], any shape; sigma_1: in (0, 1).
+    """
+    schedule = GeometricSchedule(sigma_1)
+    if name == "geometric":
+        return schedule.beta(t)
+    if name == "linear":
+        return schedule.beta(1.0) * t
+    if name == "cosine":
+        return (math.atan(math.sqrt(schedule.beta(1.0))) * t).tan().square()
+    raise ValueError(f"name must be one of {list(RIVALS)}, but is {name!r}")
+
+
+def entropy(beta):
+    """Nats in a Gaussian belief of precision 1 + β, the shape of β: ½ ln(2πe/(1 + β))."""
+    return Normal(0.0, (1 + beta).rsqrt()).entropy()
+
+
+class _Schedules:
+    """Entropy against time, and the part of it that each message takes, for three schedules."""
+
+    def __init__(self, falls, takes):
+        self.falls, self.takes = falls, takes
+        self.lines, self.steps = {}, {}
+        for name, (colour, dashes, label) in RIVALS.items():
+            look = {"color": colour, "ls": dashes, "lw": 2.6 if name == "geometric" else 2}
+            (self.lines[name],) = falls.plot([], [], label=label, **look)
+            (self.steps[name],) = takes.plot([], [], drawstyle="steps-mid", **look)
+        falls.set(title="Entropy of the belief", xlabel="time t", xlim=(0, 1))
+        takes.set(title="Entropy taken by each message", xlabel="message i")
+        takes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+    def show(self, sigma_1, n, unit):
+        scale = {"nats": 1.0, "bits": 1 / math.log(2)}[unit]
+        t = torch.linspace(0, 1, 401, dtype=torch.float64)
+        times = torch.linspace(0, 1, n + 1, dtype=torch.float64)
+        taken = {}
+        for name in RIVALS:
+            bits = scale * entropy(rival_beta(name, t, sigma_1))
+            taken[name] = -scale * entropy(rival_beta(name, times, sigma_1)).diff()
+            self.lines[name].set_data(t, bits)
+            # A step as wide as the others at both ends, where "steps-mid" would halve it.
+            edges = torch.cat([torch.tensor([0.5]), torch.arange(1, n + 1), torch.tensor([n + 0.5])])
+            self.steps[name].set_data(edges, taken[name][[0, *range(n), n - 1]])
+        low, high = float(bits[-1]), float(bits[0])
+        self.falls.set(ylabel=unit, ylim=(low - 0.05 * (high - low), high + 0.05 * (high - low)))
+        most = max(float(part.max()) for part in taken.values())
+        self.takes.set(ylabel=unit, xlim=(0.5, n + 0.5), ylim=(0, 1.08 * most))
+        return taken
+
+
+def schedule_explorer(*, sigma_1=0.02, n=10, unit="nats"):
+    """Three accuracy schedules that end at the same β(1): what each does to the belief's entropy.
+
+    Left, the share of the accuracy that has been sent by time t; in the middle, the entropy of the
+    belief; right, the entropy that each of n messages takes away. The paper's schedule (72) makes
+    the middle one a straight line, and so all messages worth the same.
+
+    Arguments:
+      sigma_1, n: where the sliders start: in [0.001, 0.7], and messages in [2, 40].
+      unit: "nats" or "bits".
+
+    Returns an `Explorer`.
+    """
+    figure, axes = style.subplots(1, 3, size=(9.2, 3.6))
+    both = _Schedules(*axes[1:])
+    spent = {n: axes[0].plot([], [], color=c, ls=s)[0] for n, (c, s, _) in RIVALS.items()}
+    axes[0].set(title="Accuracy sent, β(t)/β(1)", xlabel="time t", xlim=(0, 1), ylim=(-0.03, 1.03))
+    figure.legend(handles=[*both.lines.values()], loc="outside lower center", ncols=3)
+    t = torch.linspace(0, 1, 201, dtype=torch.float64)
+
+    def update(sigma_1, n, unit):
+        taken = both.show(sigma_1, n, unit)
+        total = GeometricSchedule(sigma_1).beta(1.0)
+        for name, line in spent.items():
+            line.set_data(t, rival_beta(name, t, sigma_1) / total)
+        first = {name: float(part[0] / part.sum()) for name, part in taken.items()}
+        last = {name: float(part[-1] / part.sum()) for name, part in taken.items()}
+        return (
+            f"<b>β(1) = {total:,.4g}</b>. The belief loses "
+            f"{float(taken['geometric'].sum()):.2f} {unit} in all. With the geometric schedule each "
+            f"of the {n} messages takes {float(taken['geometric'][0]):.2f} of them. With the linear "
+            f"one the first message takes {first['linear']:.0%} and the last {last['linear']:.1%}; "
+            f"with the cosine one the first takes {first['cosine']:.1%} and the last "
+            f"{last['cosine']:.0%}."
+        )
+
+    controls = {
+        "sigma_1": log_slider("σ₁, where the belief's std ends", 0.001, 0.7, sigma_1),
+        "n": slider("number of messages", 2, 40, n),
+        "unit": choice("unit", ("nats", "bits"), unit),
+    }
+    return Explorer(
+        figure, update, controls,
+        description="Entropy of the belief against time for three accuracy schedules: only the "
+        "paper's falls on a straight line, so that all messages are worth the same.",
+    )  # fmt: skip
+
+
+def schedule_figure(sigmas=(0.5, 0.02), *, n=10):
+    """Entropy against time for three schedules, at each of the given σ₁, and per message."""
+    figure, axes = style.subplots(1, 2 * len(sigmas), size=(9.2, 3.3))
+    for k, sigma_1 in enumerate(sigmas):
+        both = _Schedules(*axes[2 * k : 2 * k + 2])
+        both.show(sigma_1, n, "nats")
+        both.falls.set_title(f"σ₁ = {sigma_1:g}: entropy")
+        both.takes.set_title("taken by each message")
+    figure.legend(handles=[*both.lines.values()], loc="outside lower center", ncols=3)
+    return figure
