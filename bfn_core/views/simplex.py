@@ -1,0 +1,525 @@
+"""Pictures of discrete data: a belief about three classes is a point in a triangle.
+
+`flow_explorer` moves in the reader's browser, `flow_figure` is the same picture at rest;
+`path_explorer`, `network_explorer` and `classes_explorer` ask the kernel.
+`python -m bfn_core.views.simplex` writes assets/simplex_flow.svg.
+Equation numbers are those of Graves et al., arXiv 2308.07037.
+"""
+
+import dataclasses
+import functools
+import math
+import pathlib
+
+import numpy
+import torch
+from torch import Tensor
+
+from bfn_core import CategoricalParameters, DiscreteFlow, ExactBFN
+
+from . import style
+from .browser import BrowserExplorer
+from .explorer import Explorer, choice, log_slider, slider
+from .style import COLOURS
+
+NAMES = "ABC"
+CORNERS = torch.tensor([[0.5, 3**0.5 / 2], [0.0, 0.0], [1.0, 0.0]], dtype=torch.float64)
+SHADES = tuple(round(0.05 * level, 2) for level in range(1, 20))  # of the flow, faintest first
+HALF_AND_MOST = (0.5, 0.9)  # the shares of the flow that the two lines hold
+EULER = 0.5772156649015329  # minus the mean of a Gumbel variable at location 0, up to its sign
+
+
+# The mathematics of the pictures.
+
+
+def place(theta: Tensor) -> Tensor:
+    """Where a belief lies in the triangle: the corners, weighted; (..., 3) -> (..., 2)."""
+    return theta.double() @ CORNERS
+
+
+def _message(flow: DiscreteFlow, x: int, t: float) -> tuple[Tensor, Tensor]:
+    """Mean (K,) and variance of y, where θ = softmax(y) is the flow: one message of accuracy β(t).
+
+    The mean is shifted to sum to 0, which softmax cannot tell.
+    """
+    sender = flow.sender(torch.tensor([x]), torch.tensor([flow.beta(t)], dtype=torch.float64))
+    mean = sender.mean[0]
+    return mean - mean.mean(), sender.variance[0, 0]
+
+
+def flow_density(theta: Tensor, x: int, t: float, flow: DiscreteFlow, *, measure="area") -> Tensor:
+    """The flow distribution p_F(θ | x; t) of one variable (185), as a density over the simplex.
+
+    y is Gaussian and θ = softmax(y), so θ is logistic-normal. Its density depends on the measure:
+    per "area" of the simplex, relative to beliefs spread evenly over it (which are 1 everywhere),
+    or per unit of "log-ratio", in which a message moves every belief by the same step. The first is
+    the second over √K (K−1)! Π_k θ_k, the Jacobian; near a corner it grows without a useful bound.
+
+    Arguments:
+      theta: beliefs, (..., K), inside the simplex.
+      x: the true class, 0…K−1.
+      t: time, in (0, 1].
+      measure: "area" or "log-ratio".
+
+    Returns (...), float64.
+    """
+    if measure not in ("area", "log-ratio"):
+        raise ValueError(f'measure must be "area" or "log-ratio", but is {measure!r}')
+    centre, variance = _message(flow, x, t)
+    logs = theta.double().log()
+    around = logs - logs.mean(-1, keepdim=True) - centre
+    free = flow.classes - 1  # y has K components, but only their differences count
+    log_density = -0.5 * around.square().sum(-1) / variance
+    log_density = log_density - 0.5 * free * torch.log(2 * math.pi * variance)
+    if measure == "area":
+        jacobian = 0.5 * math.log(flow.classes) + math.lgamma(flow.classes) + logs.sum(-1)
+        log_density = log_density - jacobian
+    return log_density.exp()
+
+
+def flow_ring(share: float, x: int, t: float, flow: DiscreteFlow, *, points=120) -> Tensor:
+    """A closed curve in the triangle that holds this share of the flow; (points + 1, 3).
+
+    In log-ratios the flow is a round Gaussian, so the curve is the image of a circle; along it the
+    density per unit of log-ratio is 1 − share of its peak.
+    """
+    centre, variance = _message(flow, x, t)
+    radius = torch.sqrt(-2 * variance * math.log1p(-share))
+    angle = torch.linspace(0, 2 * math.pi, points + 1, dtype=torch.float64).unsqueeze(-1)
+    across, up = _axes(x)
+    return (centre + radius * (angle.cos() * up + angle.sin() * across)).softmax(-1)
+
+
+def _axes(x: int) -> tuple[Tensor, Tensor]:
+    """Two directions at right angles, of length 1, in which log-ratios move: across, towards x."""
+    up, across = torch.full((2, 3), -1.0, dtype=torch.float64)
+    up[x], across[x], across[(x + 1) % 3] = 2.0, 0.0, 1.0
+    return across / math.sqrt(2), up / math.sqrt(6)
+
+
+@functools.lru_cache(maxsize=4096)
+def _entropy(variance: float, classes: int) -> float:
+    """`expected_entropy` at β K = variance."""
+    if variance == 0:
+        return math.log(classes)
+    std = math.sqrt(variance)
+    z = torch.linspace(-7, 7, 281, dtype=torch.float64)
+    weights = torch.exp(-0.5 * z.square())
+    step = 0.5  # fine enough: the functions are so smooth that sums on a grid are exact to 1e−8
+    v = torch.arange(-5 - 7 * std, variance + 7 * std + 40, step, dtype=torch.float64)
+
+    def below(level: Tensor) -> Tensor:
+        """P(std · z + Gumbel < level)."""
+        return torch.exp(-torch.exp(std * z - level.unsqueeze(-1))) @ weights / weights.sum()
+
+    highest = below(v) ** (classes - 1) * below(v - variance)  # all K rivals stay below v
+    mean = float(v[-1] + step / 2 - highest.sum() * step)
+    return max(0.0, mean - EULER - variance)
+
+
+def expected_entropy(beta: float, classes: int) -> float:
+    """Expected entropy of the belief about one of K equally likely classes, in nats.
+
+    Messages of total accuracy β leave logits βK e_x + √(βK) z. A belief is calibrated, so its
+    expected entropy is E[−ln θ_x] = E ln Σ_k e^(y_k) − E y_x; and ln Σ_k e^(y_k) is, up to a
+    constant, the mean of the largest of y_k + Gumbel noise. That is one integral for any K.
+
+    Arguments:
+      beta: accumulated accuracy, at least 0.
+      classes: K, at least 2.
+    """
+    if not beta >= 0:
+        raise ValueError(f"beta must be at least 0, but is {beta}")
+    return _entropy(float(beta) * classes, classes)
+
+
+@functools.lru_cache(maxsize=8)
+def _entropy_table(classes: int) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """βK, and the expected entropy over ln K, close enough together to draw lines between."""
+    spread = numpy.concatenate(([0.0], numpy.geomspace(1e-3, 110, 70)))
+    return spread, numpy.array([_entropy(float(s), classes) for s in spread]) / math.log(classes)
+
+
+def _draws(seed: int, *shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+# The triangle.
+
+
+def draw_triangle(axes, names=NAMES):
+    """Make `axes` a triangle whose corners are three classes."""
+    x, y = torch.cat((CORNERS, CORNERS[:1])).T
+    axes.plot(x, y, color=COLOURS.data, lw=1.2, zorder=3, solid_joinstyle="round")
+    for corner in CORNERS:  # from each corner to the middle of the other side
+        foot = (CORNERS.sum(0) - corner) / 2
+        axes.plot(*zip(corner, foot, strict=True), color=COLOURS.faint, lw=0.8, zorder=2)
+    for name, corner, drop in zip(names, CORNERS, ("bottom", "top", "top"), strict=True):
+        gap = 0.035 if drop == "bottom" else -0.035
+        axes.text(corner[0], corner[1] + gap, name, ha="center", va=drop, weight="bold")
+    axes.set(xlim=(-0.06, 1.06), ylim=(-0.13, 1.0), aspect="equal", xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+
+
+def _mix(share: float, colour=COLOURS.flow) -> str:
+    """A colour on the way from white (0) to `colour` (1)."""
+    parts = (255 + share * (int(colour[i : i + 2], 16) - 255) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(part):02x}" for part in parts)
+
+
+def draw_flow(axes, x: int, t: float, flow: DiscreteFlow, *, beliefs: Tensor):
+    """Shade the flow over the triangle, line the rings of one half and nine tenths, add beliefs.
+
+    `beliefs` is the noise of some beliefs, (N, 3): the same noise at another t is the same belief
+    moved on.
+    """
+    if t > 0:
+        for shade in SHADES:
+            ring = _thin(place(flow_ring(1 - shade, x, t, flow)))
+            axes.fill(*ring.T, color=_mix(shade), lw=0, zorder=1)
+        for share in HALF_AND_MOST:
+            ring = _thin(place(flow_ring(share, x, t, flow)))
+            axes.plot(*ring.T, color=COLOURS.flow, lw=1, zorder=2.5)
+    centre, variance = _message(flow, x, t) if t > 0 else (torch.zeros(3), torch.zeros(()))
+    points = place((centre + variance.sqrt() * beliefs).softmax(-1))
+    axes.plot(*points.T, ".", color=COLOURS.input, ms=4, mew=0, alpha=0.75, zorder=4)
+
+
+def _thin(curve: Tensor, gap: float = 0.004) -> Tensor:
+    """A curve without the points that lie nearer than `gap` to the one before."""
+    kept = [curve[0]]
+    for point in curve[1:]:
+        if float((point - kept[-1]).norm()) > gap:
+            kept.append(point)
+    return torch.stack(kept)
+
+
+# The flow.
+
+
+def flow_explorer(*, t=0.5, beta_1=3.0, x=0, beliefs=150, seed=1):
+    """The flow distribution over the triangle, to drag, in the reader's browser.
+
+    Left, p_F(θ | x; t) (185), shaded by its density per unit of log-ratio, two lines that hold one
+    half and nine tenths of it, and single beliefs. Right, the log-odds ln θ_x/θ_k, which are
+    N(βK, 2βK), and the expected entropy of the belief over time.
+
+    Arguments:
+      t, beta_1, x: where the controls start: time, accuracy at the end, true class (0, 1 or 2).
+      beliefs: how many dots there are.
+      seed: of their noise; a button draws another.
+
+    Returns a `BrowserExplorer`.
+    """
+    if not 0 <= t <= 1:
+        raise ValueError(f"t must lie between 0 and 1, but is {t}")
+    if not 0.1 <= beta_1 <= 10:
+        raise ValueError(f"beta_1 must lie between 0.1 and 10, but is {beta_1}")
+    if x not in (0, 1, 2):
+        raise ValueError(f"x must be 0, 1 or 2, but is {x}")
+    return BrowserExplorer(
+        "simplex",
+        {"names": NAMES, "beliefs": beliefs, "colours": dataclasses.asdict(COLOURS)},
+        {"t": t, "beta_1": beta_1, "x": x, "seed": seed, "measure": "log-ratio"},
+        figure=flow_figure(beta_1=beta_1, x=x),
+        description="The flow over three classes: drag the time, the accuracy and the true class, "
+        "and watch beliefs go from the centre of the triangle to its corner.",
+        height=560,
+    )
+
+
+def flow_figure(*, beta_1=3.0, x=0, times=(0.1, 0.25, 0.4, 0.6, 1.0), beliefs=80, seed=1):
+    """The classical picture: the flow over the triangle at a few times, from centre to corner."""
+    flow = DiscreteFlow(3, beta_1)
+    noise = _draws(seed, beliefs, 3)
+    figure, axes = style.subplots(1, len(times), size=(9, 2.25))
+    for panel, t in zip(axes, times, strict=True):
+        draw_triangle(panel)
+        draw_flow(panel, x, t, flow, beliefs=noise)
+        panel.set_title(f"t = {t:g}", loc="center", pad=2)
+    return figure
+
+
+def write_asset(path: pathlib.Path) -> None:
+    """Write `flow_figure` as an SVG: the same bytes from the same Matplotlib."""
+    with style.context():
+        figure = flow_figure()
+        with style.matplotlib.rc_context({"svg.hashsalt": "bfn_core", "svg.fonttype": "path"}):
+            figure.savefig(
+                path,
+                format="svg",
+                metadata={
+                    "Date": None,
+                    "Title": "The flow distribution of a belief over three classes",
+                    "Description": "Five triangles at growing times: beliefs start in the centre "
+                    "and gather in the corner of the true class.",
+                },
+            )
+
+
+# One belief on its way.
+
+
+@functools.lru_cache(maxsize=64)
+def walk(x: tuple[int, ...], n: int, beta_1: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Send n messages about each of the variables x, and keep every belief.
+
+    Returns the beliefs' probabilities (n + 1, len(x), 3) and the messages (n, len(x), 3).
+    """
+    flow = DiscreteFlow(3, beta_1)
+    generator = torch.Generator().manual_seed(seed)
+    truth = torch.tensor([x])
+    theta = flow.prior(truth.shape)
+    beliefs, messages = [theta.probs[0]], []
+    for i in range(1, n + 1):
+        alpha = flow.alpha(i, n)
+        y = flow.sender(truth, alpha).sample(generator=generator)
+        theta = flow.update(theta, y, alpha)
+        beliefs.append(theta.probs[0])
+        messages.append(y[0])
+    return torch.stack(beliefs), torch.stack(messages)
+
+
+def path_explorer(*, beta_1=3.0, x=0):
+    """Single beliefs on their way through the triangle, message by message.
+
+    Left, the path of one belief, its last step in the sender's colour, and other beliefs about the
+    same class. Right, the three probabilities of that belief over time.
+    """
+    figure, (left, right) = style.subplots(1, 2, size=(9, 3.9), width_ratios=(1, 1.15))
+    draw_triangle(left)
+    others = [left.plot([], [], color=COLOURS.input, lw=0.8, alpha=0.25)[0] for _ in range(24)]
+    ends = left.plot([], [], "o", color=COLOURS.input, ms=5, mew=0, alpha=0.45)[0]
+    path = left.plot([], [], ".-", color=COLOURS.input, lw=1.5, ms=5, zorder=4)[0]
+    step = left.plot([], [], color=COLOURS.sender, lw=3, zorder=5)[0]
+    here = left.plot([], [], "o", color=COLOURS.input, ms=10, mec="white", zorder=6)[0]
+    looks = ((2.4, "-"), (1.6, "--"), (1.6, ":"))
+    lines = [right.plot([], [], color=COLOURS.input, lw=lw, ls=ls, label=name)[0]
+             for name, (lw, ls) in zip(NAMES, looks, strict=True)]  # fmt: skip
+    now = right.axvline(0, color=COLOURS.text, lw=1)
+    right.set(xlim=(0, 1), ylim=(-0.03, 1.03), xlabel="time t", title="The probabilities it gives")
+    right.legend(loc="upper left", title="class", alignment="left")
+    left.set_title(f"Beliefs about the class {NAMES[x]}", pad=2)
+
+    def update(t, n, beliefs, seed, speed):
+        theta, y = walk((x,) * 25, n, beta_1, seed)
+        sent = math.floor(t * n + 1e-9)
+        points = place(theta[: sent + 1])  # (sent + 1, 25, 2)
+        path.set_data(*points[:, 0].T)
+        step.set_data(*points[-2:, 0].T if sent else ([], []))
+        here.set_data(*points[-1:, 0].T)
+        for k, line in enumerate(others, 1):
+            line.set_data(*points[:, k].T if k < beliefs else ([], []))
+        ends.set_data(*points[-1, 1:beliefs].T)
+        times = torch.arange(n + 1) / n
+        for k, line in enumerate(lines):
+            line.set_data(times[: sent + 1], theta[: sent + 1, 0, k])
+        now.set_xdata([t, t])
+        return _path_caption(theta[sent, 0], y[sent - 1, 0] if sent else None, sent, n)
+
+    controls = {
+        "t": slider("time t", 0.0, 1.0, 0.6),
+        "n": slider("messages n", 1, 200, 25),
+        "beliefs": choice("beliefs", [1, 5, 25]),
+        "seed": slider("seed of the messages", 0, 50, 4),
+        "speed": log_slider("speed of play", 0.25, 4.0, 1.0, steps=8, form=".2g"),
+    }
+    explorer = Explorer(
+        figure, update, controls, play="t", seconds=6,
+        moving=(*others, ends, path, step, here, *lines, now),
+        description="Beliefs about one of three classes walk through the triangle, one step per "
+        "message, from the centre to the corner of the true class.",
+    )  # fmt: skip
+    _set_speed(explorer, controls["speed"])
+    return explorer
+
+
+def _path_caption(theta, y, sent, n):
+    said = " · ".join(f"{name} {p:.3f}" for name, p in zip(NAMES, theta.tolist(), strict=True))
+    if y is None:
+        return f"Before the first of {n} messages the belief is {said}: the centre."
+    values = ", ".join(f"{value:.2f}" for value in y.tolist()).replace("-", "−")
+    return (
+        f"After {sent} of {n} messages the belief is <b>{said}</b>. The last message was y = "
+        f"({values}): each probability was multiplied by e<sup>y</sup>, and all three divided by "
+        "their sum. That is the step in orange."
+    )
+
+
+def _set_speed(explorer, control):
+    """Let a control say how fast the explorer's player runs."""
+    player = next(c for c in _descendants(explorer) if hasattr(c, "interval"))
+    usual = player.interval
+
+    def change(_):
+        player.interval = max(20, round(usual / control.value))
+
+    control.observe(change, "value")
+
+
+def _descendants(box):
+    for child in getattr(box, "children", ()):
+        yield child
+        yield from _descendants(child)
+
+
+# The perfect network.
+
+
+def two_letters(strength: float) -> tuple[Tensor, Tensor]:
+    """Words of two letters from A, B, C that agree more often than by chance.
+
+    With probability `strength` the second letter copies the first, otherwise it is drawn anew.
+    Returns the nine words, (9, 2) int64, and their probabilities, (9,).
+    """
+    words = torch.cartesian_prod(torch.arange(3), torch.arange(3))
+    same = (words[:, 0] == words[:, 1]).double()
+    return words, strength * same / 3 + (1 - strength) / 9
+
+
+def network_explorer(*, beta_1=3.0, n=100):
+    """What a perfect network knows about two correlated letters, beside what the belief says.
+
+    A triangle for each letter: the input distribution in blue, the output distribution in green,
+    both with the way they came. Right, the nats that either needs to name the word.
+    """
+    figure, axes = style.subplots(1, 3, size=(9.2, 3.4), width_ratios=(1, 1, 1.05))
+    flow = DiscreteFlow(3, beta_1)
+    ways, links, heads = [], [], []
+    for number, panel in zip(("first", "second"), axes[:2], strict=True):
+        draw_triangle(panel)
+        panel.set_title(f"The {number} letter", pad=2)
+        for name in ("input", "output"):
+            colour = getattr(COLOURS, name)
+            ways += panel.plot([], [], color=colour, lw=1, alpha=0.45, zorder=4)
+            heads += panel.plot([], [], "o", color=colour, ms=10, mec="white", zorder=6)
+        links += panel.plot([], [], color=COLOURS.text, lw=1.2, zorder=5)
+    costs = [axes[2].plot([], [], color=getattr(COLOURS, name), label=f"the {name} distribution")[0]
+             for name in ("input", "output")]  # fmt: skip
+    now = axes[2].axvline(0, color=COLOURS.text, lw=1)
+    axes[2].set(xlim=(0, 1), ylim=(0, 4.2), xlabel="time t", title="Nats to name the word")
+    axes[2].legend(loc="upper right")
+
+    def update(t, strength, word, seed):
+        letters = tuple(NAMES.index(letter) for letter in word)
+        theta, _ = walk(letters, n, beta_1, seed)
+        words, weights = two_letters(strength)
+        exact = ExactBFN(flow, words, weights)
+        guess = exact.output(CategoricalParameters(theta.log()), t).probs
+        both = (theta, guess)
+        i = round(t * n)
+        for d in range(2):
+            for k, probs in enumerate(both):
+                points = place(probs[: i + 1, d])
+                ways[2 * d + k].set_data(*points.T)
+                heads[2 * d + k].set_data(*points[-1:].T)
+            links[d].set_data(*place(torch.stack([probs[i, d] for probs in both])).T)
+        chances = [(probs[:, 0, letters[0]] * probs[:, 1, letters[1]]) for probs in both]
+        for line, chance in zip(costs, chances, strict=True):
+            line.set_data(torch.arange(n + 1) / n, -chance.log())
+        now.set_xdata([t, t])
+        return _network_caption(word, *(float(chance[i]) for chance in chances))
+
+    return Explorer(
+        figure,
+        update,
+        {
+            "t": slider("time t", 0.0, 1.0, 0.45),
+            "strength": slider("how strongly letters agree", 0.0, 0.95, 0.8, 0.05),
+            "word": choice("true word", ["AA", "AB"]),
+            "seed": slider("seed of the messages", 0, 50, 3),
+        },
+        play="t",
+        moving=(*ways, *links, *heads, *costs, now),
+        description="Two triangles, one per letter: the output distribution of a perfect network "
+        "runs ahead of the input distribution, because it knows that the letters agree.",
+    )
+
+
+def _network_caption(word, input_chance, output_chance):
+    nats = math.log(output_chance / input_chance)
+    better = "saves" if nats >= 0 else "costs it"
+    return (
+        f"The belief alone gives the word {word} the probability <b>{input_chance:.3f}</b>; the "
+        f"network, which reads both letters together, <b>{output_chance:.3f}</b>. What it knows of "
+        f"how letters go together {better} <b>{abs(nats):.2f} nats</b> here."
+    )
+
+
+# More classes.
+
+COUNTS = (2, 3, 27, 256)
+
+
+def classes_explorer(*, beta_1=3.0):
+    """One belief over K classes as bars, and the expected entropy over time for several K.
+
+    Left, one belief at time t, the true class marked. Right, the share of ln K that is still
+    unknown on average, for K = 2, 3, 27 and 256 at the same β(1).
+    """
+    figure, (left, right) = style.subplots(1, 2, size=(9, 3.5), width_ratios=(1.1, 1))
+    bars = left.stairs([0], [0, 1], fill=True, color=COLOURS.input, label=style.LABELS.input)
+    truth = left.stairs([0], [0, 1], color=COLOURS.data, lw=1.5, ls=":", label="the true class")
+    left.set(xlim=(0, 1), ylim=(0, 1.02), xticks=[], xlabel="the classes", ylabel="probability")
+    left.grid(False, axis="x")
+    left.legend(loc="upper right")
+    times = numpy.linspace(0, 1, 161)
+    lines = [right.plot([], [], color=COLOURS.input)[0] for _ in COUNTS]
+    names = [right.text(0, 0, f"{k}", color=COLOURS.input, size=9, ha="center", va="center",
+                        bbox={"fc": "white", "ec": "none", "pad": 1}) for k in COUNTS]  # fmt: skip
+    now = right.axvline(0, color=COLOURS.text, lw=1)
+    here = right.plot([], [], "o", color=COLOURS.input, ms=9, mec="white")[0]
+    right.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="time t", title="Share of ln K still unknown")
+
+    def update(classes, t, beta_1, seed):
+        flow = DiscreteFlow(classes, beta_1)
+        centre, variance = _message(flow, classes // 2, t)
+        theta = (centre + variance.sqrt() * _draws(seed, classes)).softmax(-1).numpy()
+        edges = numpy.linspace(0, 1, classes + 1)
+        bars.set_data(theta, edges)
+        mark = slice(classes // 2, classes // 2 + 1)
+        truth.set_data(numpy.ones(1), edges[mark.start : mark.stop + 1])
+        for k, line, name in zip(COUNTS, lines, names, strict=True):
+            known, share = _entropy_table(k)
+            curve = numpy.interp(k * DiscreteFlow(k, beta_1).beta(1.0) * times**2, known, share)
+            chosen = k == classes
+            line.set(data=(times, curve), linewidth=2.6 if chosen else 1, zorder=3 if chosen else 2)
+            spot = min(int(numpy.argmax(curve < 0.5)) or 160, 152)
+            name.set(position=(times[spot], curve[spot]), weight="bold" if chosen else "normal")
+            if chosen:
+                here.set_data([t], [numpy.interp(t, times, curve)])
+        now.set_xdata([t, t])
+        return _classes_caption(classes, flow, t, theta)
+
+    return Explorer(
+        figure,
+        update,
+        {
+            "t": slider("time t", 0.0, 1.0, 0.35),
+            "classes": choice("classes K", COUNTS, 27),
+            "beta_1": log_slider("β(1)", 0.02, 20, beta_1, form=".3g"),
+            "seed": slider("seed of the belief", 0, 50, 2),
+        },
+        play="t",
+        moving=(bars, truth, *lines, now, *names, here),
+        description="One belief as bars, and how fast beliefs over 2, 3, 27 and 256 classes settle "
+        "at the same accuracy: the more classes, the sooner.",
+    )
+
+
+def _classes_caption(classes, flow, t, theta):
+    evidence = classes * flow.beta(t)
+    nats = expected_entropy(flow.beta(t), classes)
+    return (
+        f"Against each of its {classes - 1} rivals the true class stands at log-odds "
+        f"{evidence:.2f} ± {math.sqrt(2 * evidence):.2f}. This belief gives it "
+        f"<b>{theta[classes // 2]:.3f}</b>; on average <b>{nats:.3f}</b> of "
+        f"ln {classes} = {math.log(classes):.3f} nats are still unknown."
+    )
+
+
+if __name__ == "__main__":
+    target = pathlib.Path(__file__).resolve().parents[2] / "assets" / "simplex_flow.svg"
+    target.parent.mkdir(exist_ok=True)
+    write_asset(target)
+    print(f"{target.name}: {target.stat().st_size / 1000:.0f} kB")
