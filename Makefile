@@ -9,6 +9,10 @@ BIN := $(VENV)/bin
 ARGS ?=
 # Two threads are enough for small networks, and more would only wait for each other.
 TEST_THREADS ?= 2
+# Jupyter refuses to run as root unless told; in a container there is often nobody else.
+AS_ROOT := $(if $(filter 0,$(shell id -u 2>/dev/null)),--allow-root)
+# From this folder, not from notebooks/, so that a notebook may show what lies in assets/.
+FIRST_PAGE := --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 SETUP_FILES := requirements.txt constraints.txt pyproject.toml
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
@@ -20,7 +24,7 @@ help:  ## say what there is
 	  | awk -F '\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
 
 lab: $(VENV)/.ready  ## open the book in JupyterLab  (ARGS="--no-browser --port 8899")
-	$(BIN)/jupyter lab $(ARGS) notebooks/00_start_here.ipynb
+	$(BIN)/python -m jupyterlab $(AS_ROOT) $(FIRST_PAGE) $(ARGS)
 
 test: $(VENV)/.ready-to-test  ## run every notebook and every test  (ARGS="-k flows")
 	OMP_NUM_THREADS=$(TEST_THREADS) $(BIN)/python -m pytest --nbval $(ARGS) notebooks/ tests/

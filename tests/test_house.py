@@ -156,7 +156,7 @@ def make(*arguments, **options):
 @needs_make
 def test_make_passes_options_on(tmp_path):
     lab = make("-n", "lab", f"VENV={tmp_path}", "ARGS=--no-browser --port 8899").stdout
-    assert "jupyter lab --no-browser --port 8899 notebooks/00_start_here.ipynb" in lab
+    assert "--no-browser --port 8899" in lab and "notebooks/00_start_here.ipynb" in lab
     assert "-r requirements.txt -e ." in lab
     test = make("-n", "test", f"VENV={tmp_path}", "ARGS=-k flows").stdout
     assert "pytest --nbval -k flows notebooks/ tests/" in test
