@@ -93,6 +93,16 @@ def report() -> Report:
     return Report((_python(), *_packages(), _computer(), _scale(), *_data()))
 
 
+def versions() -> None:
+    """Print one line: what this notebook ran on."""
+    import torch
+
+    names = ("torch", "numpy", "matplotlib", "ipywidgets")
+    packages = " · ".join(f"{name} {_version(name)}" for name in names)
+    device = "CUDA" if torch.cuda.is_available() else "CPU"
+    print(f"Python {platform.python_version()} · {packages} · {device} · scale {current_scale()}")
+
+
 def _python() -> Finding:
     found = f"{platform.python_version()} on {platform.system() or sys.platform}"
     old = sys.version_info < (3, 10)
