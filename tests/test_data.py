@@ -218,6 +218,17 @@ def test_a_stand_in_that_was_asked_for_touches_no_network(folder, monkeypatch, l
     assert left_in(folder) == []
 
 
+def test_the_stand_ins_are_what_scikit_learn_says_they_are():
+    from sklearn.datasets import load_digits
+
+    digits, found = load_digits(), data.mnist(stand_in=True)
+    assert torch.cat([found.train_labels, found.test_labels]).tolist() == list(digits.target)
+    # Enlarged, but as bright where the small digit is: its mean over the image is kept.
+    images = torch.cat([found.train, found.test]).double()
+    small = torch.from_numpy(digits.images / 16).mean((1, 2)) * (20 / 28) ** 2
+    assert (images.mean((1, 2, 3)) / 255 - small).abs().max() < 0.01
+
+
 def test_photograph_crops_do_not_overlap_between_training_and_test():
     crops = data.cifar10(stand_in=True)
     assert crops.train.shape[1:] == crops.test.shape[1:] == (3, 32, 32)

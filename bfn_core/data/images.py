@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import io
 import tarfile
 import warnings
@@ -87,6 +88,15 @@ def _or_stand_in(real, substitute, name: str, stand_in: bool | None) -> Images:
     return data
 
 
+def _scikit_learn_file(name: str) -> Path:
+    """A file that scikit-learn ships, found without importing it, which would take seconds."""
+    found = importlib.util.find_spec("sklearn")
+    if found is None:
+        raise DataError(f"scikit-learn, which holds {name}, is not installed: pip install "
+                        "scikit-learn")
+    return Path(found.origin).parent / "datasets" / name
+
+
 # MNIST ------------------------------------------------------------------------------------------
 
 MNIST_FOLDERS = ("mnist", "", "MNIST/raw")
@@ -126,15 +136,14 @@ def _idx(content: bytes) -> Tensor:
 
 def _digits(notice: str) -> Images:
     """scikit-learn's 1,797 handwritten digits (8 × 8, enlarged)"""
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    small = torch.from_numpy(digits.images).float()[:, None] / 16  # (1797, 1, 8, 8) in [0, 1]
+    with gzip.open(_scikit_learn_file("data/digits.csv.gz"), "rt") as file:
+        rows = torch.from_numpy(np.loadtxt(file, delimiter=",", dtype=np.float32))  # (1797, 65)
+    small = rows[:, :64].reshape(-1, 1, 8, 8) / 16
     # 20 × 20 within 28 × 28, as in MNIST
     large = torch.nn.functional.interpolate(small, size=(20, 20), mode="bicubic")
     images = torch.nn.functional.pad(large.clamp(0, 1), (4, 4, 4, 4))
     images = (images * 255).round().to(torch.uint8)
-    labels = torch.from_numpy(digits.target).to(torch.uint8)
+    labels = rows[:, 64].to(torch.uint8)
     return Images("digits stand-in", images[:1500], labels[:1500], images[1500:], labels[1500:],
                   notice)
 
@@ -203,11 +212,12 @@ def _records(content: bytes) -> tuple[Tensor, Tensor]:
 
 def _crops(notice: str) -> Images:
     """crops of scikit-learn's two photographs"""
-    from sklearn.datasets import load_sample_images
+    from PIL import Image
 
     train, test = [], []
-    for label, photograph in enumerate(load_sample_images().images):  # (427, 640, 3)
-        pixels = torch.from_numpy(photograph.copy()).permute(2, 0, 1)
+    for label, name in enumerate(("china", "flower")):
+        photograph = np.array(Image.open(_scikit_learn_file(f"images/{name}.jpg")))  # (427, 640, 3)
+        pixels = torch.from_numpy(photograph).permute(2, 0, 1)
         crops = pixels.unfold(1, 32, 16).unfold(2, 32, 16)  # (3, rows, columns, 32, 32)
         # The lowest rows are for testing, and one row between keeps the two sets apart.
         for part, rows in ((train, crops[:, :-5]), (test, crops[:, -3:])):

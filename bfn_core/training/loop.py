@@ -205,11 +205,13 @@ class Trainer:
             while self.step < settings.steps and not self.interrupted:
                 began = time.perf_counter()
                 self.make_step()
-                self.seconds += time.perf_counter() - began
                 last = self.step == settings.steps
+                due = self.step % settings.log_every == 0 or last
+                values = self.look() if due else None  # waits for the device, so it is timed
+                self.seconds += time.perf_counter() - began
                 bar.advance()
-                if self.step % settings.log_every == 0 or last:
-                    bar.show(self.log())
+                if due:
+                    bar.show(self.log(values))
                 if self.step % settings.validate_every == 0 and not last:
                     self.validate()
                 self.interrupted = self.agreed(interruption.asked)
@@ -277,9 +279,9 @@ class Trainer:
 
     # Records -------------------------------------------------------------------------------------
 
-    def log(self) -> dict[str, Any]:
-        """Write a line of metrics: means since the line before."""
-        loss, norm = self.look().double().mean(0).tolist()
+    def log(self, values: Tensor) -> dict[str, Any]:
+        """Write a line of metrics: means of the `values` since the line before."""
+        loss, norm = values.double().mean(0).tolist()
         record = {
             "step": self.step,
             "loss": loss,
@@ -396,8 +398,7 @@ def draw_batch(
 ) -> tuple[Tensor, Tensor, Any]:
     """x, t and θ of a step's whole batch, the same whichever process asks.
 
-    Examples are drawn with replacement, so that a step needs no memory of those before it. t is
-    stratified over the batch, and then over each process's share of it by shuffling.
+    Examples are drawn with replacement, so that a step needs no memory of those before it.
     """
     generator.manual_seed(mix(settings.seed, "batch", step))
     device = task.train.device

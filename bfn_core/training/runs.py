@@ -95,6 +95,13 @@ class Run:
         text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
         write_atomically(path, lambda file: file.write(text.encode()))
 
+    def read_json(self, path: Path) -> dict[str, Any]:
+        """What `write_json` wrote. Raises TrainingError."""
+        try:
+            return json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise TrainingError(f"{path} cannot be read ({error})") from None
+
     def append(self, record: dict[str, Any]) -> None:
         """Add a line to the metrics. Raises TrainingError."""
         try:

@@ -68,7 +68,7 @@ class Settings:
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON can hold them."""
-        return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+        return _with(list, asdict(self))
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Settings:
@@ -77,10 +77,20 @@ class Settings:
         if unknown := sorted(set(values) - known):
             raise ValueError(f"unknown settings: {', '.join(unknown)}")
         try:
-            settings = cls(**values)
+            return cls(**_with(tuple, values))
         except TypeError as error:
             raise ValueError(f"incomplete settings: {error}") from None
-        return replace(settings, betas=tuple(settings.betas))
+
+
+def _with(kind: type, values: dict[str, Any]) -> dict[str, Any]:
+    """The same, with every sequence in it as a list or as a tuple."""
+
+    def convert(value: Any) -> Any:
+        if isinstance(value, dict):
+            return _with(kind, value)
+        return kind(value) if isinstance(value, (list, tuple)) else value
+
+    return {key: convert(value) for key, value in values.items()}
 
 
 def settings_for(data: str, scale: str | None = None, **changes: Any) -> Settings:

@@ -1,0 +1,587 @@
+"""Training: killed, interrupted, resumed, refused, shared between processes, and evaluated."""
+
+import json
+import multiprocessing
+import os
+import pickle
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from bfn_core import training
+from bfn_core.training import TrainingError, loop, runs, settings_for
+from bfn_core.training.runs import Run
+from bfn_core.training.scales import DATA_SETS, SCALES, Settings
+
+ROOT = Path(__file__).parents[1]
+
+TINY = replace(
+    settings_for("mnist", "smoke"), steps=9, batch=8, log_every=2, checkpoint_every=4,
+    validate_every=6, held_out=8, test_examples=8, sample_count=4, sample_steps=2, warmup=2,
+)
+unix = pytest.mark.skipif(sys.platform == "win32", reason="needs Unix signals")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Sums depend on the number of threads in their last digits, and losses must agree exactly."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def metrics(folder):
+    """The metrics without the seconds, which no two runs share."""
+    found = Run(folder).read_metrics()
+    return [{k: v for k, v in record.items() if k != "seconds"} for record in found]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run that nobody disturbed."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("runs") / "finished"
+    training.train(TINY, folder)
+    torch.set_num_threads(threads)
+    return folder
+
+
+# Children that can be killed ---------------------------------------------------------------------
+
+if sys.platform != "win32":
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["bfn_core.training", "accelerate", "sklearn.datasets"])
+
+
+def child(target, *args, environment=None):
+    """Run a function of this module in a fresh process; its exit code."""
+    process = processes.Process(target=_child, args=(target, args, environment or {}))
+    process.start()
+    process.join(60)
+    assert process.exitcode is not None, "the child hangs"
+    return process.exitcode
+
+
+def _child(target, args, environment):
+    os.environ.update(environment)
+    torch.set_num_threads(1)
+    target(*args)
+
+
+def kill_self(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_between_checkpoints(folder):
+    """After step 7: a line of metrics of step 6 and a validation are newer than checkpoint 4."""
+    make_step = loop.Trainer.make_step
+
+    def last_step(self):
+        make_step(self)
+        if self.step == 7:
+            kill_self()
+
+    loop.Trainer.make_step = last_step
+    training.train(TINY, folder)
+
+
+def die_while_writing_a_checkpoint(folder):
+    """Half of checkpoint 8 is on the disk."""
+    save = torch.save
+
+    def half(state, file):
+        if state["step"] == 8:
+            save(state, file)
+            file.flush()
+            os.ftruncate(file.fileno(), file.tell() // 2)
+            kill_self()
+        save(state, file)
+
+    torch.save = half
+    training.train(TINY, folder)
+
+
+def die_before_the_first_checkpoint(folder):
+    """Half a line of metrics is on the disk, and no checkpoint."""
+
+    def half_a_line(self, record):
+        with self.metrics.open("a") as file:
+            file.write(json.dumps(record)[:10])
+        kill_self()
+
+    Run.append = half_a_line
+    training.train(TINY, folder)
+
+
+@unix
+@pytest.mark.parametrize(
+    ("moment", "checkpoint"),
+    [
+        (die_between_checkpoints, 4),
+        (die_while_writing_a_checkpoint, 4),
+        (die_before_the_first_checkpoint, None),
+    ],
+)
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(moment, checkpoint, finished, tmp_path):
+    folder = tmp_path / "run"
+    assert child(moment, folder) == -signal.SIGKILL
+    if checkpoint is None:
+        assert not Run(folder).checkpoint.exists()
+    else:
+        assert Run(folder).read_checkpoint()["step"] == checkpoint
+    result = training.train(TINY, folder, resume=True)
+    assert result.finished and metrics(folder) == metrics(finished)
+    assert same_weights(folder, finished)
+    assert sorted(os.listdir(folder)) == sorted(os.listdir(finished))  # no .part is left
+
+
+def same_weights(one, other):
+    pairs = [Run(folder).read_checkpoint() for folder in (one, other)]
+    for part in ("network", "ema"):
+        for name, weight in pairs[0][part].items():
+            if not torch.equal(weight, pairs[1][part][name]):
+                return False
+    return True
+
+
+def command(*words):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "BFN_SCALE": "smoke"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "bfn_core.training", *map(str, words)],
+        cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )
+
+
+@unix
+def test_the_command_line_is_stopped_and_resumed_and_evaluates(tmp_path):
+    folder = tmp_path / "run"
+    steps = 40  # more than it can make before the signal arrives
+    process = command("mnist", "--run", folder, "--steps", steps, "--seed", 3)
+    while process.poll() is None and len(metrics(folder)) < 2:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "stand in" in out and "Stopped after step" in out and "--resume" in out
+    assert "Traceback" not in err and "\r" not in err
+    stopped = Run(folder).read_checkpoint()["step"]
+    assert 2 <= stopped < steps and metrics(folder)[-1]["step"] == stopped
+
+    process = command("mnist", "--run", folder, "--resume")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert f"Resuming {folder} after step {stopped} of {steps}" in out
+    assert "test ELBO, n = ∞" in out and "digits stand-in" in out
+
+    settings = settings_for("mnist", "smoke", steps=steps, seed=3)
+    training.train(settings, tmp_path / "other")
+    assert metrics(folder) == metrics(tmp_path / "other")
+    assert metrics(folder)[-1]["loss"] < 0.8 * metrics(folder)[0]["loss"]
+
+
+def test_ctrl_c_in_a_notebook_leaves_a_checkpoint_and_says_how_to_go_on(finished, tmp_path):
+    said = []
+
+    def interrupt(record):
+        if record["step"] == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    result = training.train(TINY, tmp_path / "run", watch=interrupt, say=said.append)
+    assert (result.step, result.finished) == (2, False)
+    assert "Stopped after step 2 of 9" in said[-1] and "--resume" in said[-1]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    training.train(TINY, tmp_path / "run", resume=True)
+    assert metrics(tmp_path / "run") == metrics(finished)
+
+
+def test_training_leaves_the_global_generator_alone(tmp_path):
+    before = torch.get_rng_state()
+    training.train(replace(TINY, steps=1), tmp_path / "run")
+    assert torch.equal(before, torch.get_rng_state())
+
+
+# Several processes, several pieces ---------------------------------------------------------------
+
+
+def train_as_one_of_two(settings, folder):
+    training.train(settings, folder)
+
+
+@unix
+@pytest.mark.slow
+def test_two_processes_compute_what_one_does(finished, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    folder = tmp_path / "run"
+    pair = []
+    for rank in "01":
+        environment = {
+            "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
+            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true",
+        }
+        target = (train_as_one_of_two, (TINY, folder), environment)
+        pair.append(processes.Process(target=_child, args=target))
+        pair[-1].start()
+    for process in pair:
+        process.join(90)
+    assert [process.exitcode for process in pair] == [0, 0]
+    assert json.loads(Run(folder).settings.read_text())["processes"] == 2
+    assert_close(metrics(folder), metrics(finished))
+
+
+def assert_close(found, wanted):
+    """Equal but for the order of sums."""
+    assert [r["step"] for r in found] == [r["step"] for r in wanted]
+    for one, other in zip(found, wanted, strict=True):
+        assert one == pytest.approx(other, rel=2e-5)
+
+
+def test_a_batch_in_pieces_is_the_batch(finished, tmp_path):
+    training.train(replace(TINY, accumulation=4), tmp_path / "run")
+    assert_close(metrics(tmp_path / "run"), metrics(finished))
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(tmp_path):
+    with pytest.raises(TrainingError, match="batch of 8 cannot be shared evenly"):
+        training.train(replace(TINY, accumulation=3), tmp_path / "run")
+
+
+# What goes wrong ---------------------------------------------------------------------------------
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def copy_of(finished, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name, content in contents(finished).items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def cut_short(path):
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def flip_a_byte(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def replace_by_text(path):
+    path.write_text("not a checkpoint")
+
+
+def replace_by_another_file_of_torch(path):
+    torch.save({"weights": torch.zeros(3)}, path)
+
+
+def replace_by_a_pickle_that_runs(path):
+    class Bomb:
+        def __reduce__(self):
+            return os.mkdir, (str(path.with_name("executed")),)
+
+    torch.save({"format": runs.FORMAT, "network": Bomb()}, path)
+
+
+def replace_by_a_plain_pickle(path):
+    path.write_bytes(pickle.dumps({"format": runs.FORMAT}))
+
+
+def replace_by_another_shape(path):
+    arguments = {**TINY.network_arguments, "channels": 16}
+    other = replace(TINY, network_arguments=arguments, steps=1)
+    training.train(other, path.parent.parent / "other")
+    path.write_bytes(Run(path.parent.parent / "other").checkpoint.read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (cut_short, "damaged or cut short"),
+        (flip_a_byte, "damaged"),
+        (replace_by_text, "damaged or cut short"),
+        (replace_by_another_file_of_torch, "not a checkpoint of bfn_core"),
+        (replace_by_a_pickle_that_runs, "not a checkpoint of bfn_core"),
+        (replace_by_a_plain_pickle, "damaged or cut short"),
+        (replace_by_another_shape, "of another network"),
+    ],
+)
+def test_a_bad_checkpoint_is_refused_by_name(finished, tmp_path, damage, reason):
+    folder = copy_of(finished, tmp_path)
+    damage(Run(folder).checkpoint)
+    before = contents(folder)
+    with pytest.raises(TrainingError, match=reason) as caught:
+        training.train(TINY, folder, resume=True)
+    assert str(Run(folder).checkpoint) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert contents(folder) == before and not (folder / "executed").exists()
+
+
+def test_other_settings_or_data_are_refused(finished, tmp_path):
+    folder = copy_of(finished, tmp_path)
+    before = contents(folder)
+    with pytest.raises(TrainingError, match="begun with batch = 8, not 4"):
+        training.train(replace(TINY, batch=4), folder, resume=True)
+    record = json.loads(Run(folder).settings.read_text())
+    Run(folder).settings.write_text(json.dumps({**record, "data": "MNIST"}))
+    with pytest.raises(TrainingError, match="begun on MNIST, but now digits stand-in is at hand"):
+        training.train(TINY, folder, resume=True)
+    Run(folder).settings.write_text("{")
+    with pytest.raises(TrainingError, match=r"settings.json is damaged"):
+        training.train(TINY, folder, resume=True)
+    after = contents(folder)
+    assert {**after, "settings.json": b""} == {**before, "settings.json": b""}
+
+
+def test_an_existing_run_is_not_overwritten(finished):
+    before = contents(finished)
+    with pytest.raises(TrainingError, match="already holds a run: add --resume"):
+        training.train(TINY, finished)
+    assert contents(finished) == before
+
+
+def test_a_run_can_be_made_longer(finished, tmp_path):
+    folder = copy_of(finished, tmp_path)
+    result = training.train(replace(TINY, steps=11), folder, resume=True)
+    assert result.step == 11 and metrics(folder)[-1]["step"] == 11
+    assert Run(folder).read_settings()["settings"].steps == 11
+
+
+def test_resume_in_an_empty_place_begins(tmp_path):
+    assert training.train(replace(TINY, steps=1), tmp_path / "new", resume=True).step == 1
+
+
+@unix
+def test_two_runs_cannot_share_a_directory(tmp_path):
+    with Run(tmp_path).held(), pytest.raises(TrainingError, match="another process is training"):
+        training.train(TINY, tmp_path)
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run_and_names_the_step(finished, tmp_path):
+    folder = tmp_path / "run"
+    make_step = loop.Trainer.make_step
+
+    class Poisoned(loop.Trainer):
+        def make_step(self):
+            if self.step == 5:
+                with torch.no_grad():
+                    next(self.plain.parameters()).fill_(float("nan"))
+            make_step(self)
+
+    trainer = Poisoned(TINY, Run(folder))
+    expected = pytest.raises(TrainingError, match="the loss of step 6 is not a number")
+    with expected as caught, trainer.alone(), loop.Interruption() as interruption:
+        trainer.begin(False)
+        trainer.loop(interruption)
+    assert f"{Run(folder).checkpoint}, step 4" in str(caught.value)
+    assert "lower learning rate" in str(caught.value)
+    state = Run(folder).read_checkpoint()
+    assert state["step"] == 4 and all(w.isfinite().all() for w in state["network"].values())
+    training.train(TINY, folder, resume=True)
+    assert metrics(folder) == metrics(finished)
+
+
+def fill_the_disk(folder):
+    """Files may grow to 100 kB only: a checkpoint has 250 kB. The first one is still allowed."""
+    import resource
+
+    def limit(record):
+        if record["step"] == 6:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    try:
+        training.train(TINY, folder, watch=limit)
+    except TrainingError as error:
+        (folder.parent / "said").write_text(str(error))
+
+
+@unix
+def test_a_full_disk_is_named_and_the_last_checkpoint_is_intact(finished, tmp_path):
+    folder = tmp_path / "run"
+    assert child(fill_the_disk, folder) == 0
+    said = (tmp_path / "said").read_text()
+    assert f"{Run(folder).checkpoint} cannot be written" in said
+    assert "what was there before is intact" in said and "\n" not in said
+    assert Run(folder).read_checkpoint()["step"] == 4
+    training.train(TINY, folder, resume=True)
+    assert metrics(folder) == metrics(finished)
+
+
+def test_a_directory_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TrainingError, match=r"file/run cannot be made"):
+        training.train(TINY, tmp_path / "file" / "run")
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["mnist", "--run", "{finished}"], 1, "error: .* already holds a run: add --resume"),
+        (["mnist", "--run", "{new}", "--evaluate"], 1, "error: .*holds no run to evaluate"),
+        (["mnist", "--run", "{finished}", "--resume", "--seed", "5"], 1, "with seed 0, not 5"),
+        (["cifar10", "--run", "{finished}", "--resume"], 1, "with data mnist, not cifar10"),
+        (["mnist", "--run", "{new}", "--steps", "0"], 2, "'0' is not a whole number from 1 on"),
+        (["digits", "--run", "{new}"], 2, "invalid choice: 'digits'"),
+    ],
+)
+def test_the_command_line_refuses_in_a_sentence(finished, tmp_path, capsys, words, status, said):
+    from bfn_core.training.__main__ import main
+
+    words = [word.format(finished=finished, new=tmp_path / "new") for word in words]
+    try:
+        assert main(words) == status
+    except SystemExit as exit:
+        assert exit.code == status
+    shown = capsys.readouterr()
+    assert re.search(said, shown.err), shown.err
+    assert "Traceback" not in shown.err
+
+
+# What a run leaves -------------------------------------------------------------------------------
+
+
+def test_the_records_say_what_was_run(finished):
+    run = Run(finished)
+    record = json.loads(run.settings.read_text())
+    assert record["data"] == "digits stand-in" and "not MNIST" in record["notice"]
+    assert Settings.from_dict(record["settings"]) == TINY
+    assert record["parameters"] == sum(p.numel() for p in training.build(TINY).parameters())
+    steps = [r["step"] for r in run.read_metrics() if "loss" in r]
+    assert steps == [2, 4, 6, 8, 9]
+    assert [r["step"] for r in run.read_metrics() if "validation" in r] == [6]
+    from PIL import Image
+
+    with Image.open(finished / "samples.png") as picture:
+        assert picture.size == (60, 60)  # 2 × 2 digits, 2 pixels apart
+
+
+def test_evaluation_gives_figures_with_errors_and_repeats_exactly(finished, tmp_path, capsys):
+    from bfn_core.training.__main__ import main
+
+    folder = copy_of(finished, tmp_path)
+    assert main(["mnist", "--run", str(folder), "--evaluate", "--n", "10"]) == 0
+    found = json.loads(Run(folder).evaluation.read_text())
+    before = json.loads(Run(finished).evaluation.read_text())
+    assert set(found["elbo"]) == {"10", "infinity"} and found["examples"] == 8
+    row = found["elbo"]["10"]
+    assert row["nats"] == pytest.approx(row["messages"] + row["reconstruction"])
+    assert row["bits per dimension"] == pytest.approx(row["nats"] / 784 / 0.6931472, rel=1e-6)
+    assert row["standard error"] > 0
+    assert found["parameters"] == before["parameters"]
+    assert "test ELBO, n = 10: " in capsys.readouterr().out
+
+    task = training.load_task(TINY)
+    again = training.evaluate(training.load(folder), task, TINY)
+    assert again["elbo"]["infinity"] == before["elbo"]["infinity"]
+
+
+def test_weights_are_loaded_from_a_run_or_a_file(finished, tmp_path):
+    bfn = training.load(finished)
+    state = Run(finished).read_checkpoint()["ema"]
+    assert all(torch.equal(w, state[name]) for name, w in bfn.network.state_dict().items())
+    assert not bfn.training and bfn.flow.beta_1 == 9.0
+
+    half = tmp_path / "half.safetensors"
+    weights = {name: w.half() for name, w in bfn.network.state_dict().items()}
+    runs.save_weights(half, weights, TINY)
+    other = training.load(half)
+    assert all(w.dtype == torch.float32 for w in other.network.state_dict().values())
+    x = other.sample((2, 1, 28, 28), 2, generator=torch.Generator().manual_seed(0))
+    assert x.shape == (2, 1, 28, 28)
+
+    folder = copy_of(finished, tmp_path)
+    Run(folder).weights.unlink()  # as in a run that has not ended
+    unended = training.load(folder).network.state_dict()
+    assert all(torch.equal(w, state[name]) for name, w in unended.items())
+
+
+def test_weights_that_cannot_be_loaded_are_named(finished, tmp_path):
+    path = tmp_path / "weights.safetensors"
+    with pytest.raises(TrainingError, match="does not exist"):
+        training.load(path)
+    path.write_bytes(Run(finished).weights.read_bytes()[:500])
+    with pytest.raises(TrainingError, match=r"weights.safetensors is damaged"):
+        training.load(path)
+    with pytest.raises(TrainingError, match="holds no run"):
+        training.load(tmp_path.parent)
+
+
+def test_the_learning_rate_rises_and_falls():
+    settings = replace(TINY, learning_rate=1.0, warmup=10, steps=100)
+    rates = [loop.learning_rate(settings, step) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1) and max(rates) == pytest.approx(rates[9], rel=0.03)
+    assert rates[50] == pytest.approx(0.5) and 0 < rates[-1] < 0.001
+    flat = replace(settings, decay=False, warmup=0)
+    assert {loop.learning_rate(flat, step) for step in range(100)} == {1.0}
+
+
+def test_the_average_of_the_weights_follows_its_definition(tmp_path):
+    trainer = loop.Trainer(replace(TINY, ema=0.3), Run(tmp_path / "run"))
+    with trainer.alone():
+        trainer.begin(False)
+        wanted = None
+        for count in range(6):
+            trainer.make_step()
+            now = trainer.plain.last.weight.detach().clone()
+            keep = min(0.3, (1 + count) / (10 + count))
+            wanted = now if wanted is None else keep * wanted + (1 - keep) * now
+    assert torch.allclose(trainer.ema.module.last.weight, wanted, atol=1e-7)
+    assert not torch.allclose(now, wanted, atol=1e-7)
+
+
+def test_other_data_train_with_the_same_loop(tmp_path):
+    settings = settings_for("cifar10", "smoke", steps=2, held_out=4, test_examples=4)
+    found = training.train(settings, tmp_path / "run").evaluation
+    assert found["data"] == "photograph crops stand-in"
+    assert found["elbo"]["infinity"]["nats"] > 0
+
+
+# Scales ------------------------------------------------------------------------------------------
+
+
+def test_the_scale_in_force(monkeypatch):
+    monkeypatch.setenv("BFN_SCALE", "paper")
+    assert training.current_scale() == "paper"
+    monkeypatch.setenv("BFN_SCALE", "tiny")
+    with pytest.raises(ValueError, match="BFN_SCALE is 'tiny'"):
+        training.current_scale()
+    monkeypatch.delenv("BFN_SCALE")
+    assert training.current_scale() == ("gpu" if torch.cuda.is_available() else "laptop")
+
+
+def test_every_data_set_has_settings_at_every_scale_that_survive_json():
+    for data in DATA_SETS:
+        for scale in SCALES:
+            settings = settings_for(data, scale)
+            assert (settings.data, settings.scale) == (data, scale)
+            assert Settings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
+    with pytest.raises(ValueError, match="unknown settings: nonsense"):
+        Settings.from_dict({"nonsense": 1})
+    with pytest.raises(ValueError, match="data is 'digits'"):
+        settings_for("digits")
+
+
+def test_the_paper_scale_is_the_published_one():
+    mnist, cifar10, text8 = (settings_for(data, "paper") for data in DATA_SETS)
+    assert (mnist.beta_1, cifar10.sigma_1**2, text8.beta_1) == pytest.approx((9, 1e-6, 0.75**2))
+    assert (mnist.batch, cifar10.batch, text8.batch, text8.length) == (512, 32, 3328, 256)
+    assert [s.learning_rate for s in (mnist, cifar10, text8)] == [1e-4, 2e-4, 1e-4]
+    for settings in (mnist, cifar10, text8):
+        assert (settings.ema, settings.clip, settings.weight_decay) == (0.9999, 5.0, 0.01)
+        assert not settings.decay and settings.steps >= 1_000_000
