@@ -309,6 +309,11 @@ def replace_by_another_shape(path):
     path.write_bytes(Run(path.parent.parent / "other").checkpoint.read_bytes())
 
 
+def replace_by_another_run(path):
+    training.train(replace(TINY, seed=1, steps=1), path.parent.parent / "other")
+    path.write_bytes(Run(path.parent.parent / "other").checkpoint.read_bytes())
+
+
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
@@ -319,6 +324,7 @@ def replace_by_another_shape(path):
         (replace_by_a_pickle_that_runs, "not a checkpoint of bfn_core"),
         (replace_by_a_plain_pickle, "damaged or cut short"),
         (replace_by_another_shape, "of another network"),
+        (replace_by_another_run, "checkpoint.pt was begun with seed = 1, not 0"),
     ],
 )
 def test_a_bad_checkpoint_is_refused_by_name(finished, tmp_path, damage, reason):
@@ -545,11 +551,19 @@ def test_the_average_of_the_weights_follows_its_definition(tmp_path):
     assert not torch.allclose(now, wanted, atol=1e-7)
 
 
-def test_other_data_train_with_the_same_loop(tmp_path):
-    settings = settings_for("cifar10", "smoke", steps=2, held_out=4, test_examples=4)
+@pytest.mark.parametrize(
+    ("data", "name", "unit", "samples"),
+    [
+        ("cifar10", "photograph crops stand-in", "bits per dimension", "samples.png"),
+        ("text8", "Python documentation stand-in", "bits per character", "samples.txt"),
+    ],
+)
+def test_other_data_train_with_the_same_loop(tmp_path, data, name, unit, samples):
+    settings = settings_for(data, "smoke", steps=2, held_out=4, test_examples=4)
     found = training.train(settings, tmp_path / "run").evaluation
-    assert found["data"] == "photograph crops stand-in"
-    assert found["elbo"]["infinity"]["nats"] > 0
+    assert found["data"] == name
+    assert 0.5 < found["elbo"]["infinity"][unit] < 20
+    assert (tmp_path / "run" / samples).stat().st_size > 100
 
 
 # Scales ------------------------------------------------------------------------------------------

@@ -169,7 +169,9 @@ class Trainer:
         """Take up the checkpoint, if there is one. Raises TrainingError if it does not fit."""
         run = self.run
         if run.settings.exists():
-            check_same_run(run, self.settings, self.task)
+            begun = run.read_settings()
+            old = begun["settings"].to_dict()
+            check_same(run.folder, old, begun["data"], self.settings, self.task)
         if not run.checkpoint.exists():
             self.say(f"{run.folder} has no checkpoint yet: starting from the beginning.")
             if self.main:
@@ -179,11 +181,8 @@ class Trainer:
         try:
             fit(self.plain, state["network"], run.checkpoint)
             fit(self.ema.module, state["ema"], run.checkpoint)
-            if state["data"] != self.task.name:
-                raise TrainingError(
-                    f"{run.checkpoint} is not used, and nothing was changed: it was trained on "
-                    f"{state['data']}, not on {self.task.name}"
-                )
+            old = json.loads(state["settings"])
+            check_same(run.checkpoint, old, state["data"], self.settings, self.task)
             self.optimiser.load_state_dict(state["optimiser"])
             self.ema.n_averaged.copy_(state["averaged"])
             self.step, self.seconds = state["step"], state["seconds"]
@@ -328,7 +327,7 @@ class Trainer:
     def save(self) -> None:
         """Replace the checkpoint."""
         if self.window:
-            self.look()
+            self.window = list(self.look().to(self.device))
         if self.main:
             self.run.write_checkpoint({
                 "settings": json.dumps(self.settings.to_dict()),
@@ -415,22 +414,19 @@ def cut(theta: Any, part: slice) -> Any:
     return type(theta)(*(getattr(theta, name)[part] for name in fields))
 
 
-def check_same_run(run: Run, settings: Settings, task: Task) -> None:
-    """Raise TrainingError if `run` was begun with other settings or data.
+def check_same(
+    where: Path, old: dict[str, Any], old_data: str, settings: Settings, task: Task
+) -> None:
+    """Raise TrainingError if what lies at `where` was begun with other settings or data.
 
-    Only its number of steps may change, and the learning rate's schedule with it.
+    Only the number of steps may change, and the learning rate's schedule with it.
     """
-    record = run.read_settings()
-    old, new = record["settings"].to_dict(), settings.to_dict()
-    other = [name for name in new if name != "steps" and old[name] != new[name]]
-    if record["data"] != task.name:
-        raise TrainingError(
-            f"{run.folder} was begun on {record['data']}, but now {task.name} is at hand; nothing "
-            "was changed"
-        )
-    if other:
-        name = other[0]
-        raise TrainingError(
-            f"{run.folder} was begun with {name} = {old[name]}, not {new[name]}; nothing was "
-            "changed"
-        )
+    new = settings.to_dict()
+    others = [name for name in new if name != "steps" and old.get(name) != new[name]]
+    difference = ""
+    if old_data != task.name:
+        difference = f"on {old_data}, but now {task.name} is at hand"
+    elif others:
+        difference = f"with {others[0]} = {old.get(others[0])}, not {new[others[0]]}"
+    if difference:
+        raise TrainingError(f"{where} was begun {difference}; nothing was changed")
