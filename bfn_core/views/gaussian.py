@@ -338,7 +338,8 @@ def start_explorer(means=MEANS, weights=None, std=STD, *, x=0.25, steps=16, sigm
         return (
             f"After <b>{sent} of {steps}</b> messages Bob believes x is {c.mu[sent]:.2f}, give or "
             f"take {spread:.2f}, and guesses {c.guess[sent]:.2f}. The messages have cost "
-            f"<b>{bills[knows][sent]:.1f} bits</b>: each costs more, the further Bob's guess was from the truth."
+            f"<b>{bills[knows][sent]:.1f} bits</b>: each costs more, the further Bob's guess was "
+            "from the truth."
         )
 
     return Explorer(

@@ -1,0 +1,361 @@
+"""The views: what an explorer draws, what it puts under its cell, and that its numbers are right.
+
+No kernel and no browser is needed here; tests/browser moves the same explorers in JupyterLab.
+"""
+
+import io
+import itertools
+import math
+import re
+
+import numpy
+import pytest
+import torch
+
+from bfn_core import ContinuousFlow, ExactBFN, GaussianParameters
+
+pytest.importorskip("ipywidgets")
+pytest.importorskip("matplotlib")
+
+import ipywidgets
+from PIL import Image
+
+from bfn_core.views import explorer, gaussian, style
+
+VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+def pixels(png):
+    return numpy.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+
+
+def two_curves(moving=False, **options):
+    """An explorer with two curves, and the list of what its `update` was called with."""
+    x = numpy.linspace(0, 1, 200)
+    figure, axes = style.subplots(size=(6.4, 3))
+    (rising,) = axes.plot(x, x)
+    (waving,) = axes.plot(x, x)
+    calls = []
+
+    def update(power, waves, press):
+        if power > 3.5:
+            raise ValueError("no power above 3.5 <here>")
+        calls.append((power, waves, press))
+        rising.set_ydata(x**power)
+        waving.set_ydata(0.5 + 0.5 * numpy.sin(waves * x))
+        return f"power <b>{power:.2f}</b>"
+
+    controls = {
+        "power": explorer.slider("power", 0.5, 4.0, 1.0, 0.25),
+        "waves": explorer.slider("number of waves", 1, 9, 3),
+        "press": explorer.button("press"),
+    }
+    if moving:
+        options["moving"] = (rising, waving)
+    made = explorer.Explorer(figure, update, controls, description="Two curves.", **options)
+    return made, calls
+
+
+def test_a_moved_control_updates_the_picture_and_the_caption_once():
+    made, calls = two_curves()
+    before = made.png
+    assert made.caption == "power <b>1.00</b>"
+    made.controls["power"].value = 2.0
+    assert calls == [(1.0, 3, 0), (2.0, 3, 0)]
+    assert made.png != before
+    assert made.caption == "power <b>2.00</b>"
+    made.controls["power"].value = 2.0  # nothing new: no redraw
+    assert made.redraws == 2
+
+
+def test_several_controls_set_at_once_are_drawn_once():
+    made, calls = two_curves()
+    made.set(power=2.0, waves=5)
+    assert calls[1:] == [(2.0, 5, 0)]
+    made.set(power=2.0, waves=5)
+    assert made.redraws == 2
+
+
+def test_a_button_counts_its_presses():
+    made, calls = two_curves()
+    made.controls["press"].click()
+    made.controls["press"].click()
+    assert [press for _, _, press in calls] == [0, 1, 2]
+    assert made.values["press"] == 2
+
+
+def test_an_error_in_a_callback_is_shown_and_the_next_good_value_clears_it():
+    made, _ = two_curves()
+    made.controls["power"].value = 4.0
+    assert isinstance(made.error, ValueError)
+    assert "no power above 3.5 &lt;here&gt;" in made.caption
+    assert "bfn-error" in made.caption
+    made.controls["power"].value = 3.0
+    assert made.error is None
+    assert "bfn-error" not in made.caption
+
+
+def test_an_explorer_that_cannot_draw_at_all_is_an_error_in_its_cell():
+    figure, _ = style.subplots()
+    with pytest.raises(ZeroDivisionError):
+        explorer.Explorer(figure, lambda a: 1 / a, {"a": explorer.slider("a", 0, 1, 0)},
+                          description="Never drawn.")  # fmt: skip
+
+
+def test_redrawing_only_what_moves_gives_the_same_picture():
+    whole, _ = two_curves()
+    quick, _ = two_curves(moving=True)
+    for power in (1.0, 2.5, 0.5):
+        whole.set(power=power)
+        quick.set(power=power)
+        # Artists that move are drawn above those that do not, so edges may blend differently.
+        assert numpy.abs(pixels(whole.png) - pixels(quick.png)).mean() < 0.2
+
+
+def test_moving_artists_may_change_the_limits_of_their_axes():
+    made, _ = two_curves(moving=True)
+    (axes,) = made._canvas._figure.axes
+    before = pixels(made.png)
+    axes.set_ylim(-3, 3)
+    made._draw()
+    ticks = numpy.s_[:, : before.shape[1] // 12]  # left of the axes: only labels are there
+    assert (pixels(made.png)[ticks] != before[ticks]).any()
+
+
+def test_the_quick_png_holds_exactly_what_was_drawn():
+    made, _ = two_curves()
+    drawn = numpy.asarray(made._canvas._agg.buffer_rgba())[..., :3]
+    assert (pixels(made.png) == drawn).all()
+
+
+def test_the_bundle_is_a_live_view_a_picture_and_a_sentence_that_stays():
+    made, _ = two_curves()
+    data, metadata = made.bundle()
+    assert data[VIEW]["model_id"] == made.model_id
+    assert data["text/plain"] == "Two curves."
+    assert metadata["image/png"] == {"width": 640, "alt": "Two curves."}
+    assert pixels(data["image/png"]).shape == (450, 960, 3)
+    assert len(data["image/png"]) < 40_000
+    made.set(power=3.0)
+    again, _ = made.bundle()
+    assert again["text/plain"] == data["text/plain"]
+    assert again["image/png"] != data["image/png"]
+
+
+def test_an_explorer_shows_itself_through_its_bundle(monkeypatch):
+    shown = []
+    monkeypatch.setattr(style, "display", lambda *bundle: shown.append(bundle))
+    made, _ = two_curves()
+    made._ipython_display_()
+    assert list(shown[0][0]) == [VIEW, "image/png", "text/plain"]
+
+
+def test_playing_goes_through_every_value_and_follows_the_slider():
+    made, calls = two_curves(play="waves")
+    (play,) = (w for w in _everything(made) if type(w).__name__ == "Play")
+    assert (play.min, play.max, play.value) == (0, 8, 2)
+    made.controls["waves"].value = 7
+    assert play.value == 6
+    play.value = 8
+    assert made.controls["waves"].value == 9
+    assert [waves for _, waves, _ in calls] == [3, 7, 9]
+
+
+@pytest.mark.parametrize(
+    "control",
+    [explorer.slider("a", 0.2, 0.9, 0.5, 0.1), explorer.log_slider("a", 0.01, 10, 0.1, steps=30)],
+)
+def test_playing_reaches_both_ends_of_any_slider(control):
+    play = explorer._player(control, 5)
+    ends = []
+    for value in (play.min, play.max):
+        play.value = value
+        ends.append(control.value)
+    expected = [0.2, 0.9] if isinstance(control, ipywidgets.FloatSlider) else [0.01, 10]
+    assert ends == pytest.approx(expected)
+
+
+def _everything(widget):
+    yield widget
+    for child in getattr(widget, "children", ()):
+        yield from _everything(child)
+
+
+def test_every_label_has_the_room_it_needs():
+    few = explorer.choice("a few", [1, 2, 3])
+    many = explorer.choice("many", list(range(9)), 4)
+    assert (few.value, many.value) == (1, 4)
+    for control in (few, many, explorer.slider("s", 0, 1, 0), explorer.log_slider("l", 1, 9, 1)):
+        assert control.style.description_width == "initial"
+
+
+@pytest.mark.parametrize("bad", ["", "  ", None])
+def test_a_figure_without_a_description_is_refused(bad):
+    figure, _ = style.subplots()
+    with pytest.raises(ValueError, match="alt"):
+        style.show(figure, bad)
+    with pytest.raises(ValueError, match="description"):
+        explorer.Explorer(figure, lambda: None, {}, description=bad)
+
+
+def test_the_colours_stay_apart_for_the_colour_blind():
+    """Distances in CIELAB after Machado, Oliveira and Fernandes (2009), full dichromacy."""
+    sights = {
+        "normal": numpy.eye(3),
+        "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+                       [-0.003882, -0.048116, 1.051998]],
+        "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+                         [-0.011820, 0.042940, 0.968881]],
+    }  # fmt: skip
+    c = style.COLOURS
+    # These pairs are drawn into one panel.
+    together = [c.input, c.output, c.data], [c.sender, c.receiver, c.data], [c.flow, c.input]
+    for matrix in sights.values():
+        for group in together:
+            for one, two in itertools.combinations(group, 2):
+                assert numpy.linalg.norm(_lab(one, matrix) - _lab(two, matrix)) > 15
+
+
+def _lab(colour, sight):
+    rgb = numpy.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    linear = numpy.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
+    linear = numpy.clip(numpy.asarray(sight) @ linear, 0, 1)
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    xyz = numpy.array(to_xyz) @ linear / [0.9505, 1, 1.089]
+    f = numpy.where(xyz > 0.008856, numpy.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return numpy.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+# The numbers behind the pictures of the one-dimensional flow, against bfn_core.
+
+
+def exact(sigma_1, points=1201):
+    """The perfect network for a fine grid in place of the mixture."""
+    x = torch.linspace(-1, 1, points, dtype=torch.float64)
+    weights = sum(torch.exp(-0.5 * ((x - m) / gaussian.STD) ** 2) for m in gaussian.MEANS)
+    return ExactBFN(ContinuousFlow(sigma_1), x.unsqueeze(1), weights)
+
+
+@pytest.mark.parametrize("t", [0.02, 0.3, 0.7, 1.0])
+def test_the_closed_form_output_is_that_of_the_perfect_network(t):
+    perfect = exact(0.05)
+    beta = float(perfect.flow.beta(torch.tensor(t, dtype=torch.float64)))
+    mu = torch.tensor([-0.9, -0.31, 0.0, 0.02, 0.6], dtype=torch.float64)
+    theta = GaussianParameters(mu.unsqueeze(1), torch.full((5,), 1 + beta, dtype=torch.float64))
+    expected = perfect.output(theta, torch.full((5,), t)).mean[:, 0]
+    weights, means, _ = gaussian.mixture_output(mu.numpy(), beta)
+    assert (weights * means).sum(-1) == pytest.approx(expected.numpy(), abs=2e-4)
+    assert gaussian.mixture_guess(mu.numpy(), beta) == pytest.approx(expected.numpy(), abs=2e-4)
+
+
+def test_the_output_is_a_density_that_bayes_rule_gives():
+    v = numpy.linspace(-3, 3, 6001)
+    mu, beta = 0.2, 7.0
+    prior = gaussian._mixture_density(v, gaussian.MEANS, [0.25] * 4, gaussian.STD)
+    evidence = (1 + beta) * mu / beta  # the mean of all messages, with their accuracy beta
+    posterior = prior * numpy.exp(-0.5 * beta * (v - evidence) ** 2)
+    posterior /= posterior.sum() * (v[1] - v[0])
+    weights, means, std = gaussian.mixture_output(mu, beta)
+    assert gaussian._mixture_density(v, means, weights, std) == pytest.approx(posterior, abs=1e-6)
+
+
+@pytest.mark.parametrize("n", [1, 2, 10])
+def test_sampled_paths_are_those_of_the_sampler(n):
+    noise = numpy.random.default_rng(0).normal(size=(n, 4000))
+    _, ours = gaussian.sample_paths(n, 0.1, noise)
+    theirs = exact(0.1, 401).sample((4000, 1), n, generator=torch.Generator().manual_seed(0))
+    edges = numpy.linspace(-1.2, 1.2, 25)
+    one, two = (numpy.histogram(x, edges)[0] / 4000 for x in (ours, theirs[:, 0].numpy()))
+    assert 0.5 * numpy.abs(one - two).sum() < 0.06  # two draws of 4000 differ by 0.04
+
+
+def test_a_conversation_is_bayesian_updates_and_a_network_makes_it_cheaper():
+    x, n, sigma_1 = 0.25, 12, 0.05
+    flow = ContinuousFlow(sigma_1)
+    noise = numpy.random.default_rng(1).normal(size=n)
+    c = gaussian.converse(x, n, sigma_1, noise, network=False)
+    theta = flow.prior((1, 1))
+    for i in range(1, n + 1):
+        alpha = float(flow.alpha(i, n))
+        assert c.alpha[i - 1] == pytest.approx(alpha, rel=1e-5)
+        theta = flow.update(theta, torch.tensor([[c.y[i - 1]]], dtype=torch.float32), alpha)
+        assert c.mu[i] == pytest.approx(float(theta.mean), rel=1e-4, abs=1e-6)
+        assert c.rho[i] == pytest.approx(float(theta.precision), rel=1e-5)
+    noise = numpy.random.default_rng(2).normal(size=(300, n))
+    alone, helped = (
+        numpy.mean([gaussian.converse(x, n, sigma_1, z, network=k).bits(x)[-1] for z in noise])
+        for k in (False, True)
+    )
+    # Without a network, x̂ − x has variance about 1/ρ: the bill is Σ α/2 (1/ρ) within its noise.
+    before = 1 / c.rho[:-1]
+    expected = (0.5 * c.alpha * (before**2 * (x**2 + c.rho[:-1] - 1))).sum() / math.log(2)
+    assert alone == pytest.approx(expected, rel=0.2)
+    assert helped < 0.8 * alone
+
+
+def test_more_steps_bring_the_samples_closer_to_the_data():
+    made = gaussian.steps_explorer()
+    distances = []
+    for n in (1, 5, 100):
+        made.set(n=n)
+        distances.append(float(re.search(r"are ([\d.]+) from", made.caption)[1]))
+    floor = float(re.search(r"about ([\d.]+) away", made.caption)[1])
+    assert distances[0] > 0.9 and distances[0] > 2 * distances[1] > 4 * distances[2]
+    assert distances[2] < 1.6 * floor
+
+
+def test_the_distance_of_the_data_from_itself_is_the_stated_floor():
+    """The caption's yardstick: half the expected sum of |share − mass| over the bins."""
+    rng = numpy.random.default_rng(0)
+    edges = numpy.linspace(-1.2, 1.2, 81)
+    weights = [0.25] * 4
+    mass = numpy.array([gaussian._mass(a, b, gaussian.MEANS, weights, gaussian.STD)
+                        for a, b in itertools.pairwise(edges)])  # fmt: skip
+    x = rng.choice(gaussian.MEANS, size=(50, 2000)) + gaussian.STD * rng.normal(size=(50, 2000))
+    shares = [numpy.histogram(row, edges)[0] / 2000 for row in x]
+    measured = numpy.mean([0.5 * numpy.abs(share - mass).sum() for share in shares])
+    caption = gaussian.steps_explorer().caption
+    assert float(re.search(r"about ([\d.]+) away", caption)[1]) == pytest.approx(measured, rel=0.05)
+
+
+@pytest.mark.parametrize("knows", [False, True])
+def test_the_bill_grows_and_the_belief_sharpens_as_messages_come(knows):
+    made = gaussian.start_explorer()
+    bills, spreads = [], []
+    for sent in (0, 4, 16):
+        made.set(sent=sent, knows=knows)
+        assert made.error is None
+        bills.append(float(re.search(r"<b>([\d.]+) bits", made.caption)[1]))
+        spreads.append(float(re.search(r"give or take ([\d.]+),", made.caption)[1]))
+    assert bills[0] == 0 and bills == sorted(bills) and bills[-1] > 0.5
+    assert spreads == [1.0, 0.47, 0.05]
+
+
+def test_the_flow_explorer_is_alive_on_a_static_page():
+    made = gaussian.flow_explorer(t=0.5)
+    data, metadata = made.bundle()
+    assert list(data) == [VIEW, "text/html", "image/png", "text/plain"]
+    assert data["text/html"].startswith("<iframe title=")
+    assert "src=" not in re.sub(r"srcdoc=", "", data["text/html"])
+    assert not re.search(r"https?://", made.page())  # nothing is asked of another host
+    assert data == gaussian.flow_explorer(t=0.5).bundle()[0] | {VIEW: data[VIEW]}
+    assert metadata["image/png"]["alt"] == data["text/plain"]
+    assert "bfn-explorer" in made._dom_classes
+
+
+def test_the_state_of_the_flow_explorer_can_be_set_from_python():
+    made = gaussian.flow_explorer()
+    made.state = {"t": 0.75}
+    assert made.state["t"] == 0.75 and made.state["x"] == 0.25
+    with pytest.raises(ValueError, match="time"):
+        made.state = {"time": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [({"t": 1.5}, "t must"), ({"sigma_1": 0}, "sigma_1"), ({"steps": 0}, "steps"), ({"std": 2},
+     "std"), ({"means": []}, "means"), ({"weights": [1, -1, 1, 1]}, "weights")],
+)  # fmt: skip
+def test_settings_out_of_range_are_refused(settings, word):
+    with pytest.raises(ValueError, match=word):
+        gaussian.flow_explorer(**settings)
