@@ -8,7 +8,7 @@ import math
 
 import torch
 from matplotlib.collections import LineCollection
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import PercentFormatter
 from torch.distributions import Normal
 
 from bfn_core.flows import ContinuousFlow
@@ -21,7 +21,7 @@ from .style import COLOURS
 FLOW = ContinuousFlow(0.02)  # its prior, sender and update do not depend on sigma_1
 EDGE = 3.0  # the values shown run from −EDGE to EDGE
 BEFORE = "#7FB2D6"  # the belief before a message: a paler COLOURS.input
-WINDOW = 12  # messages that the history shows at once
+WINDOW = 16  # beliefs that the history shows at once
 
 
 def _number(value):
@@ -66,12 +66,14 @@ class _Bells:
         self.lines = {n: axes.plot([], [], color=c, ls=s)[0] for n, (c, s) in look.items()}
         self.fills = {n: axes.fill([0], [0], color=c, alpha=0.12, lw=0)[0]
                       for n, (c, _) in look.items()}  # fmt: skip
-        self.truth = axes.axvline(0, ymax=0.69, color=COLOURS.data, lw=1.2, ls=(0, (1, 1.5)))
+        self.truth = axes.axvline(0, ymax=0.6, color=COLOURS.data, lw=1.2, ls=(0, (1, 1.5)))
         (self.mark,) = axes.plot([], [], "v", color=COLOURS.sender, ms=8, clip_on=False)
         self.legend = axes.legend([*self.lines.values(), self.truth], [""] * 4,
                                   loc="upper left", borderaxespad=0)  # fmt: skip
-        axes.set(xlim=(-EDGE, EDGE), ylim=(0, 1.6), yticks=[], xlabel="value of x")
+        axes.set(xlim=(-EDGE, EDGE), ylim=(0, 1.75), yticks=[], xlabel="value of x")
         axes.spines["left"].set_visible(False)
+        self.moving = [*self.lines.values(), *self.fills.values(), self.truth, self.mark,
+                       self.legend]  # fmt: skip
 
     def show(self, x, before, y, alpha, after):
         bells = {"before": (float(before.mean), _std(before)), "y": (y, alpha**-0.5),
@@ -89,7 +91,7 @@ class _Bells:
         self.mark.set_data([max(-EDGE, min(EDGE, y))], [0.045])
         words = (
             f"before: mean {bells['before'][0]:.2f}, std {bells['before'][1]:.2f}",
-            f"message: y = {y:.2f}, accuracy α = {_number(alpha)}",
+            f"message: y = {y:.2f}, α = {_number(alpha)}",
             f"after: mean {bells['after'][0]:.2f}, std {bells['after'][1]:.2f}",
             f"the true x = {x:.2f}",
         )
@@ -98,64 +100,66 @@ class _Bells:
 
 
 class _History:
-    """Bob's mean ± one standard deviation, and the messages, one column per message."""
+    """Bob's mean ± one standard deviation and the messages, the newest to the right."""
 
     def __init__(self, axes):
-        self.axes = axes
         self.truth = axes.axhline(0, color=COLOURS.data, lw=1.2, ls=(0, (1, 1.5)))
         (self.said,) = axes.plot([], [], "o", color=COLOURS.sender, ms=5, label="message y")
         self.spread = axes.add_collection(LineCollection([], colors=COLOURS.input, lw=2.2))
         (self.means,) = axes.plot([], [], "o-", color=COLOURS.input, ms=6, lw=1, label="mean ± std")
         axes.legend(loc="upper right", ncols=2, handlelength=1, columnspacing=1, borderaxespad=0)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set(title="Bob's belief so far", xlabel="messages received", ylim=(-EDGE, EDGE + 0.8))
+        axes.set(title="Bob's belief, message by message", xlabel="messages, oldest to newest",
+                 xlim=(-0.7, WINDOW - 0.3), xticks=[], ylim=(-EDGE, EDGE + 0.8))  # fmt: skip
+        axes.set_yticks(range(-3, 4))
+        self.moving = [self.truth, self.said, self.spread, self.means]
 
     def show(self, x, ys, thetas):
-        means = [float(theta.mean) for theta in thetas]
+        bars = [(float(theta.mean), _std(theta)) for theta in thetas][-WINDOW:]
+        ys = [max(-EDGE, min(EDGE, y)) for y in ys][-WINDOW:]
         self.truth.set_ydata([x, x])
-        self.said.set_data(range(1, len(thetas)), [max(-EDGE, min(EDGE, y)) for y in ys])
-        self.means.set_data(range(len(thetas)), means)
-        pairs = enumerate(zip(means, thetas, strict=True))
-        self.spread.set_segments([[(i, m - _std(s)), (i, m + _std(s))] for i, (m, s) in pairs])
-        last = max(WINDOW, len(ys))
-        self.axes.set_xlim(last - WINDOW - 0.6, last + 0.6)
+        self.said.set_data(range(len(bars) - len(ys), len(bars)), ys)
+        self.means.set_data(range(len(bars)), [mean for mean, _ in bars])
+        self.spread.set_segments([[(i, m - s), (i, m + s)] for i, (m, s) in enumerate(bars)])
 
 
-class _Stack:
-    """Bob's precision as a pile: 1 from the prior, α from each message."""
+class _Say:
+    """Who has how much of the say: the parts of Bob's precision, 1 + α + α + …, as a pile."""
 
     def __init__(self, axes):
-        self.axes = axes
         colours = (BEFORE, "#EFB48A", COLOURS.sender)
         self.blocks = [axes.bar(0, 1, width=0.8, color=colour)[0] for colour in colours]
         self.joints = axes.add_collection(LineCollection([], colors="white", lw=1))
         self.texts = [axes.text(0.5, 0, "", va="center", fontsize=9) for _ in colours]
-        axes.set(title="Precision ρ", xlim=(-0.45, 2.2), xticks=[])
-        axes.grid(False)
+        self.total = axes.text(-0.4, 1.03, "", va="bottom", fontsize=10)
+        axes.set(title="Who has the say", xlim=(-0.45, 2.2), ylim=(0, 1.12), xticks=[], yticks=[])
+        axes.spines["left"].set_visible(False)
+        self.moving = [*self.blocks, self.joints, *self.texts, self.total]
 
     def show(self, alphas):
         earlier, total = 1 + sum(alphas[:-1]), 1 + sum(alphas)
         edges = ((0, 1), (1, earlier), (earlier, total))
         words = ("prior: 1", f"before: {_number(earlier - 1)}" if len(alphas) > 1 else "",
                  f"now: {_number(alphas[-1])}")  # fmt: skip
-        lowest = -math.inf
-        for block, text, (low, high), word in zip(
-            self.blocks, self.texts, edges, words, strict=True
+        places = [max((low + high) / 2 / total, 0.03) for low, high in edges]
+        if places[0] + 0.07 > places[1] and words[1]:
+            places[1] = places[0] + 0.07  # labels never lie on top of each other
+        places[2] = min(max(places[2], places[1 if words[1] else 0] + 0.07), 0.94)
+        for block, text, (low, high), word, place in zip(
+            self.blocks, self.texts, edges, words, places, strict=True
         ):
-            block.set(y=low, height=high - low)
-            place = max((low + high) / 2, lowest + 0.07 * total)  # never on top of each other
+            block.set(y=low / total, height=(high - low) / total)
             text.set(y=place, text=word)
-            lowest = place if word else lowest
-        self.axes.set_ylim(0, 1.12 * total)
-        joints = [1 + sum(alphas[:i]) for i in range(len(alphas))]
+        self.total.set_text(f"precision ρ = {_number(total)}")
+        joints = [(1 + sum(alphas[:i])) / total for i in range(len(alphas))]
         self.joints.set_segments([[(-0.4, joint), (0.4, joint)] for joint in joints])
 
 
-def message_explorer(*, x=0.4, alpha=4.0, seed=4):
+def message_explorer(*, x=0.4, alpha=4.0, seed=18):
     """Send noisy messages about a number, one by one, and watch the belief sharpen.
 
     Left, the belief before the latest message, the message as a likelihood, the belief after it
-    (49, 50). In the middle, the belief after every message so far; right, its precision as a sum.
+    (49, 50). In the middle, the belief after every message so far; right, its precision as a pile
+    of the accuracies that it is the sum of.
     The sliders move the true x, with the noise of every message kept, and the accuracy of the
     latest message; a button sends another one, a second starts again with other noise.
 
@@ -166,7 +170,7 @@ def message_explorer(*, x=0.4, alpha=4.0, seed=4):
     Returns an `Explorer`.
     """
     figure, axes = style.subplots(1, 3, size=(9.2, 3.7), width_ratios=(2.3, 1.9, 0.9))
-    bells, history, stack = _Bells(axes[0]), _History(axes[1]), _Stack(axes[2])
+    bells, history, say = _Bells(axes[0]), _History(axes[1]), _Say(axes[2])
     axes[0].set_title("One message")
     sent, presses = [], {"send": 0, "again": 0}  # accuracies of the messages before the latest
 
@@ -180,10 +184,10 @@ def message_explorer(*, x=0.4, alpha=4.0, seed=4):
         before, after = thetas[-2:]
         bells.show(x, before, ys[-1], alpha, after)
         history.show(x, ys, thetas)
-        stack.show(alphas)
+        say.show(alphas)
         share, miss = alpha / float(after.precision), abs(x - float(after.mean)) / _std(after)
         return (
-            f"<b>Message {len(alphas)}</b> says {ys[-1]:.2f}, with accuracy {_number(alpha)} out of "
+            f"<b>Message {len(alphas)}</b> says {ys[-1]:.2f}, with accuracy {_number(alpha)} of "
             f"{_number(float(after.precision))} in all: it gets {share:.0%} of the say. "
             f"Bob's mean moves from {float(before.mean):.2f} to {float(after.mean):.2f}, his "
             f"standard deviation falls from {_std(before):.3f} to {_std(after):.3f}. "
@@ -200,12 +204,13 @@ def message_explorer(*, x=0.4, alpha=4.0, seed=4):
         figure, update, controls,
         description="Bob's belief before a message, the message as a likelihood, and the narrower "
         "belief after it; to the right the beliefs so far and the precision as a sum.",
+        moving=[*bells.moving, *history.moving, *say.moving],
     )  # fmt: skip
 
 
-def message_figure(alphas=(0.5, 4.0, 32.0), *, x=0.4, seed=4):
+def message_figure(alphas=(0.5, 4.0, 32.0), *, x=0.4, seed=18):
     """One message at three accuracies: the belief before, the message and the belief after."""
-    figure, panels = style.subplots(1, len(alphas), size=(9.2, 3.1))
+    figure, panels = style.subplots(1, len(alphas), size=(9.2, 3.3))
     for axes, alpha in zip(panels, alphas, strict=True):
         ys, thetas = listen(x, [alpha], torch.Generator().manual_seed(seed))
         bells = _Bells(axes)
@@ -265,7 +270,7 @@ def flow_at(x, beta):
     return gamma * x, math.sqrt(gamma * (1 - gamma))
 
 
-def _outline(means, low, high, bins=40):
+def _outline(means, low, high, bins=32):
     """A histogram as a density, and the corners of its outline: (values, density)."""
     counts = torch.histc(means, bins, low, high)
     edges = torch.linspace(low, high, bins + 1).repeat_interleave(2)
@@ -287,6 +292,7 @@ class _Landing:
         axes.axvline(0, color=COLOURS.faint, lw=0.8)
         axes.set(xticks=[], xlim=(0, 1.2))
         axes.spines["bottom"].set_visible(False)
+        self.moving = [self.fill, self.one, self.many]
 
     def show(self, x, total, many, one):
         mean, std = flow_at(x, total)
@@ -324,12 +330,13 @@ def split_explorer(*, total=24.0, n=12, x=0.6, kind="equal", runs=4000, seed=1):
     spend.set(title="Bob's standard deviation", ylim=(0, 1.08))
     jumps = paths.add_collection(LineCollection([], colors=COLOURS.other, lw=1.4, alpha=0.6))
     walks = paths.add_collection(LineCollection([], colors=COLOURS.input, lw=1.2, alpha=0.8))
-    paths.set(title="Bob's mean, eight times", ylim=(-1.9, 1.9))
-    axes[2].set(title="… and where it lands", ylim=(-1.9, 1.9), yticklabels=[])
+    paths.set(title="Bob's mean, eight times", ylim=(-1.6, 1.6))
+    axes[2].set(title="… and where it lands", ylim=(-1.6, 1.6), yticklabels=[])
     truths = [a.axhline(0, color=COLOURS.data, lw=1.2, ls=(0, (1, 1.5))) for a in axes[1:]]
     truths[0].set_label("the true x")
     for panel in axes[:2]:
-        panel.set_xlabel("accuracy received")
+        panel.set(xlabel="share of the accuracy received", xlim=(-0.04, 1.04))
+        panel.xaxis.set_major_formatter(PercentFormatter(1))
     handles = [landing.many, landing.one, landing.fill, truths[0]]
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
 
@@ -338,15 +345,13 @@ def split_explorer(*, total=24.0, n=12, x=0.6, kind="equal", runs=4000, seed=1):
         alphas = split(total, n, kind, generator)
         means, theta = crowd(x, alphas, runs, generator)
         single, large_theta = crowd(x, [total], runs, generator)
-        received = torch.cat([torch.zeros(1), alphas.cumsum(0)])
-        way = torch.linspace(0, total, 200)
-        curve.set_data(way, (1 + way).rsqrt())
-        small.set_data(received, (1 + received).rsqrt())
-        large.set_data([0, total], [1, float(large_theta.precision[0]) ** -0.5])
+        received = torch.cat([torch.zeros(1), alphas.cumsum(0) / total])
+        way = torch.linspace(0, 1, 200)
+        curve.set_data(way, (1 + total * way).rsqrt())
+        small.set_data(received, (1 + total * received).rsqrt())
+        large.set_data([0, 1], [1, float(large_theta.precision[0]) ** -0.5])
         walks.set_segments([torch.stack([received, means[:, i]], 1).numpy() for i in range(8)])
-        jumps.set_segments([[(0, 0), (total, float(single[-1, i]))] for i in range(8)])
-        for panel in (spend, paths):
-            panel.set_xlim(-0.04 * total, 1.04 * total)
+        jumps.set_segments([[(0, 0), (1, float(single[-1, i]))] for i in range(8)])
         for truth in truths:
             truth.set_ydata([x, x])
         landing.show(x, total, means[-1], single[-1])
@@ -369,6 +374,7 @@ def split_explorer(*, total=24.0, n=12, x=0.6, kind="equal", runs=4000, seed=1):
         figure, update, controls,
         description="Many small messages and one large message of the same total accuracy leave "
         "the same standard deviation and the same distribution of means.",
+        moving=[curve, large, small, jumps, walks, *truths, *landing.moving],
     )  # fmt: skip
 
 
@@ -382,7 +388,7 @@ def split_figure(parts=(2, 10, 100), *, total=24.0, x=0.6, runs=4000, seed=1):
         landing = _Landing(axes)
         landing.show(x, total, many[-1], one[-1])
         truth = axes.axhline(x, color=COLOURS.data, lw=1.2, ls=(0, (1, 1.5)), label="the true x")
-        axes.set_title(f"{n} messages against one")
+        axes.set(title=f"{n} messages against one", ylim=(-0.3, 1.5))
     panels[0].set_ylabel("Bob's mean")
     handles = [landing.many, landing.one, landing.fill, truth]
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
@@ -423,94 +429,99 @@ def entropy(beta):
     return Normal(0.0, (1 + beta).rsqrt()).entropy()
 
 
+NATS = (-6.0, 2.0)  # of entropy, as far as the pictures reach
+
+
 class _Schedules:
-    """Entropy against time, and the part of it that each message takes, for three schedules."""
+    """Entropy against time, and the share of it that each message takes, for three schedules."""
 
     def __init__(self, falls, takes):
-        self.falls, self.takes = falls, takes
         self.lines, self.steps = {}, {}
         for name, (colour, dashes, label) in RIVALS.items():
             look = {"color": colour, "ls": dashes, "lw": 2.6 if name == "geometric" else 2}
             (self.lines[name],) = falls.plot([], [], label=label, **look)
-            (self.steps[name],) = takes.plot([], [], drawstyle="steps-mid", **look)
-        falls.set(title="Entropy of the belief", xlabel="time t", xlim=(0, 1))
-        takes.set(title="Entropy taken by each message", xlabel="message i")
-        takes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            (self.steps[name],) = takes.plot([], [], **look)
+        falls.set(title="Entropy of the belief", xlabel="time t", ylabel="nats", xlim=(0, 1),
+                  ylim=NATS)  # fmt: skip
+        takes.set(title="Share that each message takes", xlabel="time t, cut into n messages",
+                  xlim=(0, 1), ylim=(0, 1))  # fmt: skip
+        takes.yaxis.set_major_formatter(PercentFormatter(1))
+        self.moving = [*self.lines.values(), *self.steps.values()]
 
-    def show(self, sigma_1, n, unit):
-        scale = {"nats": 1.0, "bits": 1 / math.log(2)}[unit]
+    def show(self, sigma_1, n):
+        """Draw; return the nats that each message takes, (n,), by the name of the schedule."""
         t = torch.linspace(0, 1, 401, dtype=torch.float64)
         times = torch.linspace(0, 1, n + 1, dtype=torch.float64)
         taken = {}
         for name in RIVALS:
-            bits = scale * entropy(rival_beta(name, t, sigma_1))
-            taken[name] = -scale * entropy(rival_beta(name, times, sigma_1)).diff()
-            self.lines[name].set_data(t, bits)
-            # A step as wide as the others at both ends, where "steps-mid" would halve it.
-            edges = torch.cat([torch.tensor([0.5]), torch.arange(1, n + 1), torch.tensor([n + 0.5])])
-            self.steps[name].set_data(edges, taken[name][[0, *range(n), n - 1]])
-        low, high = float(bits[-1]), float(bits[0])
-        self.falls.set(ylabel=unit, ylim=(low - 0.05 * (high - low), high + 0.05 * (high - low)))
-        most = max(float(part.max()) for part in taken.values())
-        self.takes.set(ylabel=unit, xlim=(0.5, n + 0.5), ylim=(0, 1.08 * most))
+            self.lines[name].set_data(t, entropy(rival_beta(name, t, sigma_1)))
+            taken[name] = -entropy(rival_beta(name, times, sigma_1)).diff()
+            shares = taken[name] / taken[name].sum()
+            self.steps[name].set_data(
+                times.repeat_interleave(2)[1:-1], shares.repeat_interleave(2)
+            )
         return taken
 
 
-def schedule_explorer(*, sigma_1=0.02, n=10, unit="nats"):
+def schedule_explorer(*, sigma_1=0.02, n=10):
     """Three accuracy schedules that end at the same β(1): what each does to the belief's entropy.
 
     Left, the share of the accuracy that has been sent by time t; in the middle, the entropy of the
-    belief; right, the entropy that each of n messages takes away. The paper's schedule (72) makes
-    the middle one a straight line, and so all messages worth the same.
+    belief; right, the share of the fall that each of n messages takes. The paper's schedule (72)
+    makes the middle one a straight line, and so all messages worth the same.
 
     Arguments:
-      sigma_1, n: where the sliders start: in [0.001, 0.7], and messages in [2, 40].
-      unit: "nats" or "bits".
+      sigma_1, n: where the sliders start: in [0.001, 0.5], and messages in [2, 40].
 
     Returns an `Explorer`.
     """
-    figure, axes = style.subplots(1, 3, size=(9.2, 3.6))
+    figure, axes = style.subplots(1, 3, size=(9.2, 3.7))
     both = _Schedules(*axes[1:])
+    bits = axes[1].secondary_yaxis(
+        "right", functions=(lambda v: v / math.log(2), lambda v: v * math.log(2))
+    )
+    bits.set_ylabel("bits", labelpad=1)
     spent = {n: axes[0].plot([], [], color=c, ls=s)[0] for n, (c, s, _) in RIVALS.items()}
-    axes[0].set(title="Accuracy sent, β(t)/β(1)", xlabel="time t", xlim=(0, 1), ylim=(-0.03, 1.03))
+    axes[0].set(title="Accuracy sent, β(t)/β(1)", xlabel="time t", xlim=(0, 1), ylim=(0, 1))
+    axes[0].yaxis.set_major_formatter(PercentFormatter(1))
     figure.legend(handles=[*both.lines.values()], loc="outside lower center", ncols=3)
     t = torch.linspace(0, 1, 201, dtype=torch.float64)
 
-    def update(sigma_1, n, unit):
-        taken = both.show(sigma_1, n, unit)
-        total = GeometricSchedule(sigma_1).beta(1.0)
+    def update(sigma_1, n):
+        taken = both.show(sigma_1, n)
+        total, nats = GeometricSchedule(sigma_1).beta(1.0), float(taken["geometric"].sum())
         for name, line in spent.items():
             line.set_data(t, rival_beta(name, t, sigma_1) / total)
-        first = {name: float(part[0] / part.sum()) for name, part in taken.items()}
-        last = {name: float(part[-1] / part.sum()) for name, part in taken.items()}
+        first, last = (
+            {name: float(part[i] / part.sum()) for name, part in taken.items()} for i in (0, -1)
+        )
         return (
-            f"<b>β(1) = {total:,.4g}</b>. The belief loses "
-            f"{float(taken['geometric'].sum()):.2f} {unit} in all. With the geometric schedule each "
-            f"of the {n} messages takes {float(taken['geometric'][0]):.2f} of them. With the linear "
-            f"one the first message takes {first['linear']:.0%} and the last {last['linear']:.1%}; "
-            f"with the cosine one the first takes {first['cosine']:.1%} and the last "
-            f"{last['cosine']:.0%}."
+            f"<b>β(1) = {total:,.4g}</b>. The belief loses {nats:.2f} nats "
+            f"({nats / math.log(2):.2f} bits) in all. With the geometric schedule every one of the "
+            f"{n} messages takes {first['geometric']:.1%} of them. With the linear one the first "
+            f"message takes {first['linear']:.0%}, the last {last['linear']:.1%}; with the cosine "
+            f"one the first takes {first['cosine']:.1%}, the last {last['cosine']:.0%}."
         )
 
     controls = {
-        "sigma_1": log_slider("σ₁, where the belief's std ends", 0.001, 0.7, sigma_1),
-        "n": slider("number of messages", 2, 40, n),
-        "unit": choice("unit", ("nats", "bits"), unit),
+        "sigma_1": log_slider("σ₁, where the belief's std ends", 0.001, 0.5, sigma_1),
+        "n": slider("number of messages n", 2, 40, n),
     }
     return Explorer(
         figure, update, controls,
         description="Entropy of the belief against time for three accuracy schedules: only the "
         "paper's falls on a straight line, so that all messages are worth the same.",
+        moving=[*both.moving, *spent.values()],
     )  # fmt: skip
 
 
 def schedule_figure(sigmas=(0.5, 0.02), *, n=10):
-    """Entropy against time for three schedules, at each of the given σ₁, and per message."""
+    """Entropy against time for three schedules, and the share of each message, for two σ₁."""
     figure, axes = style.subplots(1, 2 * len(sigmas), size=(9.2, 3.3))
     for k, sigma_1 in enumerate(sigmas):
         both = _Schedules(*axes[2 * k : 2 * k + 2])
-        both.show(sigma_1, n, "nats")
-        both.falls.set_title(f"σ₁ = {sigma_1:g}: entropy")
-        both.takes.set_title("taken by each message")
+        both.show(sigma_1, n)
+        axes[2 * k].set(title=f"σ₁ = {sigma_1:g}: entropy", ylim=(-3, 2))
+        axes[2 * k + 1].set(title="share per message", xlabel="time t")
     figure.legend(handles=[*both.lines.values()], loc="outside lower center", ncols=3)
     return figure
