@@ -2,12 +2,14 @@
 
 The drawing is JavaScript: one file in javascript/, an ES module with pure mathematical functions,
 which the tests hold against bfn_core, and a `render({model, el})`. A live notebook runs it as an
-anywidget; a static page (nbviewer, exported HTML) runs the same file in an iframe.
+anywidget; a static page (nbviewer, exported HTML) runs the same file in an iframe. What drawings
+share, stage.js, is put in the place of the line that imports it: neither has a server to ask.
 """
 
 import html
 import json
 import pathlib
+import re
 
 import anywidget
 import ipywidgets
@@ -32,6 +34,16 @@ FRAME = """<iframe title="{title}" sandbox="allow-scripts" loading="lazy" srcdoc
 the next picture shows the same at rest.</small></p>"""
 
 
+def script(name):
+    """The text of a file in javascript/, with the files it imports in the place of the imports."""
+
+    def text(found):
+        return (JAVASCRIPT / f"{found[1]}.js").read_text(encoding="utf-8")
+
+    whole = (JAVASCRIPT / f"{name}.js").read_text(encoding="utf-8")
+    return re.sub(r'^import \{[^}]*\} from "\./(\w+)\.js";$', text, whole, flags=re.MULTILINE)
+
+
 class BrowserExplorer(ipywidgets.VBox):
     """A drawing in JavaScript that runs in the browser.
 
@@ -47,7 +59,7 @@ class BrowserExplorer(ipywidgets.VBox):
 
     def __init__(self, name, settings, state, *, figure, description, height):
         self._settings, self._first = settings, dict(state)
-        self._script = (JAVASCRIPT / f"{name}.js").read_text(encoding="utf-8")
+        self._script = script(name)
         self._figure_width = figure.get_figwidth() * style.CSS_DPI
         self._png = style.to_png(figure)
         style.release(figure)

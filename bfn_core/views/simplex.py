@@ -217,14 +217,20 @@ def flow_explorer(*, t=0.5, beta_1=3.0, x=0, beliefs=150, seed=1):
         raise ValueError(f"beta_1 must lie between 0.1 and 10, but is {beta_1}")
     if x not in (0, 1, 2):
         raise ValueError(f"x must be 0, 1 or 2, but is {x}")
+    settings = {
+        "names": NAMES,
+        "beliefs": beliefs,
+        "colours": dataclasses.asdict(COLOURS),
+        "entropy": [part.tolist() for part in _entropy_table(3)],
+    }
     return BrowserExplorer(
         "simplex",
-        {"names": NAMES, "beliefs": beliefs, "colours": dataclasses.asdict(COLOURS)},
+        settings,
         {"t": t, "beta_1": beta_1, "x": x, "seed": seed, "measure": "log-ratio"},
         figure=flow_figure(beta_1=beta_1, x=x),
         description="The flow over three classes: drag the time, the accuracy and the true class, "
         "and watch beliefs go from the centre of the triangle to its corner.",
-        height=560,
+        height=680,
     )
 
 
