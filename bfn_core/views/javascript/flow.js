@@ -202,14 +202,14 @@ function clipped(pen, box, draw) {
 function ribbon(pen, s, across, y, colour) {
   let before = 0;
   pen.fillStyle = colour;
-  for (let z = 2.8; z > 0; z -= 0.14) {
+  for (let z = 2.8; z > 0; z -= 0.175) {
     const shade = 0.75 * Math.exp(-0.5 * z * z);
     pen.globalAlpha = 1 - (1 - shade) / (1 - before);
     before = shade;
     pen.beginPath();
     for (const side of [1, -1]) {
-      for (let i = 0; i <= 160; i++) {
-        const t = side > 0 ? i / 160 : 1 - i / 160;
+      for (let i = 0; i <= 120; i++) {
+        const t = side > 0 ? i / 120 : 1 - i / 120;
         const f = flow(s.x, t, s.sigma_1);
         pen.lineTo(across(t), y(f.mean + side * z * f.std));
       }
@@ -219,6 +219,24 @@ function ribbon(pen, s, across, y, colour) {
   pen.globalAlpha = 1;
 }
 
+// The ribbon is the dearest part and does not depend on t: it is kept until something else moves.
+const kept = { key: "", canvas: null };
+function placeRibbon(pen, box, s, across, y, colour) {
+  const ratio = pen.getTransform().a;
+  const key = [box.x, box.y, box.w, box.h, ratio, s.x, s.sigma_1, colour].join();
+  if (kept.key !== key) {
+    kept.key = key;
+    kept.canvas = document.createElement("canvas");
+    kept.canvas.width = Math.ceil(box.w * ratio);
+    kept.canvas.height = Math.ceil(box.h * ratio);
+    const own = kept.canvas.getContext("2d");
+    own.scale(ratio, ratio);
+    own.translate(-box.x, -box.y);
+    ribbon(own, s, across, y, colour);
+  }
+  pen.drawImage(kept.canvas, box.x, box.y, kept.canvas.width / ratio, kept.canvas.height / ratio);
+}
+
 function drawFlow(pen, box, s, now, colours) {
   const y = panel(pen, box, "The flow: where Bob\u2019s belief may be at each time", "time t");
   const across = (t) => box.x + t * (box.w - box.tail);
@@ -226,7 +244,7 @@ function drawFlow(pen, box, s, now, colours) {
     pen.fillText(String(t), across(t), box.y + box.h + 16);
   }
   clipped(pen, box, () => {
-    ribbon(pen, s, across, y, colours.flow);
+    placeRibbon(pen, box, s, across, y, colours.flow);
     pen.lineJoin = "round";
     for (const [from, to, strength] of [[0, s.t, 1], [s.t, 1, 0.3]]) {
       pen.beginPath();

@@ -1,0 +1,256 @@
+"""The numbers and the drawing of bfn_core/views/javascript, in a real browser.
+
+The pure functions of a module are called in Chromium and held against bfn_core.
+"""
+
+import functools
+import json
+import math
+import os
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy
+import pytest
+import torch
+
+from bfn_core import ContinuousFlow, ExactBFN, GaussianParameters
+from bfn_core.views import browser as views
+from bfn_core.views import gaussian
+from tests.browser.lab import CHROMIUM_FLAGS, find_chromium
+
+SIGMAS = [0.01, 0.02, 0.2, 0.5]
+TIMES = [1e-6, 0.01, 0.3, 0.5, 0.99, 1.0]
+DATA = {"means": list(gaussian.MEANS), "weights": [0.25] * 4, "std": gaussian.STD}
+
+
+def unavailable(reason):
+    """Skip on a reader's machine; fail where a browser was promised."""
+    if os.environ.get("CI", "").lower() in ("true", "1"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A headless Chromium, driven by Playwright."""
+    if find_chromium() is None:
+        unavailable("No Chromium was found, so the JavaScript was not run "
+                    "(on Debian: apt install chromium).")  # fmt: skip
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        unavailable(
+            'Playwright is missing, so the JavaScript was not run (pip install -e ".[test]").'
+        )
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=find_chromium(), args=CHROMIUM_FLAGS
+        )  # fmt: skip
+        yield chromium
+        chromium.close()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serve files, with the type that modules need, and log nothing."""
+
+    extensions_map = {".js": "text/javascript"}
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def call(chromium):
+    """A function that calls a function of flow.js, once for every tuple of arguments."""
+    handler = functools.partial(Quiet, directory=views.JAVASCRIPT)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    page = chromium.new_page()
+    page.goto(f"http://127.0.0.1:{server.server_port}/flow.js")
+
+    def call(name, arguments):
+        return page.evaluate(
+            """async ([name, calls]) => {
+                const module = await import("/flow.js");
+                return calls.map((call) => module[name](...call));
+            }""",
+            [name, [list(call) for call in arguments]],
+        )
+
+    yield call
+    page.close()
+    server.shutdown()
+    server.server_close()
+
+
+def grid():
+    return [(t, sigma_1) for sigma_1 in SIGMAS for t in TIMES]
+
+
+def double(number):
+    return torch.tensor([number], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("name", ["beta", "gamma"])
+def test_the_schedule(call, name):
+    ours = [float(ContinuousFlow(s).beta(double(t))) for t, s in grid()]
+    if name == "gamma":
+        ours = [beta / (1 + beta) for beta in ours]
+    assert call(name, grid()) == pytest.approx(ours, rel=1e-9)
+
+
+def test_the_accuracy_of_the_next_message(call):
+    n = 8
+    asked = [((i - 1) / n, n, s) for s in SIGMAS for i in range(1, n + 1)]
+    ours = [float(ContinuousFlow(s).alpha(i, n)) for s in SIGMAS for i in range(1, n + 1)]
+    assert call("alpha", asked) == pytest.approx(ours, rel=1e-5)
+    # At the end it stays that of the last message.
+    assert call("alpha", [(1, n, 0.02)]) == pytest.approx([ours[2 * n - 1]], rel=1e-5)
+
+
+def test_the_flow_distribution(call):
+    x, t, sigma_1 = 0.4, 0.3, 0.1
+    many = torch.full((200_000, 1), x)
+    theta = ContinuousFlow(sigma_1).sample_flow(
+        many, torch.full((200_000,), t), generator=torch.Generator().manual_seed(0)
+    )
+    (ours,) = call("flow", [(x, t, sigma_1)])
+    error = float(theta.mean.std()) / math.sqrt(200_000)
+    assert ours["mean"] == pytest.approx(float(theta.mean.mean()), abs=5 * error)
+    assert ours["std"] == pytest.approx(float(theta.mean.std()), abs=5 * error)
+
+
+def test_the_output_distribution(call):
+    sigma_1 = 0.05
+    x = torch.linspace(-1, 1, 1201, dtype=torch.float64)
+    weights = sum(torch.exp(-0.5 * ((x - m) / gaussian.STD) ** 2) for m in gaussian.MEANS)
+    perfect = ExactBFN(ContinuousFlow(sigma_1), x.unsqueeze(1), weights)
+    asked, expected = [], []
+    for t in (0.02, 0.3, 0.7, 1.0):
+        beta = float(perfect.flow.beta(double(t)))
+        for mu in (-0.9, -0.31, 0.0, 0.02, 0.6):
+            theta = GaussianParameters(double(mu).unsqueeze(1), double(1 + beta))
+            expected.append(float(perfect.output(theta, t).mean))
+            asked.append((mu, beta, DATA))
+    ours = call("output", asked)
+    assert [o["mean"] for o in ours] == pytest.approx(expected, abs=2e-4)
+    weights, means, std = gaussian.mixture_output(0.02, 5.0)
+    (ours,) = call("output", [(0.02, 5.0, DATA)])
+    assert ours["weights"] == pytest.approx(weights)
+    assert ours["means"] == pytest.approx(means)
+    assert ours["std"] == pytest.approx(float(std))
+
+
+def test_the_cost_of_a_message(call):
+    x, guess, alpha = 0.3, -0.1, 7.0
+    sender = ContinuousFlow(0.1).sender(torch.tensor([[x]]), alpha)
+    receiver = torch.distributions.Normal(guess, alpha**-0.5)
+    ours = torch.distributions.kl_divergence(
+        torch.distributions.Normal(sender.mean, sender.stddev), receiver
+    )
+    assert call("cost", [(x, guess, alpha)]) == pytest.approx([float(ours)], rel=1e-5)
+
+
+def test_a_path_is_bayesian_updates_with_its_own_noise(call):
+    x, sigma_1, noise = 0.4, 0.05, [0.3, -1.2, 0.7, 2.0, -0.4]
+    flow, n = ContinuousFlow(sigma_1), len(noise)
+    theta, ours = flow.prior((1, 1)), [0.0]
+    for i, z in enumerate(noise, start=1):
+        alpha = float(flow.alpha(i, n))
+        theta = flow.update(theta, torch.tensor([[x + z * alpha**-0.5]]), alpha)
+        ours.append(float(theta.mean))
+    (path,) = call("path", [(x, sigma_1, noise)])
+    assert path == pytest.approx(ours, rel=1e-5, abs=1e-7)
+
+
+def test_the_noise_is_standard_normal(call):
+    (numbers,) = call("normals", [(40_000, 3)])
+    numbers = numpy.array(numbers)
+    assert abs(numbers.mean()) < 0.02 and abs(numbers.std() - 1) < 0.02
+    assert abs((numbers**4).mean() - 3) < 0.2
+    assert abs(numpy.corrcoef(numbers[1:], numbers[:-1])[0, 1]) < 0.02
+    again, other = call("normals", [(5, 3), (5, 4)])
+    assert again == list(numbers[:5]) and again != other
+
+
+# The drawing, on a static page: the same file in a frame, with no kernel and no server.
+
+
+@pytest.fixture
+def static(chromium, tmp_path):
+    """A page that holds what a notebook shows under the cell, and the frame inside it."""
+    html = gaussian.flow_explorer().bundle()[0]["text/html"]
+    (tmp_path / "page.html").write_text(f"<!doctype html><meta charset=utf-8>{html}")
+    page = chromium.new_page(viewport={"width": 960, "height": 700})
+    page.problems = []
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.on("request", lambda request: page.problems.append(request.url)
+            if request.url.startswith("http") else None)  # fmt: skip
+    page.goto(f"file://{tmp_path / 'page.html'}")
+    frame = page.frame_locator("iframe")
+    frame.locator("canvas").wait_for()
+    yield page, frame
+    assert page.problems == []
+    page.close()
+
+
+def test_every_control_moves_the_drawing_and_its_sentence(static):
+    _, frame = static
+    canvas = frame.locator("canvas")
+    drawing = "c => c.toDataURL()"
+    names = [s.get_attribute("aria-label") for s in frame.locator("input").all()]
+    assert names == ["time t", "true value x", "final noise σ₁", "messages n"]
+    for slider in frame.locator("input").all():
+        before = canvas.evaluate(drawing), canvas.get_attribute("aria-label")
+        slider.press("ArrowRight")
+        slider.press("ArrowRight")
+        canvas.evaluate("() => new Promise(requestAnimationFrame)")
+        assert canvas.evaluate(drawing) != before[0]
+        assert canvas.get_attribute("aria-label") != before[1]
+    for button in ("Another draw", "Play"):
+        before = canvas.evaluate(drawing)
+        frame.get_by_role("button", name=button).click()
+        canvas.evaluate("() => new Promise((done) => setTimeout(done, 200))")
+        assert canvas.evaluate(drawing) != before
+
+
+def test_time_can_be_dragged_in_the_picture(static):
+    page, frame = static
+    area = frame.locator("canvas").bounding_box()
+    page.mouse.move(area["x"] + 60, area["y"] + 150)
+    page.mouse.down()
+    page.mouse.move(area["x"] + 300, area["y"] + 150, steps=4)
+    page.mouse.up()
+    time = float(frame.locator("input").first.input_value())
+    assert 0.55 < time < 0.75
+
+
+def test_the_picture_moves_at_thirty_redraws_a_second_or_more(static):
+    _, frame = static
+    rate = frame.locator("canvas").evaluate(
+        """async (canvas) => {
+            const slider = document.querySelector("input");
+            const before = Number(canvas.dataset.redraws);
+            const start = performance.now();
+            for (let i = 0; performance.now() - start < 1500; i++) {
+                slider.value = (i % 100) / 100;
+                slider.dispatchEvent(new Event("input"));
+                await new Promise(requestAnimationFrame);
+            }
+            return (Number(canvas.dataset.redraws) - before) / (performance.now() - start) * 1000;
+        }"""
+    )
+    print(f"{rate:.0f} redraws a second")
+    assert rate >= 30
+
+
+def test_a_page_of_its_own_holds_the_settings(chromium):
+    made = gaussian.flow_explorer(x=-0.5, sigma_1=0.1)
+    page = chromium.new_page()
+    page.set_content(made.page())
+    page.locator("canvas").wait_for()
+    sentence = page.locator("canvas").get_attribute("aria-label")
+    assert "x = \u22120.50" in sentence
+    assert json.dumps(made.description)[1:-1] in page.title()
+    page.close()
