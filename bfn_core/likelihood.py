@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from bfn_core.model import BFN, evaluating
+from bfn_core.model import BFN, evaluating, stratified
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,9 @@ def elbo(
 ) -> ELBO:
     """Estimate −ELBO over a data set.
 
-    Each example is costed `repeats` times at random times and averaged; the standard error is over
-    examples. Times are stratified within a batch, which makes the true error of the mean a little
-    smaller than the one stated.
+    Each example is costed `repeats` times and averaged; the standard error is over examples. Its
+    times are evenly spread, which lowers the error more than independent ones would. They are
+    also stratified within a batch, which makes the true error a little smaller than the one stated.
 
     Args:
         bfn: the model; evaluated without dropout, and left in the mode it was in.
@@ -94,15 +94,18 @@ def elbo(
         raise ValueError(f"repeats must be at least 1, got {repeats}")
     batches = data.split(batch_size) if isinstance(data, Tensor) else data
 
-    def message_cost(x: Tensor) -> Tensor:
+    def message_costs(x: Tensor) -> list[Tensor]:
+        first = stratified(len(x), like=bfn._times_like(x), generator=generator)
+        times = [(first + repeat / repeats) % 1.0 for repeat in range(repeats)]
         if n is None:
-            return bfn.loss(x, generator=generator)
-        return bfn.loss_n(x, n, generator=generator)
+            return [bfn.loss(x, t, generator=generator) for t in times]
+        steps = [(t * n).long().clamp(max=n - 1) + 1 for t in times]
+        return [bfn.loss_n(x, n, i, generator=generator) for i in steps]
 
     messages, reconstruction = [], []
     with evaluating(bfn):
         for x in batches:
-            costs = [message_cost(x) for _ in range(repeats)]
+            costs = message_costs(x)
             finals = [bfn.reconstruction_loss(x, generator=generator) for _ in range(repeats)]
             messages.append(torch.stack(costs).double().mean(0))
             reconstruction.append(torch.stack(finals).double().mean(0))
