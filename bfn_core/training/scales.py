@@ -130,9 +130,10 @@ _ALL = [
         test_draws=1, sample_count=16, sample_steps=5,
     ),
     Settings(
-        **_MNIST, scale="laptop", steps=3_000, batch=128, warmup=200,
+        **_MNIST, scale="laptop", steps=2_500, batch=64, learning_rate=3e-3, warmup=100,
+        channels_last=True,
         network_arguments={
-            "channels": 16, "multipliers": (1, 2, 4), "blocks": 1, "attention": (2,),
+            "channels": 32, "multipliers": (1, 2), "blocks": 1, "attention": (1,), "patch": 2,
         },
     ),
     Settings(
