@@ -23,9 +23,11 @@ JAVASCRIPT = pathlib.Path(__file__).parent / "javascript"
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
 <style>body {{margin: 0}}</style><div id="here"></div><script type="module">
 {script}
-const kept = {kept};
-const model = {{get: (name) => kept[name], set() {{}}, on() {{}}, save_changes() {{}}}};
-render({{model, el: document.getElementById("here")}});
+{{ // a block of its own: its names are not the drawing's
+  const traits = {traits};
+  const model = {{get: (name) => traits[name], set() {{}}, on() {{}}, save_changes() {{}}}};
+  render({{model, el: document.getElementById("here")}});
+}}
 </script></html>"""
 
 FRAME = """<iframe title="{title}" sandbox="allow-scripts" loading="lazy" srcdoc="{page}"
@@ -88,11 +90,11 @@ class BrowserExplorer(ipywidgets.VBox):
 
     def page(self):
         """The drawing in its first state as a whole HTML page that needs nothing else."""
-        kept = json.dumps({"settings": self._settings, "state": self._first})
+        traits = json.dumps({"settings": self._settings, "state": self._first})
         return PAGE.format(
             title=html.escape(self.description),
             script=self._script.replace("</", "<\\/"),
-            kept=kept.replace("</", "<\\/"),
+            traits=traits.replace("</", "<\\/"),
         )
 
     def bundle(self):

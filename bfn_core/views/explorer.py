@@ -31,6 +31,8 @@ CSS = """<style>
 .bfn-explorer .bfn-controls .widget-slider {height: auto; flex-wrap: wrap}
 .bfn-explorer .bfn-controls .widget-slider > .widget-label {
   flex: 1 0 100%; width: 100%; max-width: none; text-align: left; line-height: 20px; height: 20px}
+.bfn-explorer .bfn-controls .slider-container {flex: 1 1 0; min-width: 60px; width: auto}
+.bfn-explorer .bfn-controls .widget-readout {flex: 0 0 auto; min-width: 40px; text-align: right}
 .bfn-explorer .bfn-picture img {max-width: 100%; height: auto; border-radius: 4px}
 .bfn-explorer .bfn-caption .widget-html-content {line-height: 1.45; white-space: normal}
 </style>"""
@@ -150,8 +152,6 @@ class Explorer(ipywidgets.VBox):
         self._image.layout.max_width = "100%"
         self._image.layout.object_fit = "contain"
         self._image.add_class("bfn-picture-image")
-        if self._image.has_trait("tooltip"):  # ipywidgets 8
-            self._image.tooltip = description
         self._caption = ipywidgets.HTML()
         self._caption.add_class("bfn-caption")
 
