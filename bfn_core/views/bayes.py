@@ -457,9 +457,7 @@ class _Schedules:
             self.lines[name].set_data(t, entropy(rival_beta(name, t, sigma_1)))
             taken[name] = -entropy(rival_beta(name, times, sigma_1)).diff()
             shares = taken[name] / taken[name].sum()
-            self.steps[name].set_data(
-                times.repeat_interleave(2)[1:-1], shares.repeat_interleave(2)
-            )
+            self.steps[name].set_data(times.repeat_interleave(2)[1:-1], shares.repeat_interleave(2))
         return taken
 
 
