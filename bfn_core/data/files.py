@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-TIMEOUT = 20  # seconds without an answer, or without a byte, after which a download is given up
+TIMEOUT = (5, 20)  # seconds to wait for a connection, and for a byte, before giving up
 
 
 class DataError(Exception):
