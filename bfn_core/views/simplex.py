@@ -24,7 +24,7 @@ from .style import COLOURS
 
 NAMES = "ABC"
 CORNERS = torch.tensor([[0.5, 3**0.5 / 2], [0.0, 0.0], [1.0, 0.0]], dtype=torch.float64)
-SHADES = tuple(round(0.05 * level, 2) for level in range(1, 20))  # of the flow, faintest first
+SHADES = tuple((level / 32) ** 1.25 for level in range(1, 32))  # of the flow, faintest first
 HALF_AND_MOST = (0.5, 0.9)  # the shares of the flow that the two lines hold
 EULER = 0.5772156649015329  # minus the mean of a Gumbel variable at location 0, up to its sign
 
@@ -185,7 +185,7 @@ def draw_flow(axes, x: int, t: float, flow: DiscreteFlow, *, beliefs: Tensor):
     axes.plot(*points.T, ".", color=COLOURS.input, ms=4, mew=0, alpha=0.75, zorder=4)
 
 
-def _thin(curve: Tensor, gap: float = 0.004) -> Tensor:
+def _thin(curve: Tensor, gap: float = 0.01) -> Tensor:
     """A curve without the points that lie nearer than `gap` to the one before."""
     kept = [curve[0]]
     for point in curve[1:]:
