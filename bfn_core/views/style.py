@@ -165,8 +165,10 @@ def display(data, metadata):
     IPython.display.display(data, raw=True, metadata=metadata)
 
 
-def show(figure, alt):
+def show(figure, alt, *, density=2.0):
     """Show a figure under the current cell, and close it.
+
+    `density` is in pixels per CSS pixel; less makes a figure of many thin lines fewer bytes.
 
     `alt` says in one sentence what the picture shows, for whoever cannot see it. It must be the
     same in every run (no measured numbers), because it is compared when the notebooks are tested.
@@ -174,5 +176,5 @@ def show(figure, alt):
     if not isinstance(alt, str) or not alt.strip():
         raise ValueError(f"alt must be a sentence that describes the figure, but is {alt!r}")
     width = figure.get_figwidth() * CSS_DPI
-    display(*bundle(to_png(figure), width, alt))
+    display(*bundle(to_png(figure, density), width, alt))
     release(figure)
