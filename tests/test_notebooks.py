@@ -12,8 +12,15 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 MACHINE_PATH = re.compile(r"(?<![\w.:/])/(root|home|tmp|work|Users|var|mnt)/|[A-Z]:\\Users")
-SECTIONS = ("what you will see", "exercises", "summary", "next")
+LAST_SECTIONS = ("exercises", "five lines", "next")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+# Rows of the README's map without a link: a notebook may already send its reader there.
+PLANNED = {
+    f"{number}_{name}.ipynb"
+    for number, name in re.findall(
+        r"^\| (\d\d) \| (\w+) \|", (ROOT / "README.md").read_text(), re.M
+    )
+}
 
 
 def read(path):
@@ -100,10 +107,12 @@ def test_it_says_what_comes_and_what_came(path):
     first = book.cells[0]
     assert first.cell_type == "markdown" and first.source.startswith("# ")
     assert sum(line.startswith("# ") for line in prose(book).split("\n")) == 1, "one title"
-    found = " | ".join(headings(book)).lower()
-    for section in SECTIONS:
-        if number != "00" or section in ("what you will see", "next"):
-            assert section in found, f"no section “{section}” among: {found}"
+    opening = " ".join(cell.source for cell in book.cells[:2]).lower()
+    assert re.search(r"\b(seconds?|minutes?)\b", opening), "how long does it take?"
+    assert re.search(r"\bneeds?\b", opening), "what does it need?"
+    titles = [heading.lower() for heading in headings(book)][-3:]
+    for title, section in zip(titles, LAST_SECTIONS, strict=True):
+        assert section in title, f"the last sections are {titles}, not {LAST_SECTIONS}"
 
 
 @each_notebook
@@ -113,6 +122,8 @@ def test_its_links_lead_somewhere(path):
             continue
         file, _, anchor = target.partition("#")
         goal = (path.parent / file).resolve() if file else path
+        if goal.parent == ROOT / "notebooks" and goal.name in PLANNED:
+            continue
         assert goal.exists(), f"{target} does not exist"
         assert ROOT in goal.parents, f"{target} leaves the repository"
         if anchor and goal.suffix == ".ipynb":

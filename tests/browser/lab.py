@@ -38,6 +38,13 @@ SETTINGS = {
 # What JupyterLab itself writes to the console as an error, with no fault of a notebook.
 LAB_NOISE = re.compile(r"favicon|ResizeObserver loop")
 
+# What stands in the page where a widget should be.
+BROKEN_WIDGET = (
+    "Error displaying widget",
+    "Failed to load model class",
+    "Click to show javascript error",
+)
+
 
 def find_chromium() -> str | None:
     """Return the path of a Chromium or Chrome on this machine, or None."""
@@ -177,7 +184,7 @@ class OpenNotebook:
                 '.jp-OutputArea-output[data-mime-type*="error"],' +
                 '.jp-OutputArea-output[data-mime-type*="stderr"]')].map((e) => e.innerText)"""
         )
-        for sign in ("Error displaying widget", "Failed to load model class"):
+        for sign in BROKEN_WIDGET:
             found += [sign] * self.page.get_by_text(sign).count()
         return found
 
@@ -330,8 +337,8 @@ class Explorer:
     def _still(self, what: str):
         raise StillPicture(f"explorer {self.number}: {what}, and the picture did not change")
 
-    def tour(self, folder: Path, presses: int = 4) -> None:
-        """Move all there is, and save pictures at both ends and the middle of each slider."""
+    def tour(self, folder: Path, presses: int = 4, pictures: bool = True) -> None:
+        """Move all there is; with `pictures`, save each slider's ends and middle to `folder`."""
         self.wait_for_picture()
         self.box.scroll_into_view_if_needed()
         stem = f"explorer-{self.number}"
@@ -340,7 +347,8 @@ class Explorer:
         for number, handle in enumerate(sliders, 1):
             start = handle.evaluate("h => bfnProbe.slider(h)")
             self.move_by_keyboard(handle, presses)
-            for share, name in ((0.0, "min"), (0.5, "middle"), (1.0, "max")):
+            places = ((0.0, "min"), (0.5, "middle"), (1.0, "max")) if pictures else ()
+            for share, name in places:
                 self.place(handle, share)
                 self.box.screenshot(path=folder / f"{stem}-slider-{number}-{name}.png")
             self.place(handle, (start["value"] - start["min"]) / (start["max"] - start["min"]))
