@@ -1,0 +1,228 @@
+"""Pictures of beliefs about strings: heat maps of letters, and a panel to watch a training."""
+
+import html
+from functools import lru_cache
+
+import IPython.display
+import ipywidgets
+import torch
+from IPython.core.interactiveshell import InteractiveShell
+from matplotlib.colors import LinearSegmentedColormap
+
+from bfn_core.model import BFN
+
+from . import style
+from .explorer import VIEW, Explorer, _Canvas, choice, slider, view
+
+MONOSPACE = "font-family:'DejaVu Sans Mono',Menlo,Consolas,monospace"
+
+
+def shades(colour):
+    """A colour map from white (probability 0) to `colour` (probability 1)."""
+    return LinearSegmentedColormap.from_list("shades", ["#FFFFFF", colour])
+
+
+class LetterMap:
+    """Probabilities (L, K) as a heat map: a column per position, a row per letter.
+
+    The likeliest letter of each position stands above its column, large where it is sure; cells
+    of probability 0.08 and more carry their letter.
+    """
+
+    least = 0.08  # probability from which a cell carries its letter
+
+    def __init__(self, axes, alphabet, length, colour, title):
+        self.alphabet = alphabet
+        size = len(alphabet)
+        self.image = axes.imshow(
+            torch.zeros(size, length), cmap=shades(colour), vmin=0, vmax=1, aspect="auto"
+        )
+        axes.grid(False)
+        axes.set_xticks(range(length), [str(d + 1) for d in range(length)])
+        axes.set_yticks(range(size), list(alphabet))
+        axes.tick_params(length=0)
+        axes.set_xlabel("position")
+        axes.set_title(title, pad=34, color=colour)
+        for edge in range(1, length):
+            axes.axvline(edge - 0.5, color=style.COLOURS.faint, linewidth=0.8)
+        middle = {"ha": "center", "va": "center"}
+        self.cells = [
+            [axes.text(d, k, alphabet[k], fontsize=9, **middle) for d in range(length)]
+            for k in range(size)
+        ]
+        self.heads = [
+            axes.text(d, -1.15, "", fontsize=17, weight="bold", clip_on=False, **middle)
+            for d in range(length)
+        ]
+
+    @property
+    def artists(self):
+        """All that `show` changes."""
+        return [self.image, *self.heads, *(text for row in self.cells for text in row)]
+
+    def show(self, probs):
+        """Draw probs, (L, K)."""
+        self.image.set_data(probs.T)
+        for d, column in enumerate(probs.tolist()):
+            best = max(range(len(column)), key=column.__getitem__)
+            self.heads[d].set_text(self.alphabet[best])
+            self.heads[d].set_alpha(0.15 + 0.85 * column[best])
+            for k, p in enumerate(column):
+                self.cells[k][d].set_visible(p >= self.least)
+                self.cells[k][d].set_color("white" if p > 0.55 else style.COLOURS.text)
+
+
+def belief_figure(language, beliefs, titles, colours):
+    """Heat maps of beliefs, each (L, K), side by side; returns the figure."""
+    figure, axes = style.subplots(1, len(beliefs), size=(3.1 * len(beliefs), 4.0), squeeze=False)
+    for ax, probs, title, colour in zip(axes[0], beliefs, titles, colours, strict=True):
+        LetterMap(ax, language.alphabet, language.length, colour, title).show(probs)
+    return figure
+
+
+def entropy(probs):
+    """Σ −p ln p over the last axis, in nats."""
+    return torch.special.entr(probs).sum(-1)
+
+
+def belief_explorer(models: dict[str, BFN], language, n_steps=40):
+    """Drag the step of one sample: what the messages say, and what the network makes of it.
+
+    Left is the input distribution, one position at a time; right is the output distribution, in
+    which the network has used the other positions. `models` maps names to BFNs (the first is
+    shown first), `language` is a Strings.
+    """
+
+    @lru_cache(maxsize=64)
+    def steps(name, seed):
+        generator = torch.Generator().manual_seed(seed)
+        shape = (1, language.length)
+        walk = list(models[name].sampling_steps(shape, n_steps, generator=generator))
+        final = walk[-1].output.sample(generator=generator)
+        word = language.decode(final)[0]
+        return walk, word, bool(language.valid(final))
+
+    figure, (left, right) = style.subplots(1, 2, size=(8.0, 4.5))
+    alphabet, length = language.alphabet, language.length
+    maps = (
+        LetterMap(left, alphabet, length, style.COLOURS.input, style.LABELS.input),
+        LetterMap(right, alphabet, length, style.COLOURS.output, style.LABELS.output),
+    )
+    right.set_yticklabels([])
+
+    def update(step, model, seed):
+        walk, word, valid = steps(model, seed)
+        now = walk[step]
+        p_input, p_output = now.theta.probs[0], now.output.probs[0]
+        maps[0].show(p_input)
+        maps[1].show(p_output)
+        open_input, open_output = float(entropy(p_input).sum()), float(entropy(p_output).sum())
+        verdict = "a sum that is right" if valid else "not a sum that is right"
+        return (
+            f"After {step} of {n_steps} messages, t = {now.t:.2f}. Summed over the positions, the "
+            f"messages leave <b>{open_input:.2f} nats</b> open, the network <b>{open_output:.2f}"
+            f"</b>. At the end it writes <b style=\"{MONOSPACE}\">{html.escape(word)}</b>: "
+            f"{verdict}."
+        )
+
+    names = list(models)
+    controls = {
+        "step": slider("messages received", 0, n_steps, n_steps // 4),
+        "model": choice("network", names),
+        "seed": slider("which sample", 1, 20, 1, width=150),
+    }
+    return Explorer(
+        figure,
+        update,
+        controls,
+        description="Two heat maps of letters against positions, the input distribution on the "
+        "left and the output distribution on the right: as messages come in, every column "
+        "sharpens to one letter, on the right before the left.",
+        play="step",
+        moving=[artist for letters in maps for artist in letters.artists],
+    )
+
+
+class LivePanel:
+    """A picture of the loss and a few samples, renewed while a training runs in the same cell.
+
+    Arguments:
+      steps: how many there will be.
+      yardsticks: from a name to a loss in nats, drawn as horizontal lines.
+      description: one sentence, the same in every run; it stands for the panel where nothing is
+        live.
+      every: steps between two redraws.
+
+    Use: `panel.show()` once, then `panel.update(loss, samples)` in each step, where `samples` is
+    a function that returns (text, whether it is valid) pairs and is called at redraws only.
+    """
+
+    def __init__(self, steps, yardsticks, description, every=25):
+        self.steps, self.every, self.losses = steps, every, []
+        self.yardsticks, self.description = dict(yardsticks), description
+        self._figure, axes = style.subplots(size=(7.2, 3.0))
+        self._lines = _loss_axes(axes, steps, self.yardsticks)
+        self._canvas = _Canvas(self._figure, self._lines)
+        self._image = ipywidgets.Image(value=self._canvas.png(), format="png")
+        self._image.layout.width = f"{self._canvas.width}px"
+        self._image.layout.max_width = "100%"
+        self._words = ipywidgets.HTML("samples will appear here")
+        self.box = ipywidgets.VBox([self._image, self._words])
+        self.box.add_class("bfn-live")
+
+    def show(self):
+        """Put the panel under the current cell."""
+        if InteractiveShell.initialized():
+            data = {VIEW: view(self.box), "text/plain": self.description}
+            IPython.display.display(data, raw=True)
+
+    def update(self, loss, samples=None):
+        """Note the loss of one step, and redraw if it is time."""
+        self.losses.append(float(loss))
+        done = len(self.losses)
+        if done % self.every and done != self.steps:
+            return
+        _draw_losses(self._lines, self.losses)
+        with style.context():
+            self._image.value = self._canvas.png()
+        words = "" if samples is None else " ".join(_badge(*pair) for pair in samples())
+        self._words.value = f"step {done} of {self.steps} {words}"
+
+    def figure(self):
+        """The curve as a figure of its own, for `style.show`."""
+        figure, axes = style.subplots(size=(7.2, 3.0))
+        _draw_losses(_loss_axes(axes, self.steps, self.yardsticks), self.losses)
+        return figure
+
+
+def _loss_axes(axes, steps, yardsticks):
+    """Dress the axes; returns the faint line of every loss and the bold one of their mean."""
+    top = 1.1 * max(yardsticks.values())
+    axes.set(xlim=(0, steps), ylim=(0, top), xlabel="training step", ylabel="nats per string")
+    for name, value in yardsticks.items():
+        axes.axhline(value, color=style.COLOURS.data, linewidth=1, linestyle=(0, (4, 3)))
+        axes.text(steps, value, f"{name} ", va="bottom", ha="right", fontsize=9)
+    (faint,) = axes.plot([], [], color=style.COLOURS.output, alpha=0.3, linewidth=0.8)
+    (bold,) = axes.plot([], [], color=style.COLOURS.output)
+    return [faint, bold]
+
+
+def _draw_losses(lines, losses, window=50):
+    """Every loss, and the mean of the last `window`."""
+    total, means = 0.0, []
+    for i, loss in enumerate(losses):
+        total += loss - (losses[i - window] if i >= window else 0.0)
+        means.append(total / min(i + 1, window))
+    steps = range(1, len(losses) + 1)
+    lines[0].set_data(steps, losses)
+    lines[1].set_data(steps, means)
+
+
+def _badge(text, valid):
+    colour = style.COLOURS.output if valid else style.COLOURS.sender
+    mark = "✓" if valid else "✗"
+    return (
+        f'<span style="{MONOSPACE};border:1px solid {colour};border-radius:4px;padding:1px 6px;'
+        f'margin:2px;display:inline-block">{html.escape(text)} <span style="color:{colour}">'
+        f"{mark}</span></span>"
+    )
