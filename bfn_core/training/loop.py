@@ -11,11 +11,12 @@ import dataclasses
 import hashlib
 import json
 import math
+import os
 import platform
 import sys
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,8 +67,7 @@ def train(
     Raises TrainingError or DataError with a sentence on what to do; the last checkpoint stays.
     """
     trainer = Trainer(settings, Run(folder), watch=watch, say=say, progress=progress)
-    devices = [trainer.device] if trainer.device.type == "cuda" else []
-    with torch.random.fork_rng(devices), trainer.alone():
+    with reproducible(trainer.device), trainer.alone():
         trainer.begin(resume)
         with Interruption() as interruption:
             trainer.loop(interruption)
@@ -131,7 +131,7 @@ class Trainer:
         decay = settings.ema
 
         def average(averaged, current, count) -> None:
-            # A plain average at first: the first weights are worth nothing.
+            # A short memory at first: the first weights are worth nothing.
             ready = min(decay, (1 + int(count)) / (10 + int(count)))
             torch._foreach_lerp_(averaged, current, 1 - ready)
 
@@ -377,6 +377,24 @@ def accelerator_for(settings: Settings):
     # One process may train several runs in turn (a notebook does), with another precision each.
     AcceleratorState._reset_state()
     return Accelerator(mixed_precision=settings.precision)
+
+
+@contextmanager
+def reproducible(device: torch.device) -> Iterator[None]:
+    """Let the same seed give the same losses, and leave torch's global generator as it was."""
+    cuda = device.type == "cuda"
+    with torch.random.fork_rng([device] if cuda else []):
+        if not cuda:  # on a CPU sums are always taken in the same order
+            yield
+            return
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for
+        before = torch.are_deterministic_algorithms_enabled()
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        try:
+            with torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+                yield
+        finally:
+            torch.use_deterministic_algorithms(before)
 
 
 def mix(*parts: Any) -> int:
