@@ -76,6 +76,26 @@ def test_gradient_of_the_mean(bins):
         torch.testing.assert_close(got, truth, rtol=1e-4, atol=2e-5)
 
 
+@pytest.mark.parametrize("bins", [2, 17, 23, 256])
+def test_mean_and_its_slopes_keep_their_digits_in_float32(bins):
+    """A normal far wider than [−1, 1] is nearly a fair coin between the outer bins."""
+    loc = torch.linspace(-1.3, 1.3, 83).unsqueeze(1)
+    scale = torch.logspace(-2, 4, 61).unsqueeze(0)
+    loc, scale = (part.contiguous() for part in torch.broadcast_tensors(loc, scale))
+    results = []
+    for dtype in (torch.float32, torch.float64):
+        inputs = [part.to(dtype).requires_grad_() for part in (loc, scale)]
+        if dtype is torch.float32:
+            mean = discretised_mean(*inputs, bins)
+        else:
+            mean = naive_probs(*inputs, bins) @ bin_centres(bins, inputs[0])
+        results.append([mean.detach(), *torch.autograd.grad(mean.sum(), inputs)])
+    for got, truth, atol in zip(*results, (1e-5, 2e-5, 2e-5), strict=True):
+        torch.testing.assert_close(got.double(), truth, rtol=2e-4, atol=atol)
+    with torch.no_grad():  # without slopes, the same mean
+        torch.testing.assert_close(discretised_mean(loc, scale, bins), results[0][0])
+
+
 def test_log_prob_has_finite_gradients_everywhere():
     loc, scale = (part.requires_grad_() for part in grid_of_normals())
     p = DiscretisedNormal(loc, scale, 256)
