@@ -8,9 +8,12 @@ Equation numbers are those of Graves et al., arXiv 2308.07037.
 
 import dataclasses
 import functools
+import io
 import math
 import pathlib
+import re
 
+import matplotlib
 import numpy
 import torch
 from torch import Tensor
@@ -26,7 +29,7 @@ NAMES = "ABC"
 CORNERS = torch.tensor([[0.5, 3**0.5 / 2], [0.0, 0.0], [1.0, 0.0]], dtype=torch.float64)
 SHADES = tuple((level / 32) ** 1.25 for level in range(1, 32))  # of the flow, faintest first
 HALF_AND_MOST = (0.5, 0.9)  # the shares of the flow that the two lines hold
-EULER = 0.5772156649015329  # minus the mean of a Gumbel variable at location 0, up to its sign
+EULER = 0.5772156649015329  # the mean of a Gumbel variable at location 0
 
 
 # The mathematics of the pictures.
@@ -40,8 +43,10 @@ def place(theta: Tensor) -> Tensor:
 def _message(flow: DiscreteFlow, x: int, t: float) -> tuple[Tensor, Tensor]:
     """Mean (K,) and variance of y, where θ = softmax(y) is the flow: one message of accuracy β(t).
 
-    The mean is shifted to sum to 0, which softmax cannot tell.
+    The mean is shifted to sum to 0, which softmax cannot tell. At t = 0 there is no message.
     """
+    if t == 0:
+        return torch.zeros(flow.classes).double(), torch.zeros(()).double()
     sender = flow.sender(torch.tensor([x]), torch.tensor([flow.beta(t)], dtype=torch.float64))
     mean = sender.mean[0]
     return mean - mean.mean(), sender.variance[0, 0]
@@ -114,7 +119,7 @@ def _entropy(variance: float, classes: int) -> float:
 
     highest = below(v) ** (classes - 1) * below(v - variance)  # all K rivals stay below v
     mean = float(v[-1] + step / 2 - highest.sum() * step)
-    return max(0.0, mean - EULER - variance)
+    return min(max(0.0, mean - EULER - variance), math.log(classes))
 
 
 def expected_entropy(beta: float, classes: int) -> float:
@@ -180,7 +185,7 @@ def draw_flow(axes, x: int, t: float, flow: DiscreteFlow, *, beliefs: Tensor):
         for share in HALF_AND_MOST:
             ring = _thin(place(flow_ring(share, x, t, flow)))
             axes.plot(*ring.T, color=COLOURS.flow, lw=1, zorder=2.5)
-    centre, variance = _message(flow, x, t) if t > 0 else (torch.zeros(3), torch.zeros(()))
+    centre, variance = _message(flow, x, t)
     points = place((centre + variance.sqrt() * beliefs).softmax(-1))
     axes.plot(*points.T, ".", color=COLOURS.input, ms=4, mew=0, alpha=0.75, zorder=4)
 
@@ -213,8 +218,8 @@ def flow_explorer(*, t=0.5, beta_1=3.0, x=0, beliefs=150, seed=1):
     """
     if not 0 <= t <= 1:
         raise ValueError(f"t must lie between 0 and 1, but is {t}")
-    if not 0.1 <= beta_1 <= 10:
-        raise ValueError(f"beta_1 must lie between 0.1 and 10, but is {beta_1}")
+    if not 0.1 <= beta_1 <= 6.3:
+        raise ValueError(f"beta_1 must lie between 0.1 and 6.3, but is {beta_1}")
     if x not in (0, 1, 2):
         raise ValueError(f"x must be 0, 1 or 2, but is {x}")
     settings = {
@@ -248,19 +253,19 @@ def flow_figure(*, beta_1=3.0, x=0, times=(0.1, 0.25, 0.4, 0.6, 1.0), beliefs=80
 
 def write_asset(path: pathlib.Path) -> None:
     """Write `flow_figure` as an SVG: the same bytes from the same Matplotlib."""
-    with style.context():
-        figure = flow_figure()
-        with style.matplotlib.rc_context({"svg.hashsalt": "bfn_core", "svg.fonttype": "path"}):
-            figure.savefig(
-                path,
-                format="svg",
-                metadata={
-                    "Date": None,
-                    "Title": "The flow distribution of a belief over three classes",
-                    "Description": "Five triangles at growing times: beliefs start in the centre "
-                    "and gather in the corner of the true class.",
-                },
-            )
+    title = "The flow distribution of a belief over three classes"
+    words = (
+        "Five triangles at growing times: beliefs start in the centre and gather in the corner of "
+        "the true class."
+    )
+    looks = {**style.RC, "svg.hashsalt": "bfn_core", "svg.fonttype": "path"}
+    drawn = io.StringIO()
+    with matplotlib.rc_context(looks):
+        flow_figure().savefig(
+            drawn, format="svg", metadata={"Date": None, "Title": title, "Description": words}
+        )
+    # A hundredth of a point is fine enough, and makes half the file.
+    path.write_text(re.sub(r"([1-9]\d*\.\d\d)\d+", r"\1", drawn.getvalue()), encoding="utf-8")
 
 
 # One belief on its way.

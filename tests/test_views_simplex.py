@@ -1,0 +1,421 @@
+"""The pictures of a belief over three classes: their numbers against bfn_core, and their controls."""
+
+import math
+import os
+import re
+
+import matplotlib
+import pytest
+import torch
+
+from bfn_core import CategoricalParameters, DiscreteFlow, ExactBFN
+from bfn_core.views import browser, simplex
+from tests.browser.lab import CHROMIUM_FLAGS, ROOT, find_chromium
+from tests.oracles import generator
+
+FLOW = DiscreteFlow(3, 3.0)
+ASSET = ROOT / "assets" / "simplex_flow.svg"
+
+
+def triangle_grid(side):
+    """Beliefs spread evenly over the triangle, (N, 3) float64: the centres of small triangles."""
+    i, j = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    up = torch.stack([i + 1 / 3, j + 1 / 3], -1)[i + j < side]
+    down = torch.stack([i + 2 / 3, j + 2 / 3], -1)[i + j < side - 1]
+    two = torch.cat([up, down]).double() / side
+    return torch.cat([two, 1 - two.sum(-1, keepdim=True)], -1)
+
+
+def log_ratios(probs):
+    logs = probs.double().log()
+    return logs - logs.mean(-1, keepdim=True)
+
+
+# The mathematics.
+
+
+def test_corners_and_centre_of_the_triangle():
+    points = simplex.place(torch.cat([torch.eye(3), torch.full((1, 3), 1 / 3)]))
+    sides = torch.pdist(points[:3])
+    assert torch.allclose(sides, torch.ones(3).double())
+    assert torch.allclose((points[:3] - points[3]).norm(dim=-1), torch.tensor(3**-0.5).double())
+
+
+@pytest.mark.parametrize("x", [0, 1, 2])
+@pytest.mark.parametrize("t", [0.1, 0.2, 0.35])
+def test_the_density_per_area_counts_beliefs(x, t):
+    theta = triangle_grid(500)
+    density = simplex.flow_density(theta, x, t, FLOW)
+    assert float(density.mean()) == pytest.approx(1, abs=2e-3)
+    drawn = FLOW.sample_flow(torch.full((100_000,), x), t, generator=generator(x)).probs
+    for k in range(3):  # the share of beliefs in some piece of the triangle that cuts the flow
+        piece = float((density * ((theta[:, k] > 0.3) & (theta[:, 0] < 0.5))).mean())
+        share = float(((drawn[:, k] > 0.3) & (drawn[:, 0] < 0.5)).double().mean())
+        assert share == pytest.approx(piece, abs=0.008)
+
+
+def test_the_two_densities_differ_by_the_jacobian_of_softmax():
+    ratios = torch.tensor([0.3, -0.4], dtype=torch.float64)
+    up, across = torch.tensor([[2.0, -1, -1], [0, 1, -1]], dtype=torch.float64)
+    axes = torch.stack([up / 6**0.5, across / 2**0.5])
+
+    def chart(u):
+        return (u @ axes).softmax(-1)[:2]
+
+    jacobian = torch.autograd.functional.jacobian(chart, ratios).det().abs()
+    theta = (ratios @ axes).softmax(-1)
+    area = simplex.flow_density(theta, 1, 0.4, FLOW)
+    ratio = simplex.flow_density(theta, 1, 0.4, FLOW, measure="log-ratio")
+    # The triangle in the chart (θ_1, θ_2) has the area 1/2, and an even spread the density 2.
+    assert float(area) == pytest.approx(float(ratio / jacobian / 2), rel=1e-9)
+
+
+def test_the_density_over_two_classes_is_that_of_a_pixel():
+    flow = DiscreteFlow(2, 2.0)
+    p = (torch.arange(20_000, dtype=torch.float64) + 0.5) / 20_000
+    density = simplex.flow_density(torch.stack([p, 1 - p], -1), 0, 0.5, flow)
+    assert float(density.mean()) == pytest.approx(1, abs=1e-4)
+    drawn = flow.sample_flow(torch.zeros(100_000, dtype=torch.int64), 0.5, generator=generator(1))
+    assert float((density * p).mean()) == pytest.approx(float(drawn.probs[:, 0].mean()), abs=0.004)
+
+
+def test_a_measure_it_does_not_know_is_refused():
+    with pytest.raises(ValueError, match="'volume'"):
+        simplex.flow_density(torch.ones(3) / 3, 0, 0.5, FLOW, measure="volume")
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize(("x", "t"), [(0, 0.2), (1, 0.6), (2, 1.0)])
+def test_a_ring_holds_its_share_at_one_density(share, x, t):
+    ring = simplex.flow_ring(share, x, t, FLOW, points=36)
+    level = simplex.flow_density(ring, x, t, FLOW, measure="log-ratio")
+    peak = 1 / (2 * math.pi * 3 * FLOW.beta(t))
+    assert torch.allclose(level, torch.full_like(level, peak * (1 - share)), rtol=1e-6)
+    drawn = FLOW.sample_flow(torch.full((40_000,), x), t, generator=generator(0)).probs
+    higher = simplex.flow_density(drawn, x, t, FLOW, measure="log-ratio") > peak * (1 - share)
+    error = math.sqrt(share * (1 - share) / len(drawn))
+    assert abs(float(higher.double().mean()) - share) < 4 * error
+
+
+@pytest.mark.parametrize(
+    ("classes", "beta"), [(2, 0.3), (2, 9.0), (3, 0.02), (3, 1.0), (27, 0.2), (256, 0.05)]
+)
+def test_the_expected_entropy_is_that_of_drawn_beliefs(classes, beta):
+    x = torch.zeros(40_000, dtype=torch.int64)
+    drawn = DiscreteFlow(classes, beta).sample_flow(x, 1.0, generator=generator(2)).probs
+    entropy = torch.special.entr(drawn.double()).sum(-1)
+    error = float(entropy.std()) / math.sqrt(len(x))
+    assert abs(simplex.expected_entropy(beta, classes) - float(entropy.mean())) < 4 * error
+
+
+def test_the_expected_entropy_of_two_classes_is_one_integral_over_the_odds():
+    z = torch.linspace(-12, 12, 4001, dtype=torch.float64)
+    weights = torch.exp(-0.5 * z.square())
+    for beta in (0.01, 0.5, 3.0, 9.0, 40.0):
+        odds = 2 * beta + math.sqrt(4 * beta) * z
+        cost = torch.nn.functional.softplus(-odds) @ weights / weights.sum()
+        assert simplex.expected_entropy(beta, 2) == pytest.approx(float(cost), abs=1e-7)
+
+
+def test_the_expected_entropy_falls_from_the_whole_to_nothing():
+    for classes in simplex.COUNTS:
+        values = [simplex.expected_entropy(b / classes, classes) for b in (0, 1e-9, 1, 9, 120, 400)]
+        assert values[0] == math.log(classes)
+        assert values[1] == pytest.approx(values[0], abs=1e-6)
+        assert values == sorted(values, reverse=True) and 0 <= values[-1] < 1e-6
+    with pytest.raises(ValueError, match="-1"):
+        simplex.expected_entropy(-1, 3)
+
+
+def test_a_walk_is_the_sum_of_its_messages():
+    theta, messages = simplex.walk((2, 0), 12, 3.0, 5)
+    for i in range(13):
+        whole = messages[:i].sum(0).softmax(-1)
+        assert torch.allclose(theta[i], whole, atol=1e-6)
+    ends = torch.stack([simplex.walk((2,) * 200, 12, 3.0, seed)[0][-1] for seed in range(20)])
+    odds = (ends[..., 2] / ends[..., 0]).double().log()
+    error = math.sqrt(2 * 9 / odds.numel())
+    assert abs(float(odds.mean()) - 9) < 4 * error  # ln θ_x/θ_k ~ N(β K, 2 β K)
+
+
+def test_letters_agree_as_often_as_they_should():
+    words, weights = simplex.two_letters(0.7)
+    assert float(weights.sum()) == pytest.approx(1)
+    same = words[:, 0] == words[:, 1]
+    assert float(weights[same].sum()) == pytest.approx(0.7 + 0.3 / 3)
+    for letter in range(2):
+        shares = torch.zeros(3).double().index_add_(0, words[:, letter], weights)
+        assert torch.allclose(shares, torch.full((3,), 1 / 3).double())
+
+
+# The explorers that ask the kernel.
+
+CHANGES = {
+    "path_explorer": {"t": 0.9, "n": 60, "beliefs": 25, "seed": 9},
+    "network_explorer": {"t": 0.2, "strength": 0.1, "word": "AB", "seed": 9},
+    "classes_explorer": {"t": 0.1, "classes": 256, "beta_1": 0.3, "seed": 9},
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_every_control_changes_the_picture(name):
+    explorer = getattr(simplex, name)()
+    for control, value in CHANGES[name].items():
+        before = explorer.png
+        explorer.set(**{control: value})
+        assert explorer.error is None
+        assert explorer.png != before, control
+    for control, widget in explorer.controls.items():  # both ends of every slider
+        for end in {getattr(widget, "min", None), getattr(widget, "max", None)} - {None}:
+            end = widget.base**end if hasattr(widget, "base") else end
+            explorer.set(**{control: end})
+            assert explorer.error is None, (control, end)
+
+
+def test_the_caption_of_a_path_states_the_belief():
+    explorer = simplex.path_explorer(beta_1=2.0, x=1)
+    explorer.set(t=0.5, n=10, seed=3)
+    theta, messages = simplex.walk((1,) * 25, 10, 2.0, 3)
+    said = [float(p) for p in re.findall(r"[ABC] (\d\.\d+)", explorer.caption)]
+    assert said == pytest.approx(theta[5, 0].tolist(), abs=6e-4)
+    assert f"{float(messages[4, 0, 0]):.2f}".replace("-", "−") in explorer.caption
+    explorer.set(t=0.0)
+    assert "0.333" in explorer.caption
+
+
+def test_the_speed_of_play_can_be_set():
+    explorer = simplex.path_explorer()
+    player = next(w for w in simplex._descendants(explorer) if hasattr(w, "interval"))
+    usual = player.interval
+    explorer.set(speed=0.5)
+    assert player.interval == 2 * usual
+
+
+def test_the_caption_of_the_network_states_its_knowledge():
+    explorer = simplex.network_explorer(beta_1=2.0, n=50)
+    explorer.set(t=0.6, strength=0.5, word="AB", seed=7)
+    theta, _ = simplex.walk((0, 1), 50, 2.0, 7)
+    belief = CategoricalParameters(theta[30:31].log())
+    exact = ExactBFN(DiscreteFlow(3, 2.0), *simplex.two_letters(0.5))
+    word = torch.tensor([[0, 1]])
+    blue = float(theta[30, 0, 0] * theta[30, 1, 1])
+    green = float(exact.output(belief, 0.6).log_prob(word).sum().exp())
+    said = [float(p) for p in re.findall(r"<b>(\d\.\d{3})</b>", explorer.caption)]
+    assert said == pytest.approx([blue, green], abs=6e-4)
+
+
+def test_without_correlation_the_network_knows_nothing_more():
+    explorer = simplex.network_explorer()
+    explorer.set(strength=0.0)
+    blue, green = re.findall(r"<b>(\d\.\d{3})</b>", explorer.caption)
+    assert blue == green
+
+
+def test_the_caption_of_the_classes_states_odds_and_entropy():
+    explorer = simplex.classes_explorer()
+    explorer.set(classes=27, t=0.5, beta_1=0.5)
+    beta = DiscreteFlow(27, explorer.values["beta_1"]).beta(0.5)
+    assert f"{27 * beta:.2f} ± {math.sqrt(54 * beta):.2f}" in explorer.caption
+    assert f"{simplex.expected_entropy(beta, 27):.3f}" in explorer.caption
+
+
+def test_the_drawn_entropies_are_close_to_the_exact_ones():
+    for classes in simplex.COUNTS:
+        spread, share = simplex._entropy_table(classes)
+        for beta in (0.003, 0.05, 0.7, 4.1, 11.3):
+            if beta * classes < spread[-1]:
+                exact = simplex.expected_entropy(beta, classes) / math.log(classes)
+                line = simplex.numpy.interp(beta * classes, spread, share)
+                assert line == pytest.approx(exact, abs=2e-3)
+        assert share[-1] < 1e-6  # beyond the table there is nothing left
+
+
+def test_the_picture_in_assets_is_the_one_that_the_code_draws(tmp_path):
+    kept = ASSET.read_text("utf-8")
+    assert "<title>" in kept and len(kept) < 300_000
+    if f"Matplotlib v{matplotlib.__version__}" not in kept:
+        pytest.skip("the picture was drawn by another Matplotlib")
+    simplex.write_asset(tmp_path / "again.svg")
+    assert (tmp_path / "again.svg").read_text("utf-8") == kept
+
+
+# The one that moves in the browser.
+
+
+@pytest.mark.parametrize("bad", [{"t": 1.2}, {"beta_1": 0}, {"x": 3}])
+def test_settings_outside_the_sliders_are_refused(bad):
+    with pytest.raises(ValueError, match=f"{next(iter(bad))} must"):
+        simplex.flow_explorer(**bad)
+
+
+def unavailable(reason):
+    """Skip on a reader's machine; fail where a browser was promised."""
+    if os.environ.get("CI", "").lower() in ("true", "1"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A headless Chromium, driven by Playwright."""
+    if find_chromium() is None:
+        unavailable("No Chromium was found, so the JavaScript was not run.")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        unavailable("Playwright is missing, so the JavaScript was not run.")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=find_chromium(), args=CHROMIUM_FLAGS
+        )  # fmt: skip
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def call(chromium):
+    """A function that calls a function of simplex.js, once for every tuple of arguments."""
+    page = chromium.new_page()
+    page.evaluate(
+        """async (script) => {
+            const file = new Blob([script], { type: "text/javascript" });
+            window.simplex = await import(URL.createObjectURL(file));
+        }""",
+        browser.script("simplex"),
+    )
+    yield lambda name, calls: page.evaluate(
+        "([name, calls]) => calls.map((call) => window.simplex[name](...call))",
+        [name, [list(arguments) for arguments in calls]],
+    )
+    page.close()
+
+
+SETTINGS = [(x, t, b) for x in range(3) for t in (0.05, 0.4, 1.0) for b in (0.1, 3.0, 6.0)]
+
+
+def test_javascript_schedule_and_flow(call):
+    betas = call("beta", [(t, b) for _, t, b in SETTINGS])
+    assert betas == pytest.approx([DiscreteFlow(3, b).beta(t) for _, t, b in SETTINGS])
+    for (x, t, b), ours in zip(SETTINGS, call("flow", SETTINGS), strict=True):
+        flow = DiscreteFlow(3, b)
+        sender = flow.sender(torch.tensor([x]), flow.beta(t))  # one message worth all so far
+        mean = sender.mean[0] - sender.mean.mean()
+        assert ours["mean"] == pytest.approx(mean.tolist(), rel=1e-5)
+        assert ours["variance"] == pytest.approx(float(sender.variance[0, 0]), rel=1e-5)
+
+
+@pytest.mark.parametrize("measure", ["area", "log-ratio"])
+def test_javascript_density(call, measure):
+    theta = triangle_grid(6)
+    for x, t, b in SETTINGS:
+        ours = call("density", [(row, x, t, b, measure) for row in theta.tolist()])
+        expected = simplex.flow_density(theta, x, t, DiscreteFlow(3, b), measure=measure)
+        assert ours == pytest.approx(expected.tolist(), rel=1e-5)
+
+
+def test_javascript_rings(call):
+    for x, t, b in SETTINGS:
+        (ours,) = call("ring", [(0.9, x, t, b, 24)])
+        expected = simplex.flow_ring(0.9, x, t, DiscreteFlow(3, b), points=24)
+        assert torch.allclose(torch.tensor(ours).double(), expected, atol=1e-6)
+
+
+def test_javascript_beliefs_follow_the_flow(call):
+    (noise,) = call("normals", [(12_000, 3)])
+    noise = [noise[i : i + 3] for i in range(0, 12_000, 3)]
+    ours = torch.tensor(call("belief", [(z, 1, 0.4, 3.0) for z in noise]))
+    drawn = FLOW.sample_flow(torch.ones(40_000, dtype=torch.int64), 0.4, generator=generator(4))
+    difference = log_ratios(ours).mean(0) - log_ratios(drawn.probs).mean(0)
+    spread = log_ratios(ours).std(0)
+    assert (difference.abs() < 4 * spread * math.sqrt(1 / 4000 + 1 / 40_000)).all()
+    assert (spread / log_ratios(drawn.probs).std(0) - 1).abs().max() < 0.06
+
+
+def test_javascript_odds_and_entropy(call):
+    drawn = FLOW.sample_flow(torch.zeros(40_000, dtype=torch.int64), 0.5, generator=generator(5))
+    odds = drawn.logits[:, 0] - drawn.logits[:, 2]
+    (ours,) = call("logOdds", [(0.5, 3.0)])
+    assert ours["mean"] == pytest.approx(float(odds.mean()), abs=4 * ours["std"] / 200)
+    assert ours["std"] == pytest.approx(float(odds.std()), rel=0.02)
+    table = [part.tolist() for part in simplex._entropy_table(3)]
+    betas = [0.0, 1e-4, 0.02, 0.3, 1.1, 3.0, 6.3, 50.0]
+    expected = [simplex.expected_entropy(b, 3) for b in betas]
+    assert call("unknown", [(b, table) for b in betas]) == pytest.approx(expected, abs=2e-3)
+
+
+@pytest.fixture
+def static(chromium, tmp_path):
+    """A page that holds what a notebook shows under the cell, and the frame inside it."""
+    shown = simplex.flow_explorer().bundle()[0]["text/html"]
+    (tmp_path / "page.html").write_text(f"<!doctype html><meta charset=utf-8>{shown}")
+    page = chromium.new_page(viewport={"width": 960, "height": 720})
+    problems = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("request", lambda request: problems.append(request.url)
+            if request.url.startswith("http") else None)  # fmt: skip
+    page.goto(f"file://{tmp_path / 'page.html'}")
+    frame = page.frame_locator("iframe")
+    frame.locator("canvas[data-redraws]").wait_for()
+    yield page, frame
+    assert problems == []
+    page.close()
+
+
+def settle(canvas):
+    """Wait for two frames, so that what was asked for is drawn."""
+    canvas.evaluate("""() => new Promise((done) =>
+        requestAnimationFrame(() => requestAnimationFrame(done)))""")
+
+
+def test_every_control_moves_the_drawing(static):
+    _, frame = static
+    canvas, drawing = frame.locator("canvas"), "canvas => canvas.toDataURL()"
+    names = [slider.get_attribute("aria-label") for slider in frame.locator("input").all()]
+    assert names == ["time t", "final accuracy β(1)"]
+    for slider in frame.locator("input").all():
+        before = canvas.evaluate(drawing), canvas.get_attribute("aria-label")
+        slider.press("ArrowRight")
+        slider.press("ArrowRight")
+        settle(canvas)
+        assert canvas.evaluate(drawing) != before[0]
+        assert canvas.get_attribute("aria-label") != before[1]
+    for name in ("B", "area", "Another draw", "Play"):
+        before = canvas.evaluate(drawing)
+        frame.get_by_role("button", name=name, exact=name == "B").click()
+        settle(canvas)
+        assert canvas.evaluate(drawing) != before, name
+
+
+def test_a_corner_can_be_clicked_and_time_dragged(static):
+    page, frame = static
+    canvas = frame.locator("canvas")
+    area = canvas.bounding_box()
+    side = (area["width"] / 2, 450)[area["width"] > 900]
+    page.mouse.click(area["x"] + 16 + side, area["y"] + 34 + side * 3**0.5 / 2)
+    settle(canvas)
+    assert "towards C" in canvas.get_attribute("aria-label")
+    y = area["y"] + area["height"] - 80
+    page.mouse.move(area["x"] + area["width"] - 300, y)
+    page.mouse.down()
+    page.mouse.move(area["x"] + area["width"] - 10, y, steps=4)
+    page.mouse.up()
+    assert float(frame.locator("input").first.input_value()) == 1
+
+
+def test_the_triangle_moves_at_thirty_redraws_a_second_or_more(static):
+    _, frame = static
+    rate = frame.locator("canvas").evaluate(
+        """async (canvas) => {
+            const slider = document.querySelector("input");
+            const before = Number(canvas.dataset.redraws);
+            const start = performance.now();
+            for (let i = 0; performance.now() - start < 1500; i++) {
+                slider.value = (i % 100) / 100;
+                slider.dispatchEvent(new Event("input"));
+                await new Promise(requestAnimationFrame);
+            }
+            return (Number(canvas.dataset.redraws) - before) / (performance.now() - start) * 1000;
+        }"""
+    )
+    print(f"{rate:.0f} redraws a second")
+    assert rate >= 30
