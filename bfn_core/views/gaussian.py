@@ -229,7 +229,9 @@ def steps_explorer(
     right.plot(data, v, color=COLOURS.data, lw=1.2, label="data")
     bars = right.stairs(numpy.zeros(80), edges, orientation="horizontal", fill=True, alpha=0.6,
                         color=COLOURS.output, label=f"{samples} samples")  # fmt: skip
-    right.set(title="Samples against data", xlabel="density", xlim=(0, 1.6 * data.max()))
+    right.set(title="Samples against data", xlabel="density",
+              xlim=(0, 1.6 * data.max()))  # fmt: skip
+    figure.get_layout_engine().set(w_pad=0.12)  # room for the last tick beside the first
     right.legend(loc="lower right")
     known = {}
 
@@ -346,8 +348,8 @@ def start_explorer(means=MEANS, weights=None, std=STD, *, x=0.25, steps=16, sigm
         figure,
         update,
         {
-            "sent": slider("messages sent", 0, steps, 4, width=210),
-            "x": slider("Alice's number x", -1.0, 1.0, x, 0.05, width=190),
+            "sent": slider("messages sent", 0, steps, min(8, steps), width=175),
+            "x": slider("Alice's number x", -1.0, 1.0, x, 0.05, width=165),
             "knows": choice("Bob guesses with", [("his belief alone", False),
                                                  ("a network too", True)], True),
             "talk": button("New messages"),
