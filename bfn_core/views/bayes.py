@@ -29,6 +29,11 @@ def _number(value):
     return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
 
 
+def _percent(share):
+    """A whole number of per cent, or one digit more where that would be 0."""
+    return f"{share:.1%}" if share < 0.01 else f"{share:.0%}"
+
+
 def _std(theta):
     return float(theta.precision) ** -0.5
 
@@ -117,7 +122,8 @@ class _History:
         bars = [(float(theta.mean), _std(theta)) for theta in thetas][-WINDOW:]
         ys = [max(-EDGE, min(EDGE, y)) for y in ys][-WINDOW:]
         self.truth.set_ydata([x, x])
-        self.said.set_data(range(len(bars) - len(ys), len(bars)), ys)
+        # A message comes between two beliefs.
+        self.said.set_data([len(bars) - len(ys) + i - 0.5 for i in range(len(ys))], ys)
         self.means.set_data(range(len(bars)), [mean for mean, _ in bars])
         self.spread.set_segments([[(i, m - s), (i, m + s)] for i, (m, s) in enumerate(bars)])
 
@@ -164,7 +170,7 @@ def message_explorer(*, x=0.4, alpha=4.0, seed=18):
     latest message; a button sends another one, a second starts again with other noise.
 
     Arguments:
-      x, alpha: where the sliders start: the true value in [−1, 1], the accuracy in [0.2, 200].
+      x, alpha: where the sliders start: the true value in [−1, 1], the accuracy in [0.25, 64].
       seed: of the noise.
 
     Returns an `Explorer`.
@@ -188,7 +194,7 @@ def message_explorer(*, x=0.4, alpha=4.0, seed=18):
         share, miss = alpha / float(after.precision), abs(x - float(after.mean)) / _std(after)
         return (
             f"<b>Message {len(alphas)}</b> says {ys[-1]:.2f}, with accuracy {_number(alpha)} of "
-            f"{_number(float(after.precision))} in all: it gets {share:.0%} of the say. "
+            f"{_number(float(after.precision))} in all: it gets {_percent(share)} of the say. "
             f"Bob's mean moves from {float(before.mean):.2f} to {float(after.mean):.2f}, his "
             f"standard deviation falls from {_std(before):.3f} to {_std(after):.3f}. "
             f"The true x is {miss:.1f} standard deviations from his mean."
@@ -196,7 +202,7 @@ def message_explorer(*, x=0.4, alpha=4.0, seed=18):
 
     controls = {
         "x": slider("true value x", -1.0, 1.0, x, 0.05),
-        "alpha": log_slider("accuracy α of this message", 0.2, 200, alpha),
+        "alpha": log_slider("accuracy α of this message", 0.25, 64, alpha, steps=64),
         "send": button("Send another message"),
         "again": button("Start again"),
     }
@@ -307,7 +313,7 @@ class _Landing:
                 line.set_data(height / peak, across)
 
 
-def split_explorer(*, total=24.0, n=12, x=0.6, kind="equal", runs=4000, seed=1):
+def split_explorer(*, total=16.0, n=12, x=0.6, kind="equal", runs=4000, seed=1):
     """Many small messages against one large one of the same total accuracy.
 
     Left, the standard deviation of the belief while accuracy comes in; in the middle, the means of
@@ -315,7 +321,7 @@ def split_explorer(*, total=24.0, n=12, x=0.6, kind="equal", runs=4000, seed=1):
     after one, and by the formula for the flow distribution (77).
 
     Arguments:
-      total, n, x: where the sliders start: total accuracy in [0.5, 100], number of messages in
+      total, n, x: where the sliders start: total accuracy in [0.5, 128], number of messages in
         [2, 100], true value in [−1, 1].
       kind: how the total is cut, one of `SPLITS`.
       runs: how many Bobs; seed: of the noise.
@@ -365,10 +371,10 @@ def split_explorer(*, total=24.0, n=12, x=0.6, kind="equal", runs=4000, seed=1):
         )
 
     controls = {
-        "total": log_slider("accuracy in all", 0.5, 100, total),
+        "total": log_slider("accuracy in all", 0.5, 128, total, steps=64),
         "n": slider("number of small messages", 2, 100, n),
         "x": slider("true value x", -1.0, 1.0, x, 0.05),
-        "kind": choice("cut", SPLITS, kind),
+        "kind": choice("cut into parts that are", SPLITS, kind),
     }
     return Explorer(
         figure, update, controls,
@@ -378,7 +384,7 @@ def split_explorer(*, total=24.0, n=12, x=0.6, kind="equal", runs=4000, seed=1):
     )  # fmt: skip
 
 
-def split_figure(parts=(2, 10, 100), *, total=24.0, x=0.6, runs=4000, seed=1):
+def split_figure(parts=(2, 10, 100), *, total=16.0, x=0.6, runs=4000, seed=1):
     """Where Bob's mean lands after few, some and many messages of the same total accuracy."""
     figure, panels = style.subplots(1, len(parts), size=(9.2, 3.4), sharey=True)
     for axes, n in zip(panels, parts, strict=True):
@@ -469,7 +475,7 @@ def schedule_explorer(*, sigma_1=0.02, n=10):
     makes the middle one a straight line, and so all messages worth the same.
 
     Arguments:
-      sigma_1, n: where the sliders start: in [0.001, 0.5], and messages in [2, 40].
+      sigma_1, n: where the sliders start: in [0.0008, 0.5], and messages in [2, 40].
 
     Returns an `Explorer`.
     """
@@ -494,15 +500,16 @@ def schedule_explorer(*, sigma_1=0.02, n=10):
             {name: float(part[i] / part.sum()) for name, part in taken.items()} for i in (0, -1)
         )
         return (
-            f"<b>β(1) = {total:,.4g}</b>. The belief loses {nats:.2f} nats "
+            f"<b>β(1) = {total:,.{0 if total > 100 else 1}f}</b>. The belief loses {nats:.2f} nats "
             f"({nats / math.log(2):.2f} bits) in all. With the geometric schedule every one of the "
             f"{n} messages takes {first['geometric']:.1%} of them. With the linear one the first "
-            f"message takes {first['linear']:.0%}, the last {last['linear']:.1%}; with the cosine "
-            f"one the first takes {first['cosine']:.1%}, the last {last['cosine']:.0%}."
+            f"message takes {_percent(first['linear'])}, the last {_percent(last['linear'])}; with "
+            f"the cosine one the first takes {_percent(first['cosine'])}, the last "
+            f"{_percent(last['cosine'])}."
         )
 
     controls = {
-        "sigma_1": log_slider("σ₁, where the belief's std ends", 0.001, 0.5, sigma_1),
+        "sigma_1": log_slider("σ₁, where the belief's std ends", 0.0008, 0.5, sigma_1),
         "n": slider("number of messages n", 2, 40, n),
     }
     return Explorer(
