@@ -653,8 +653,8 @@ def steps_explorer(table, *, n=6, beta_1=9.0):
     (here,) = axes[1].plot([], [], "o", color=COLOURS.sender, ms=10)
     low, high = costs.joint, costs.apart
     room = max(high - low, 0.1)
-    for level, word, va in ((low, "entropy of both days", "top"),
-                            (high, "sum of their entropies", "bottom")):  # fmt: skip
+    for level, word, va in ((low, "entropy of both together", "top"),
+                            (high, "sum of the two entropies", "bottom")):  # fmt: skip
         axes[1].axhline(level, color=COLOURS.data, lw=1.2, ls=(0, (5, 3)))
         nudge = 0.03 * room if va == "bottom" else -0.05 * room
         axes[1].text(220, level + nudge, word, va=va, ha="right", fontsize=9)
@@ -675,11 +675,11 @@ def steps_explorer(table, *, n=6, beta_1=9.0):
         limit = area(costs.rates[network])
         return (
             f"<b>n = {n}: Lⁿ = {float(prices.sum()):.2f} bits</b>; in continuous time "
-            f"L<sup>∞</sup> = {limit:.2f} bits. The entropy of both days together is {low:.2f} "
-            f"bits, the sum of their two entropies {high:.2f}."
+            f"L<sup>∞</sup> = {limit:.2f} bits. The entropy of both together is {low:.2f} bits, "
+            f"the sum of the two entropies {high:.2f}."
         )
 
-    kinds = [("perfect", "perfect"), ("looks at each day alone", "alone")]
+    kinds = [("perfect", "perfect"), ("looks at each alone", "alone")]
     controls = {
         "network": choice("network", kinds),
         "n": log_slider("messages n", 1, 200, n, form=".0f", width=300),
@@ -709,7 +709,9 @@ def steps_figure(table, counts=(1, 4, 40), *, beta_1=9.0):
 # 4. Imperfect networks
 
 
-def imperfect_explorer(table, names, *, share=0.0, temperature=1.0, beta_1=9.0):
+def imperfect_explorer(
+    table, names, *, words=("first", "second"), share=0.0, temperature=1.0, beta_1=9.0
+):
     """A network that is wrong pays for it: extra bits as an area and as a bar.
 
     Left, bits per unit of time for the perfect network and for the wrong one, the area between
@@ -719,6 +721,7 @@ def imperfect_explorer(table, names, *, share=0.0, temperature=1.0, beta_1=9.0):
     Arguments:
       table: (K, K), the true joint probabilities or counts.
       names: of the K classes.
+      words: names of the two variables.
       share: how much of the correlation the network knows, from 0, where its two variables are
         independent, to 1, the true table.
       temperature: its output probabilities are raised to the power 1/temperature; 1 is right.
@@ -753,7 +756,8 @@ def imperfect_explorer(table, names, *, share=0.0, temperature=1.0, beta_1=9.0):
     dark, size = 0.8 * float(joint.max()), range(len(names))
     cells = [[axes[1].text(k, j, "", ha="center", va="center", fontsize=9) for k in size]
              for j in size]  # fmt: skip
-    axes[1].set(title="The table it believes", xticks=size, yticks=size, xlabel="second")
+    axes[1].set(title="The table it believes", xticks=size, yticks=size,
+                xlabel=words[1], ylabel=words[0])  # fmt: skip
     axes[1].set_xticklabels(names)
     axes[1].set_yticklabels(names, rotation=90, va="center")
     axes[1].grid(False)
