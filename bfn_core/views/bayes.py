@@ -30,7 +30,9 @@ def _number(value):
 
 
 def _percent(share):
-    """A whole number of per cent, or one digit more where that would be 0."""
+    """A whole number of per cent, or what is left to say where that would be 0."""
+    if share < 0.001:
+        return "less than 0.1%"
     return f"{share:.1%}" if share < 0.01 else f"{share:.0%}"
 
 
