@@ -1,4 +1,4 @@
-"""The pictures of a belief over three classes: their numbers against bfn_core, and their controls."""
+"""Pictures of a belief over three classes: their numbers against bfn_core, and their controls."""
 
 import math
 import os

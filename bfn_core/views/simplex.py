@@ -299,14 +299,15 @@ def path_explorer(*, beta_1=3.0, x=0):
     """
     figure, (left, right) = style.subplots(1, 2, size=(9, 3.9), width_ratios=(1, 1.15))
     draw_triangle(left)
-    others = [left.plot([], [], color=COLOURS.input, lw=0.8, alpha=0.25)[0] for _ in range(24)]
+    others = [left.plot([], [], color=COLOURS.input, lw=0.6, alpha=0.3)[0] for _ in range(24)]
     ends = left.plot([], [], "o", color=COLOURS.input, ms=5, mew=0, alpha=0.45)[0]
     path = left.plot([], [], ".-", color=COLOURS.input, lw=1.5, ms=5, zorder=4)[0]
     step = left.plot([], [], color=COLOURS.sender, lw=3, zorder=5)[0]
     here = left.plot([], [], "o", color=COLOURS.input, ms=10, mec="white", zorder=6)[0]
-    looks = ((2.4, "-"), (1.6, "--"), (1.6, ":"))
-    lines = [right.plot([], [], color=COLOURS.input, lw=lw, ls=ls, label=name)[0]
-             for name, (lw, ls) in zip(NAMES, looks, strict=True)]  # fmt: skip
+    lines = []
+    for name, lw, ls in zip(NAMES, (2.4, 1.6, 1.6), ("-", "--", ":"), strict=True):
+        look = {"color": COLOURS.input, "lw": lw, "ls": ls, "drawstyle": "steps-post"}
+        lines += right.plot([], [], label=name, **look)
     now = right.axvline(0, color=COLOURS.text, lw=1)
     right.set(xlim=(0, 1), ylim=(-0.03, 1.03), xlabel="time t", title="The probabilities it gives")
     right.legend(loc="upper left", title="class", alignment="left")
@@ -322,9 +323,10 @@ def path_explorer(*, beta_1=3.0, x=0):
         for k, line in enumerate(others, 1):
             line.set_data(*points[:, k].T if k < beliefs else ([], []))
         ends.set_data(*points[-1, 1:beliefs].T)
-        times = torch.arange(n + 1) / n
+        path.set_markersize(min(5, 60 / n**0.5))
+        held = [*range(sent + 1), sent]  # a belief stays what it is until the next message
         for k, line in enumerate(lines):
-            line.set_data(times[: sent + 1], theta[: sent + 1, 0, k])
+            line.set_data([*(i / n for i in held[:-1]), t], theta[held, 0, k])
         now.set_xdata([t, t])
         return _path_caption(theta[sent, 0], y[sent - 1, 0] if sent else None, sent, n)
 
@@ -400,15 +402,16 @@ def network_explorer(*, beta_1=3.0, n=100):
     for number, panel in zip(("first", "second"), axes[:2], strict=True):
         draw_triangle(panel)
         panel.set_title(f"The {number} letter", pad=2)
-        for name in ("input", "output"):
+        for name, size in (("input", 13), ("output", 8)):  # where they agree, both show
             colour = getattr(COLOURS, name)
             ways += panel.plot([], [], color=colour, lw=1, alpha=0.45, zorder=4)
-            heads += panel.plot([], [], "o", color=colour, ms=10, mec="white", zorder=6)
+            heads += panel.plot([], [], "o", color=colour, ms=size, mec="white", zorder=6)
         links += panel.plot([], [], color=COLOURS.text, lw=1.2, zorder=5)
-    costs = [axes[2].plot([], [], color=getattr(COLOURS, name), label=f"the {name} distribution")[0]
-             for name in ("input", "output")]  # fmt: skip
+    costs = [axes[2].plot([], [], color=getattr(COLOURS, name), lw=lw,
+                          label=f"the {name} distribution")[0]
+             for name, lw in (("input", 3.5), ("output", 1.8))]  # fmt: skip
     now = axes[2].axvline(0, color=COLOURS.text, lw=1)
-    axes[2].set(xlim=(0, 1), ylim=(0, 4.2), xlabel="time t", title="Nats to name the word")
+    axes[2].set(xlim=(0, 1), ylim=(0, 4.6), xlabel="time t", title="Nats to name the word")
     axes[2].legend(loc="upper right")
 
     def update(t, strength, word, seed):
@@ -449,11 +452,13 @@ def network_explorer(*, beta_1=3.0, n=100):
 
 def _network_caption(word, input_chance, output_chance):
     nats = math.log(output_chance / input_chance)
-    better = "saves" if nats >= 0 else "costs it"
+    effect = f"{'saves' if nats > 0 else 'costs it'} <b>{abs(nats):.2f} nats</b> here."
+    if abs(nats) < 0.005:
+        effect = "makes no difference here."
     return (
         f"The belief alone gives the word {word} the probability <b>{input_chance:.3f}</b>; the "
         f"network, which reads both letters together, <b>{output_chance:.3f}</b>. What it knows of "
-        f"how letters go together {better} <b>{abs(nats):.2f} nats</b> here."
+        f"how letters go together {effect}"
     )
 
 
@@ -470,8 +475,15 @@ def classes_explorer(*, beta_1=3.0):
     """
     figure, (left, right) = style.subplots(1, 2, size=(9, 3.5), width_ratios=(1.1, 1))
     bars = left.stairs([0], [0, 1], fill=True, color=COLOURS.input, label=style.LABELS.input)
-    truth = left.stairs([0], [0, 1], color=COLOURS.data, lw=1.5, ls=":", label="the true class")
-    left.set(xlim=(0, 1), ylim=(0, 1.02), xticks=[], xlabel="the classes", ylabel="probability")
+    truth = left.plot([], [], "v", color=COLOURS.data, ms=9, label="the true class")[0]
+    left.set(
+        xlim=(0, 1),
+        ylim=(0, 1.1),
+        yticks=[0, 0.25, 0.5, 0.75, 1],
+        xticks=[],
+        xlabel="the classes",
+        ylabel="probability",
+    )
     left.grid(False, axis="x")
     left.legend(loc="upper right")
     times = numpy.linspace(0, 1, 161)
@@ -480,33 +492,33 @@ def classes_explorer(*, beta_1=3.0):
                         bbox={"fc": "white", "ec": "none", "pad": 1}) for k in COUNTS]  # fmt: skip
     now = right.axvline(0, color=COLOURS.text, lw=1)
     here = right.plot([], [], "o", color=COLOURS.input, ms=9, mec="white")[0]
-    right.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="time t", title="Share of ln K still unknown")
+    right.set(xlim=(0, 1), ylim=(0, 1.06), xlabel="time t", title="Share of ln K still unknown")
 
     def update(classes, t, beta_1, seed):
         flow = DiscreteFlow(classes, beta_1)
-        centre, variance = _message(flow, classes // 2, t)
+        x = classes // 4
+        centre, variance = _message(flow, x, t)
         theta = (centre + variance.sqrt() * _draws(seed, classes)).softmax(-1).numpy()
-        edges = numpy.linspace(0, 1, classes + 1)
-        bars.set_data(theta, edges)
-        mark = slice(classes // 2, classes // 2 + 1)
-        truth.set_data(numpy.ones(1), edges[mark.start : mark.stop + 1])
-        for k, line, name in zip(COUNTS, lines, names, strict=True):
+        bars.set_data(theta, numpy.linspace(0, 1, classes + 1))
+        truth.set_data([(x + 0.5) / classes], [theta[x] + 0.045])
+        for i, (k, line, name) in enumerate(zip(COUNTS, lines, names, strict=True)):
             known, share = _entropy_table(k)
             curve = numpy.interp(k * DiscreteFlow(k, beta_1).beta(1.0) * times**2, known, share)
             chosen = k == classes
             line.set(data=(times, curve), linewidth=2.6 if chosen else 1, zorder=3 if chosen else 2)
-            spot = min(int(numpy.argmax(curve < 0.5)) or 160, 152)
+            height = (0.68, 0.36, 0.5, 0.5)[i]  # the curves of 2 and 3 run close together
+            spot = min(int(numpy.argmax(curve < height)) or 160, 116 + 12 * i)
             name.set(position=(times[spot], curve[spot]), weight="bold" if chosen else "normal")
             if chosen:
                 here.set_data([t], [numpy.interp(t, times, curve)])
         now.set_xdata([t, t])
-        return _classes_caption(classes, flow, t, theta)
+        return _classes_caption(flow, t, theta[x])
 
     return Explorer(
         figure,
         update,
         {
-            "t": slider("time t", 0.0, 1.0, 0.35),
+            "t": slider("time t", 0.0, 1.0, 0.18),
             "classes": choice("classes K", COUNTS, 27),
             "beta_1": log_slider("β(1)", 0.02, 20, beta_1, form=".3g"),
             "seed": slider("seed of the belief", 0, 50, 2),
@@ -518,14 +530,14 @@ def classes_explorer(*, beta_1=3.0):
     )
 
 
-def _classes_caption(classes, flow, t, theta):
-    evidence = classes * flow.beta(t)
-    nats = expected_entropy(flow.beta(t), classes)
+def _classes_caption(flow, t, chance):
+    classes, beta = flow.classes, flow.beta(t)
+    rivals = "its rival" if classes == 2 else f"each of its {classes - 1} rivals"
     return (
-        f"Against each of its {classes - 1} rivals the true class stands at log-odds "
-        f"{evidence:.2f} ± {math.sqrt(2 * evidence):.2f}. This belief gives it "
-        f"<b>{theta[classes // 2]:.3f}</b>; on average <b>{nats:.3f}</b> of "
-        f"ln {classes} = {math.log(classes):.3f} nats are still unknown."
+        f"Against {rivals} the true class stands at log-odds <b>{classes * beta:.2f} ± "
+        f"{math.sqrt(2 * classes * beta):.2f}</b>. This belief gives it <b>{chance:.3f}</b>; on "
+        f"average <b>{expected_entropy(beta, classes):.3f}</b> of ln {classes} = "
+        f"{math.log(classes):.3f} nats are still unknown."
     )
 
 
