@@ -108,6 +108,22 @@ def test_sampling_steps_tell_the_story_that_sample_ends():
     assert sum(bfn.flow.alpha(i, 5) for i in range(1, 6)) == pytest.approx(total)
 
 
+@pytest.mark.parametrize("n", [1, 4])
+def test_the_sampler_receives_every_message(n):
+    """The belief after i messages holds the accuracy β(i/n), the last one included."""
+    gaussian = ExactBFN(ContinuousFlow(0.1), torch.zeros(1, 1))
+    for step in gaussian.sampling_steps((2, 1), n, generator=generator(0)):
+        expected = torch.full((2,), 1 + gaussian.flow.beta(step.i / n))
+        torch.testing.assert_close(step.theta.precision, expected)
+    certain = ExactBFN(DiscreteFlow(3, 2.0), torch.tensor([[1]]))
+    for step in certain.sampling_steps((20_000, 1), n, generator=generator(1)):
+        logits = step.theta.logits[:, 0]
+        accuracy = 3 * certain.flow.beta(step.t)  # ln θ_1 − ln θ_0 ~ N(βK, 2βK)
+        gap = logits[:, 1] - logits[:, 0]
+        assert float(gap.mean()) == pytest.approx(accuracy, abs=0.1)
+        assert float(gap.var()) == pytest.approx(2 * accuracy, rel=0.05)
+
+
 class Recorder(nn.Module):
     """Remembers the times at which it was called."""
 
