@@ -1,0 +1,516 @@
+"""Pictures of discretised data: a normal cut into bins, a comb of messages, pixels with levels.
+
+Equation numbers are those of Graves et al., arXiv 2308.07037.
+"""
+
+import functools
+import math
+
+import torch
+from torch import Generator, Tensor
+
+from bfn_core.distributions import DiscretisedNormal
+from bfn_core.exact import ExactBFN
+from bfn_core.flows import ContinuousFlow, DiscretisedFlow
+
+from . import style
+from .explorer import Explorer, button, log_slider, slider
+from .style import COLOURS
+
+BIT = math.log(2.0)  # in nats
+TAIL = COLOURS.other  # the mass outside [−1, 1], and models that do not know the grid
+
+
+# A normal, cut into bins
+
+
+def _cut(mean: float, std: float, bins: int):
+    """Probabilities of the bins (K,), and how much of the first and last lies outside [−1, 1]."""
+    loc, scale = torch.tensor([mean]).double(), torch.tensor([std]).double()
+    probs = DiscretisedNormal(loc, scale, bins).probs[0]
+    tails = torch.special.ndtr(torch.cat([(-1 - loc) / scale, (loc - 1) / scale]))
+    return probs, tails
+
+
+def _density(x: Tensor, mean: float, std: float) -> Tensor:
+    return torch.distributions.Normal(mean, std).log_prob(x).exp()
+
+
+class _Cut:
+    """The two panels of `bins_explorer`, drawn once and updated."""
+
+    def __init__(self) -> None:
+
+        self.figure, (left, right) = style.subplots(1, 2, size=(9, 3.9), width_ratios=[1.7, 1])
+        self.left = left
+        flat = ([0.0, 0.0], [-1.0, 0.0, 1.0])
+        self.bars = left.stairs(*flat, color=COLOURS.output, alpha=0.45, lw=0)
+        self.bars.set(fill=True, linewidth=0, facecolor=COLOURS.output)
+        self.piled = [left.bar(0, 0, 1, color=TAIL, alpha=0.75, lw=0)[0] for _ in range(2)]
+        self.walls = left.vlines([], 0, 1, color="white", lw=1)
+        self.x = torch.linspace(-2.4, 2.4, 961).double()
+        (self.curve,) = left.plot(self.x, self.x * 0, color=COLOURS.output, lw=2)
+        self.outside = [
+            left.fill_between([0, 1], [0, 0], color=TAIL, alpha=0.75, lw=0) for _ in range(2)
+        ]
+        for end in (-1, 1):
+            left.axvline(end, color=COLOURS.text, lw=0.9, ls=(0, (4, 3)))
+        left.set(title="The normal, cut into bins", xlabel="value", xlim=(-2.4, 2.4), yticks=[])
+        self.mu = torch.linspace(-1.6, 1.6, 641).double()
+        right.plot(self.mu, self.mu, color=COLOURS.data, lw=1, ls=(0, (4, 3)))
+        (self.means,) = right.plot(self.mu, self.mu, color=COLOURS.output)
+        (self.here,) = right.plot([0], [0], "o", color=COLOURS.output, ms=8, mec="white")
+        right.set(title="Mean of the bins against μ", xlabel="μ", xlim=(-1.6, 1.6),
+                  ylim=(-1.25, 1.25))  # fmt: skip
+
+    def __call__(self, mean: float, log_std: float, bins: int) -> str:
+        std, width = math.exp(log_std), 2.0 / bins
+        probs, tails = _cut(mean, std, bins)
+        kept = probs.clone()
+        kept[0] -= tails[0]
+        kept[-1] -= tails[1]
+        edges = torch.linspace(-1, 1, bins + 1).double()
+        self.bars.set_data(kept / width, edges)
+        for bar, k, tail in zip(self.piled, (0, bins - 1), tails, strict=True):
+            bar.set(x=float(edges[k]), y=float(kept[k]) / width, width=width,
+                    height=float(tail) / width)  # fmt: skip
+        density = _density(self.x, mean, std)
+        self.curve.set_ydata(density)
+        top = 1.12 * max(float(probs.max()) / width, float(density.max()))
+        self.walls.set_segments([[(float(e), 0), (float(e), top)] for e in edges[1:-1]])
+        for k, inside in enumerate((self.x <= -1, self.x >= 1)):
+            self.outside[k].remove()
+            self.outside[k] = self.left.fill_between(
+                self.x[inside], density[inside], color=TAIL, alpha=0.75, lw=0
+            )
+        self.left.set_ylim(0, top)
+        loc = self.mu
+        self.means.set_ydata(DiscretisedNormal(loc, torch.full_like(loc, std), bins).mean)
+        here = DiscretisedNormal(torch.tensor([mean]).double(), torch.tensor([std]).double(), bins)
+        self.here.set_data([mean], [float(here.mean)])
+        return (
+            f"<b>Mass outside [−1, 1]: {float(tails.sum()):.1%}</b> (orange); it is piled on the "
+            f"outer two bins, which hold {float(probs[0]):.1%} and {float(probs[-1]):.1%}. "
+            f"The normal's mean is {mean:.2f}, that of the bins {float(here.mean):.2f}."
+        )
+
+
+def bins_explorer(mean: float = 0.6, log_std: float = -0.7, bins: int = 8) -> Explorer:
+    """A normal gathered into bins (107–109): drag μ, ln σ and the number of bins.
+
+    Bars are probability over bin width, so that areas can be compared with the curve's. Right, the
+    mean of the bins for every μ at this σ.
+    """
+    picture = _Cut()
+    controls = {
+        "mean": slider("μ, centre of the normal", -1.6, 1.6, mean, 0.05),
+        "log_std": slider("ln σ, its width", -4.0, 1.5, log_std, 0.1, digits=1),
+        "bins": slider("K, number of bins", 2, 40, bins),
+    }
+    return Explorer(picture.figure, picture, controls, description="A normal distribution cut into "
+                    "bins, with the mass of its tails piled on the outer two, and the mean of the "
+                    "bins against the normal's.")  # fmt: skip
+
+
+def bins_figure(settings=((0.0, -0.7), (0.6, -0.7), (1.3, -1.2)), bins: int = 8):
+    """A few normals, each cut into the same bins; (μ, ln σ) for each."""
+    figure, axes = style.subplots(1, len(settings), size=(9, 2.9))
+    for axis, (mean, log_std) in zip(axes, settings, strict=True):
+        width, std = 2.0 / bins, math.exp(log_std)
+        probs, tails = _cut(mean, std, bins)
+        kept = probs.clone()
+        kept[0] -= tails[0]
+        kept[-1] -= tails[1]
+        centres = (2 * torch.arange(bins) + 1) / bins - 1
+        axis.bar(centres, kept / width, 0.96 * width, color=COLOURS.output, alpha=0.45)
+        axis.bar(centres[[0, -1]], tails / width, 0.96 * width, kept[[0, -1]] / width, color=TAIL,
+                 alpha=0.75)  # fmt: skip
+        x = torch.linspace(-2.4, 2.4, 481).double()
+        density = _density(x, mean, std)
+        axis.plot(x, density, color=COLOURS.output)
+        for outside in (x <= -1, x >= 1):
+            axis.fill_between(x[outside], density[outside], color=TAIL, alpha=0.75, lw=0)
+        axis.set(title=f"μ = {mean:g}, σ = {std:.2f}", xlim=(-2.4, 2.4), yticks=[], xlabel="value")
+    return figure
+
+
+# The receiver as a comb
+
+
+def comb_costs(flow: DiscretisedFlow, output, level: int, alpha: float) -> tuple[float, float]:
+    """What one message about one variable costs in bits, by two receivers.
+
+    The first is the comb (113), by quadrature of the KL; the second the single bell around the
+    mean of the same output distribution, α/2 (x − x̂)² (96).
+
+    Args:
+        flow: of K bins.
+        output: p_O of one variable, batch shape (1,).
+        level: k, the bin of x.
+        alpha: accuracy of the message.
+    """
+    x = flow.centres[level : level + 1].to(output.log_probs.dtype)
+    sender, receiver = flow.sender(x, alpha), flow.receiver(output, alpha)
+    y = x + torch.linspace(-8, 8, 4001).to(x).unsqueeze(1) / math.sqrt(alpha)
+    ratio = sender.log_prob(y) - receiver.log_prob(y)
+    kl = torch.trapezoid(sender.log_prob(y).exp() * ratio, y, dim=0)
+    bell = 0.5 * alpha * (x - output.mean).square()
+    return float(kl) / BIT, float(bell) / BIT
+
+
+def _comb_curves(flow, output, level, alpha, y):
+    """Densities over y: sender, receiver, its teeth (points, K), and the bell around x̂."""
+    x = flow.centres[level : level + 1].to(y.dtype)
+    sender = flow.sender(x, alpha).log_prob(y.unsqueeze(1)).exp().squeeze(1)
+    receiver = flow.receiver(output, alpha).log_prob(y.unsqueeze(1)).exp().squeeze(1)
+    teeth = flow.sender(flow.centres.to(y.dtype), alpha).log_prob(y.unsqueeze(1)).exp()
+    bell = ContinuousFlow(flow.sigma_1, data_range=None).sender(output.mean, alpha)
+    return sender, receiver, teeth * output.probs, bell.log_prob(y.unsqueeze(1)).exp().squeeze(1)
+
+
+def _output(mean, log_std, bins):
+    loc = torch.tensor([mean]).double()
+    return DiscretisedNormal(loc, torch.full_like(loc, math.exp(log_std)), bins)
+
+
+class _Comb:
+    """The panel of `comb_explorer`."""
+
+    def __init__(self, bins: int) -> None:
+        self.flow = DiscretisedFlow(bins, 0.02)
+        self.figure, axes = style.subplots(size=(9, 4))
+        self.axes, self.y = axes, torch.linspace(-2.6, 2.6, 1301).double()
+        self.teeth = [
+            axes.plot(self.y, self.y, color=COLOURS.output, lw=0.9, alpha=0.8)[0]
+            for _ in range(bins)
+        ]
+        names = (("sender", {}), ("receiver", {}), ("other", {"ls": (0, (4, 3)), "lw": 1.5}))
+        labels = (style.LABELS.sender, style.LABELS.receiver, "one bell around the mean guess")
+        self.curves = [
+            axes.plot(self.y, self.y, color=getattr(COLOURS, name), label=label, **look)[0]
+            for (name, look), label in zip(names, labels, strict=True)
+        ]
+        self.teeth[0].set_label("teeth: one bell per bin, times its probability")
+        for centre in self.flow.centres:
+            axes.plot([float(centre)] * 2, [0, 0.03], color=COLOURS.data, lw=1.5,
+                      transform=axes.get_xaxis_transform())  # fmt: skip
+        axes.set(xlabel="message y (ticks: the bins' centres)", yticks=[], xlim=(-2.6, 2.6))
+        self.figure.legend(loc="outside upper center", ncols=2)
+
+    def __call__(self, alpha: float, level: int, mean: float, log_std: float) -> str:
+        output = _output(mean, log_std, self.flow.bins)
+        sender, receiver, teeth, bell = _comb_curves(self.flow, output, level, alpha, self.y)
+        for line, values in zip(self.curves, (sender, receiver, bell), strict=True):
+            line.set_ydata(values)
+        for line, values in zip(self.teeth, teeth.T, strict=True):
+            line.set_ydata(values)
+        self.axes.set_ylim(0, 1.08 * float(torch.stack([sender, receiver, bell]).max()))
+        comb, single = comb_costs(self.flow, output, level, alpha)
+        name = -float(output.log_probs[0, level]) / BIT
+        return (
+            f"KL(sender ‖ receiver): <b>this message costs {comb:.2f} bits</b>, and could never "
+            f"cost more than {name:.2f}, the price −log₂ p<sub>O</sub> of the bin itself. To "
+            f"someone who expects the single bell it would cost {single:.2f}."
+        )
+
+
+def comb_explorer(bins: int = 8, alpha: float = 60.0, level: int = 5) -> Explorer:
+    """The receiver of discretised data as a comb of Gaussians, beside the sender (113).
+
+    Controls: the accuracy α, the bin of x, and μ and ln σ of the output distribution.
+    """
+    picture = _Comb(bins)
+    controls = {
+        "alpha": log_slider("α, accuracy of the message", 0.5, 2000, alpha),
+        "level": slider("k, bin of the true x", 0, bins - 1, level),
+        "mean": slider("μ of the guess", -1.6, 1.6, 0.0, 0.05),
+        "log_std": slider("ln σ of the guess", -4.0, 1.5, -0.8, 0.1, digits=1),
+    }
+    return Explorer(picture.figure, picture, controls, description="A sender's bell over one bin "
+                    "and the receiver's comb of bells over all bins; the teeth merge when the "
+                    "accuracy is small.")  # fmt: skip
+
+
+def comb_figure(alphas=(3.0, 30.0, 300.0), bins: int = 8, level: int = 5):
+    """Sender and receiver at a few accuracies, with the cost of the message."""
+    figure, axes = style.subplots(1, len(alphas), size=(9, 3.1))
+    flow, output = DiscretisedFlow(bins, 0.02), _output(0.0, -0.8, bins)
+    y = torch.linspace(-2.6, 2.6, 1301).double()
+    for axis, alpha in zip(axes, alphas, strict=True):
+        sender, receiver, _, bell = _comb_curves(flow, output, level, alpha, y)
+        style.shade(axis, y, sender, COLOURS.sender, label=style.LABELS.sender)
+        style.shade(axis, y, receiver, COLOURS.receiver, label=style.LABELS.receiver)
+        axis.plot(y, bell, color=TAIL, ls=(0, (4, 3)), lw=1.5, label="one bell around the mean")
+        costs = comb_costs(flow, output, level, alpha)
+        axis.set(title=f"α = {alpha:g}: {costs[0]:.2f} bits, not {costs[1]:.2f}", yticks=[],
+                 xlim=(-2.2, 2.2), xlabel="message y")  # fmt: skip
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+# Data on a grid, and a model that does not know that there is one
+
+# Six points of a 5 × 5 grid: (row, column) and how often they come.
+POINTS = ((0, 1), (1, 3), (2, 0), (2, 2), (3, 4), (4, 1))
+WEIGHTS = (4.0, 2.0, 1.0, 4.0, 3.0, 2.0)
+GRID = 5
+SIGMAS = (0.02, 0.5)  # the slider of σ₁
+
+
+def grid_models(sigma_1: float = 0.05, fine: int = 16):
+    """Two perfect networks for the same data, six points on a 5 × 5 grid.
+
+    The first knows the points (DiscretisedFlow). The second is a continuous model of smooth data:
+    it knows how much mass each cell of the grid holds, but not that all of it lies in the centre.
+    Its data are `fine` × `fine` points evenly over each cell.
+
+    Returns (knowing, smooth), both ExactBFN.
+    """
+    flow = DiscretisedFlow(GRID, sigma_1)
+    data, weights = flow.centres[torch.tensor(POINTS)], torch.tensor(WEIGHTS)
+    inner = ((2 * torch.arange(fine) + 1) / fine - 1) / GRID
+    cell = torch.cartesian_prod(inner, inner)
+    spread = (data.unsqueeze(1) + cell).reshape(-1, 2)
+    smooth = ExactBFN(ContinuousFlow(sigma_1), spread, weights.repeat_interleave(len(cell)))
+    return ExactBFN(flow, data, weights), smooth
+
+
+@functools.lru_cache(1)
+def _bills(count: int = 80, repeats: int = 12):
+    """ln ρ (count,), and bits paid until then by both networks, averaged over the data.
+
+    The bill ½ ∫ E‖x − x̂‖² dβ up to an accuracy does not depend on σ₁, which only says when in t
+    that accuracy is reached. So one run down to the smallest σ₁ serves every other.
+    """
+    models = grid_models(SIGMAS[0])
+    data, weights = models[0].data, torch.tensor(WEIGHTS) / sum(WEIGHTS)
+    log_rho = torch.linspace(0, -2 * math.log(SIGMAS[0]), count)
+    t = log_rho / log_rho[-1]
+    generator = torch.Generator().manual_seed(0)
+    x = data.repeat_interleave(repeats, 0)
+    sure = weights.repeat_interleave(repeats) / repeats
+    bills = []
+    for model in models:
+        errors = []
+        generator.manual_seed(0)
+        for time in t:
+            theta = model.flow.sample_flow(x, float(time), generator)
+            guess = model.output(theta, float(time)).mean
+            errors.append((sure * (x - guess).square().sum(1)).sum())
+        rate = 0.5 * torch.stack(errors) * log_rho.exp() / BIT  # per unit of ln ρ, as dβ = ρ d ln ρ
+        bills.append(torch.cat([torch.zeros(1), torch.cumulative_trapezoid(rate, log_rho)]))
+    return log_rho, *bills
+
+
+def grid_bills(sigma_1: float):
+    """t (points,), and the bits that the two networks of `grid_models` have paid by then."""
+    log_rho, knowing, smooth = _bills()
+    end = -2 * math.log(sigma_1)
+    use = log_rho <= end + 1e-6
+    return log_rho[use] / end, knowing[use], smooth[use]
+
+
+class _Grid:
+    """The two panels of `grid_explorer`."""
+
+    def __init__(self) -> None:
+        self.models = grid_models()
+        self.entropy = self.models[0].entropy() / BIT
+        self.data = self.models[0].data
+        self.figure, (left, right) = style.subplots(1, 2, size=(9, 4.2), width_ratios=[1, 1.35])
+        ticks = [-1 + 2 * k / GRID for k in range(GRID + 1)]
+        left.set(title="What each knows at time t", xlim=(-1.05, 1.05), ylim=(-1.05, 1.05),
+                 xticks=ticks, yticks=ticks, aspect="equal")  # fmt: skip
+        left.tick_params(labelsize=8)
+        left.scatter(*self.data.T, s=70, marker="o", fc="none", ec=COLOURS.data, label="data")
+        angle = torch.linspace(0, 2 * math.pi, 81)
+        self.circle = torch.stack([angle.cos(), angle.sin()])
+        (self.belief,) = left.plot([], [], color=COLOURS.input, label=style.LABELS.input)
+        self.cells = left.scatter(*self.data.T, s=0, marker="s", color=COLOURS.output, alpha=0.55)
+        self.cloud = left.scatter([], [], s=5, color=TAIL, lw=0)
+        for colour, name in (
+            (COLOURS.output, "guess that knows the grid"),
+            (TAIL, "one that does not"),
+        ):
+            left.plot([], [], "s", color=colour, ms=8, alpha=0.6, label=name)
+        (self.truth,) = left.plot(
+            [], [], "x", color=COLOURS.sender, ms=9, mew=2, label="the true x"
+        )
+        (self.known,) = right.plot([], [], color=COLOURS.output, label="knows the grid")
+        (self.smooth,) = right.plot([], [], color=TAIL, label="does not")
+        self.now = right.axvline(0, color=COLOURS.text, lw=0.9)
+        right.axhline(self.entropy, color=COLOURS.data, lw=1, ls=(0, (4, 3)),
+                      label="entropy of the data")  # fmt: skip
+        right.set(title="Bits paid so far, averaged over the data", xlabel="time t", xlim=(0, 1),
+                  ylim=(0, 8))  # fmt: skip
+        right.legend(loc="upper left")
+        self.figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+
+    def __call__(self, t: float, sigma_1: float, point: int, noise: int = 0) -> str:
+        x = self.data[point : point + 1]
+        flow = ContinuousFlow(sigma_1)
+        # One noise vector for the whole way, so that dragging t moves one belief.
+        theta = flow.sample_flow(x, t, torch.Generator().manual_seed(noise + 1))
+        knowing, smooth = (model.posterior(theta)[0] for model in self.models)
+        std = float(theta.precision) ** -0.5
+        self.belief.set_data(*(theta.mean.T + std * self.circle))
+        self.cells.set_sizes(420 * knowing)
+        likely = smooth > 0.02 * smooth.max()
+        self.cloud.set_offsets(self.models[1].data[likely])
+        self.cloud.set_alpha((0.9 * smooth[likely] / smooth.max()).clamp(0.03).numpy())
+        self.truth.set_data(*x.T)
+        times, *bills = grid_bills(sigma_1)
+        for line, bill in zip((self.known, self.smooth), bills, strict=True):
+            line.set_data(times, bill)
+        self.now.set_xdata([t, t])
+        paid = [float(bill[(times - t).abs().argmin()]) for bill in bills]
+        return (
+            f"The belief is {std:.3f} wide, a bin {2 / GRID:g}. So far the network that knows the "
+            f"grid has paid <b>{paid[0]:.2f} bits</b>, the one that does not "
+            f"<b>{paid[1]:.2f}</b>; the data hold {self.entropy:.2f}."
+        )
+
+
+def grid_explorer(t: float = 0.35, sigma_1: float = 0.05, point: int = 3) -> Explorer:
+    """Two perfect networks on the same 2-D data; only one knows that they lie on a grid.
+
+    Controls: the time, σ₁, which point is sent, and another draw of the noise.
+    """
+    picture = _Grid()
+    controls = {
+        "t": slider("t, time", 0.0, 1.0, t, 0.02),
+        "sigma_1": log_slider("σ₁, the belief's last width", *SIGMAS, sigma_1),
+        "point": slider("which point is sent", 0, len(POINTS) - 1, point),
+        "noise": button("Other messages"),
+    }
+    return Explorer(picture.figure, picture, controls, play="t", description="A belief narrowing on "
+                    "a point of a grid, and the bits paid by a network that knows the grid and by "
+                    "one that does not.")  # fmt: skip
+
+
+def grid_figure(sigma_1: float = 0.05):
+    """What the two networks have paid by time t, without controls."""
+    figure, axis = style.subplots(size=(7.2, 3.4))
+    t, knowing, smooth = grid_bills(sigma_1)
+    axis.plot(t, knowing, color=COLOURS.output, label="knows the grid")
+    axis.plot(t, smooth, color=TAIL, label="does not know it")
+    axis.axhline(grid_models()[0].entropy() / BIT, color=COLOURS.data, lw=1, ls=(0, (4, 3)),
+                 label="entropy of the data")  # fmt: skip
+    width = math.log(GRID) / -math.log(sigma_1)
+    axis.axvline(width, color=COLOURS.faint, lw=1.2)
+    axis.annotate("the belief is half a bin wide", (width, 0.4), (6, 0), fontsize=9,
+                  textcoords="offset points")  # fmt: skip
+    axis.set(xlabel="time t", ylabel="bits paid so far", xlim=(0, 1), ylim=(0, None))
+    axis.legend()
+    return figure
+
+
+# Pixels as they form
+
+
+def _tile(images: Tensor, columns: int) -> Tensor:
+    """Images (N, H, W) side by side with a white line between, rows of `columns`."""
+    padded = torch.nn.functional.pad(images, (0, 1, 0, 1), value=float("nan"))
+    count, high, wide = padded.shape
+    rows = padded.reshape(count // columns, columns, high, wide)
+    return rows.transpose(1, 2).reshape(-1, columns * wide)[:-1, :-1]
+
+
+def _grey(axis, images, columns, title):
+    shown = axis.imshow(_tile(images, columns), cmap="gray", vmin=-1, vmax=1)
+    axis.set_title(title)
+    axis.set_axis_off()
+    return shown
+
+
+def record(bfn, shape, n_steps: int, *, generator: Generator | None = None):
+    """The sampler's steps as tensors for a picture.
+
+    Returns (beliefs, guesses, spreads), each (n_steps + 1, *shape): the belief's mean, the mean of
+    the output distribution and its standard deviation, and last the samples, *shape.
+    """
+    beliefs, guesses, spreads = [], [], []
+    for step in bfn.sampling_steps(shape, n_steps, generator=generator):
+        output = step.output
+        centres = output.centres
+        variance = output.probs @ centres.square() - output.mean.square()
+        beliefs.append(step.theta.mean)
+        guesses.append(output.mean)
+        spreads.append(variance.clamp(min=0).sqrt())
+    return (*map(torch.stack, (beliefs, guesses, spreads)), output.sample(generator=generator))
+
+
+PANELS = ("belief: mean μ", "guess: mean of the bins", "doubt: std of the guess")
+
+
+def samples_explorer(beliefs: Tensor, guesses: Tensor, spreads: Tensor, step: int = 6) -> Explorer:
+    """Images as they form: drag the step (or play).
+
+    Args:
+        beliefs, guesses, spreads: (n_steps + 1, N, H, W), from `record`.
+        step: where the slider starts.
+    """
+    count = len(beliefs) - 1
+    columns = max(1, round(math.sqrt(beliefs.shape[1])))
+    figure, axes = style.subplots(1, 3, size=(9, 3.4))
+    # Doubt from 0 (black) to the widest that values in [−1, 1] can be (white).
+    frames = (beliefs, guesses, 2 * spreads - 1)
+    shown = [_grey(a, f[0], columns, name) for a, f, name in zip(axes, frames, PANELS, strict=True)]
+
+    def update(step: int) -> str:
+        for image, frame in zip(shown, frames, strict=True):
+            image.set_data(_tile(frame[step], columns))
+        level = spreads[step].mean()
+        return (
+            f"After {step} of {count} messages, t = {step / count:.2f}: the guess for a pixel is "
+            f"uncertain by {float(level):.2f} on average (a bin is {2 / 17:.2f} wide)."
+        )
+
+    return Explorer(
+        figure, update, {"step": slider("messages received", 0, count, step)}, play="step",
+        description="Digits forming: Bob's belief, the network's guess and its doubt about every "
+        "pixel, after each message.",
+    )  # fmt: skip
+
+
+def samples_figure(beliefs: Tensor, guesses: Tensor, steps, columns: int = 4):
+    """Belief (top) and guess (bottom) after some numbers of messages, for the first images."""
+    figure, axes = style.subplots(2, len(steps), size=(9, 4.1))
+    for column, step in enumerate(steps):
+        title = f"{step} messages"
+        _grey(axes[0, column], beliefs[step, : columns**2], columns, title)
+        _grey(axes[1, column], guesses[step, : columns**2], columns, "")
+    axes[0, 0].text(-0.08, 0.5, "belief", rotation=90, va="center", ha="right",
+                    transform=axes[0, 0].transAxes)  # fmt: skip
+    axes[1, 0].text(-0.08, 0.5, "guess", rotation=90, va="center", ha="right",
+                    transform=axes[1, 0].transAxes)  # fmt: skip
+    return figure
+
+
+def images_figure(images: Tensor, columns: int = 10, size=(9, 2.0), title: str = ""):
+    """Images (N, H, W) with values in [−1, 1], in rows of `columns`."""
+    figure, axis = style.subplots(size=size)
+    _grey(axis, images, columns, title)
+    return figure
+
+
+def bits_figure(results: dict[str, tuple[float, float]], ours=(), limit: float | None = None):
+    """Bits per dimension as bars with two standard errors, the shortest code last.
+
+    Args:
+        results: from a name to (bits per dimension, standard error).
+        ours: the names that are Bayesian Flow Networks.
+        limit: where the axis ends.
+    """
+    order = sorted(results, key=lambda name: -results[name][0])
+    figure, axis = style.subplots(size=(8.4, 0.5 + 0.36 * len(order)))
+    for row, name in enumerate(order):
+        bits, error = results[name]
+        colour = COLOURS.output if name in ours else "#9AA5AE"
+        axis.barh(row, bits, xerr=2 * error, color=colour, alpha=0.85, error_kw={"lw": 1})
+        axis.text(bits + 2 * error + 0.05, row, f"{bits:.2f}", va="center")
+    axis.set_yticks(range(len(order)), order)
+    axis.invert_yaxis()
+    axis.grid(axis="y", visible=False)
+    axis.set(xlabel="bits per pixel, held-out digits (lower is better)", xlim=(0, limit))
+    return figure
