@@ -35,7 +35,7 @@ class LetterMap:
         self.alphabet = alphabet
         size = len(alphabet)
         self.image = axes.imshow(
-            torch.zeros(size, length), cmap=shades(colour), vmin=0, vmax=1, aspect="auto"
+            torch.zeros(size, length).numpy(), cmap=shades(colour), vmin=0, vmax=1, aspect="auto"
         )
         axes.grid(False)
         axes.set_xticks(range(length), [str(d + 1) for d in range(length)])
@@ -43,8 +43,8 @@ class LetterMap:
         axes.tick_params(length=0)
         axes.set_xlabel("position")
         axes.set_title(title, pad=34, color=colour)
-        for edge in range(1, length):
-            axes.axvline(edge - 0.5, color=style.COLOURS.faint, linewidth=0.8)
+        edges = [edge - 0.5 for edge in range(1, length)]
+        self.edges = axes.vlines(edges, -0.5, size - 0.5, style.COLOURS.faint, linewidth=0.8)
         middle = {"ha": "center", "va": "center"}
         self.cells = [
             [axes.text(d, k, alphabet[k], fontsize=9, **middle) for d in range(length)]
@@ -57,12 +57,12 @@ class LetterMap:
 
     @property
     def artists(self):
-        """All that `show` changes."""
-        return [self.image, *self.heads, *(text for row in self.cells for text in row)]
+        """All that `show` changes, and the lines that must stay on top of it."""
+        return [self.image, self.edges, *self.heads, *(text for row in self.cells for text in row)]
 
     def show(self, probs):
         """Draw probs, (L, K)."""
-        self.image.set_data(probs.T)
+        self.image.set_data(probs.T.numpy())
         for d, column in enumerate(probs.tolist()):
             best = max(range(len(column)), key=column.__getitem__)
             self.heads[d].set_text(self.alphabet[best])
@@ -121,7 +121,7 @@ def belief_explorer(models: dict[str, BFN], language, n_steps=40):
         return (
             f"After {step} of {n_steps} messages, t = {now.t:.2f}. Summed over the positions, the "
             f"messages leave <b>{open_input:.2f} nats</b> open, the network <b>{open_output:.2f}"
-            f"</b>. At the end it writes <b style=\"{MONOSPACE}\">{html.escape(word)}</b>: "
+            f'</b>. At the end it writes <b style="{MONOSPACE}">{html.escape(word)}</b>: '
             f"{verdict}."
         )
 
@@ -153,6 +153,9 @@ class LivePanel:
         live.
       every: steps between two redraws.
 
+    The axis of the loss is logarithmic, from just under the lowest yardstick to twelve times the
+    highest.
+
     Use: `panel.show()` once, then `panel.update(loss, samples)` in each step, where `samples` is
     a function that returns (text, whether it is valid) pairs and is called at redraws only.
     """
@@ -178,7 +181,7 @@ class LivePanel:
 
     def update(self, loss, samples=None):
         """Note the loss of one step, and redraw if it is time."""
-        self.losses.append(float(loss))
+        self.losses.append(loss.item() if isinstance(loss, torch.Tensor) else float(loss))
         done = len(self.losses)
         if done % self.every and done != self.steps:
             return
@@ -197,8 +200,12 @@ class LivePanel:
 
 def _loss_axes(axes, steps, yardsticks):
     """Dress the axes; returns the faint line of every loss and the bold one of their mean."""
-    top = 1.1 * max(yardsticks.values())
-    axes.set(xlim=(0, steps), ylim=(0, top), xlabel="training step", ylabel="nats per string")
+    low, high = 0.8 * min(yardsticks.values()), 12 * max(yardsticks.values())
+    axes.set(xlim=(0, steps), ylim=(low, high), xlabel="training step", ylabel="nats per string")
+    axes.set_yscale("log")
+    marks = [m * 10**e for e in range(-3, 5) for m in (1, 2, 5) if low <= m * 10**e <= high]
+    axes.set_yticks(marks, [f"{mark:g}" for mark in marks])
+    axes.minorticks_off()
     for name, value in yardsticks.items():
         axes.axhline(value, color=style.COLOURS.data, linewidth=1, linestyle=(0, (4, 3)))
         axes.text(steps, value, f"{name} ", va="bottom", ha="right", fontsize=9)
@@ -207,7 +214,7 @@ def _loss_axes(axes, steps, yardsticks):
     return [faint, bold]
 
 
-def _draw_losses(lines, losses, window=50):
+def _draw_losses(lines, losses, window=25):
     """Every loss, and the mean of the last `window`."""
     total, means = 0.0, []
     for i, loss in enumerate(losses):
