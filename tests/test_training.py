@@ -24,8 +24,8 @@ from bfn_core.training.scales import DATA_SETS, SCALES, Settings
 ROOT = Path(__file__).parents[1]
 
 TINY = replace(
-    settings_for("mnist", "smoke"), steps=9, batch=8, log_every=2, checkpoint_every=4,
-    validate_every=6, held_out=8, test_examples=8, sample_count=4, sample_steps=2, warmup=2,
+    settings_for("mnist", "smoke"), steps=9, batch=8, log_every=2, checkpoint_every=3,
+    validate_every=4, held_out=8, test_examples=8, sample_count=4, sample_steps=2, warmup=2,
 )
 unix = pytest.mark.skipif(sys.platform == "win32", reason="needs Unix signals")
 
@@ -83,12 +83,12 @@ def kill_self(*_):
 
 
 def die_between_checkpoints(folder):
-    """After step 7: a line of metrics of step 6 and a validation are newer than checkpoint 4."""
+    """After step 5: a line of metrics and a validation, of step 4, are newer than checkpoint 3."""
     make_step = loop.Trainer.make_step
 
     def last_step(self):
         make_step(self)
-        if self.step == 7:
+        if self.step == 5:
             kill_self()
 
     loop.Trainer.make_step = last_step
@@ -96,11 +96,11 @@ def die_between_checkpoints(folder):
 
 
 def die_while_writing_a_checkpoint(folder):
-    """Half of checkpoint 8 is on the disk."""
+    """Half of checkpoint 6 is on the disk."""
     save = torch.save
 
     def half(state, file):
-        if state["step"] == 8:
+        if state["step"] == 6:
             save(state, file)
             file.flush()
             os.ftruncate(file.fileno(), file.tell() // 2)
@@ -127,8 +127,8 @@ def die_before_the_first_checkpoint(folder):
 @pytest.mark.parametrize(
     ("moment", "checkpoint"),
     [
-        (die_between_checkpoints, 4),
-        (die_while_writing_a_checkpoint, 4),
+        (die_between_checkpoints, 3),
+        (die_while_writing_a_checkpoint, 3),
         (die_before_the_first_checkpoint, None),
     ],
 )
@@ -394,10 +394,10 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_names_the_step(finished, 
     with expected as caught, trainer.alone(), loop.Interruption() as interruption:
         trainer.begin(False)
         trainer.loop(interruption)
-    assert f"{Run(folder).checkpoint}, step 4" in str(caught.value)
+    assert f"{Run(folder).checkpoint}, step 3" in str(caught.value)
     assert "lower learning rate" in str(caught.value)
     state = Run(folder).read_checkpoint()
-    assert state["step"] == 4 and all(w.isfinite().all() for w in state["network"].values())
+    assert state["step"] == 3 and all(w.isfinite().all() for w in state["network"].values())
     training.train(TINY, folder, resume=True)
     assert metrics(folder) == metrics(finished)
 
@@ -424,7 +424,7 @@ def test_a_full_disk_is_named_and_the_last_checkpoint_is_intact(finished, tmp_pa
     said = (tmp_path / "said").read_text()
     assert f"{Run(folder).checkpoint} cannot be written" in said
     assert "what was there before is intact" in said and "\n" not in said
-    assert Run(folder).read_checkpoint()["step"] == 4
+    assert Run(folder).read_checkpoint()["step"] == 3
     training.train(TINY, folder, resume=True)
     assert metrics(folder) == metrics(finished)
 
@@ -470,7 +470,7 @@ def test_the_records_say_what_was_run(finished):
     assert record["parameters"] == sum(p.numel() for p in training.build(TINY).parameters())
     steps = [r["step"] for r in run.read_metrics() if "loss" in r]
     assert steps == [2, 4, 6, 8, 9]
-    assert [r["step"] for r in run.read_metrics() if "validation" in r] == [6]
+    assert [r["step"] for r in run.read_metrics() if "validation" in r] == [4, 8]
     from PIL import Image
 
     with Image.open(finished / "samples.png") as picture:
