@@ -187,8 +187,8 @@ def test_the_speed_of_play_can_be_set():
     explorer = simplex.path_explorer()
     player = next(w for w in simplex._descendants(explorer) if hasattr(w, "interval"))
     usual = player.interval
-    explorer.set(speed=0.5)
-    assert player.interval == 2 * usual
+    explorer.set(speed=0.4)
+    assert player.interval == round(2.5 * usual)
 
 
 def test_the_caption_of_the_network_states_its_knowledge():

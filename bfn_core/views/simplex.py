@@ -335,7 +335,7 @@ def path_explorer(*, beta_1=3.0, x=0):
         "n": slider("messages n", 1, 200, 25),
         "beliefs": choice("beliefs", [1, 5, 25]),
         "seed": slider("seed of the messages", 0, 50, 4),
-        "speed": log_slider("speed of play", 0.25, 4.0, 1.0, steps=8, form=".2g"),
+        "speed": choice("play", [("slow", 0.4), ("usual", 1.0), ("fast", 3.0)], 1.0),
     }
     explorer = Explorer(
         figure, update, controls, play="t", seconds=6,
