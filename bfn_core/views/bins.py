@@ -383,9 +383,11 @@ def grid_explorer(t: float = 0.35, sigma_1: float = 0.05, point: int = 3) -> Exp
         "point": slider("which point is sent", 0, len(POINTS) - 1, point),
         "noise": button("Other messages"),
     }
-    return Explorer(picture.figure, picture, controls, play="t", description="A belief narrowing on "
-                    "a point of a grid, and the bits paid by a network that knows the grid and by "
-                    "one that does not.")  # fmt: skip
+    description = (
+        "A belief narrowing on a point of a grid, and the bits paid by a network that knows the "
+        "grid and by one that does not."
+    )
+    return Explorer(picture.figure, picture, controls, play="t", description=description)
 
 
 def grid_figure(sigma_1: float = 0.05):
