@@ -29,6 +29,7 @@ NAMES = "ABC"
 CORNERS = torch.tensor([[0.5, 3**0.5 / 2], [0.0, 0.0], [1.0, 0.0]], dtype=torch.float64)
 SHADES = tuple((level / 32) ** 1.25 for level in range(1, 32))  # of the flow, faintest first
 HALF_AND_MOST = (0.5, 0.9)  # the shares of the flow that the two lines hold
+PLAYING = 6  # seconds from t = 0 to t = 1
 EULER = 0.5772156649015329  # the mean of a Gumbel variable at location 0
 
 
@@ -312,6 +313,7 @@ def path_explorer(*, beta_1=3.0, x=0):
     right.set(xlim=(0, 1), ylim=(-0.03, 1.03), xlabel="time t", title="The probabilities it gives")
     right.legend(loc="upper left", title="class", alignment="left")
     left.set_title(f"Beliefs about the class {NAMES[x]}", pad=2)
+    pace = right.text(0.985, 0.03, "", ha="right", size=9, color=COLOURS.data)
 
     def update(t, n, beliefs, seed, speed):
         theta, y = walk((x,) * 25, n, beta_1, seed)
@@ -328,6 +330,7 @@ def path_explorer(*, beta_1=3.0, x=0):
         for k, line in enumerate(lines):
             line.set_data([*(i / n for i in held[:-1]), t], theta[held, 0, k])
         now.set_xdata([t, t])
+        pace.set_text(f"plays in {PLAYING / speed:g} s")
         return _path_caption(theta[sent, 0], y[sent - 1, 0] if sent else None, sent, n)
 
     controls = {
@@ -335,11 +338,11 @@ def path_explorer(*, beta_1=3.0, x=0):
         "n": slider("messages n", 1, 200, 25),
         "beliefs": choice("beliefs", [1, 5, 25]),
         "seed": slider("seed of the messages", 0, 50, 4),
-        "speed": choice("play", [("slow", 0.4), ("usual", 1.0), ("fast", 3.0)], 1.0),
+        "speed": choice("play", [("slow", 0.5), ("usual", 1.0), ("fast", 3.0)], 1.0),
     }
     explorer = Explorer(
-        figure, update, controls, play="t", seconds=6,
-        moving=(*others, ends, path, step, here, *lines, now),
+        figure, update, controls, play="t", seconds=PLAYING,
+        moving=(*others, ends, path, step, here, *lines, now, pace),
         description="Beliefs about one of three classes walk through the triangle, one step per "
         "message, from the centre to the corner of the true class.",
     )  # fmt: skip

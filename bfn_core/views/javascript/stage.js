@@ -93,8 +93,12 @@ function addOptions(parent, spec, changed, settled) {
     button.addEventListener("click", () => { changed(spec.name, value); settled(); });
     return [button, value];
   });
-  return (value) =>
-    buttons.forEach(([button, own]) => button.setAttribute("aria-pressed", own === value));
+  return (value) => {
+    for (const [button, own] of buttons) {
+      button.setAttribute("aria-pressed", own === value);
+      button.classList.toggle("mod-active", own === value); // what ipywidgets calls it
+    }
+  };
 }
 
 // The whole of an explorer but its drawing. `draw(pen, width, s)` draws on a canvas `width` CSS
