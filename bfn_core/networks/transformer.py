@@ -29,10 +29,10 @@ class Transformer(nn.Module):
         ValueError: heads that do not divide width, or inputs that are not (B, ≤ length, K).
 
     Compared with the published network for text8. As there, with `layers=24, heads=12, width=768`:
-    the depth, heads and width, no causal mask, and 170 million parameters. Not given in the
-    paper's table of settings, and therefore ours: learned positions, pre-norm blocks with GELU,
-    the time added to every position as Fourier features through two layers, projections that
-    start at zero; and `prior_skip`, which speeds up the first minutes of training.
+    depth, heads, width, no causal mask, and 170 million parameters. The rest is our choice, and
+    may differ: learned positions; blocks that normalise first, with GELU; the time added to every
+    position, as Fourier features through two layers; projections that start at zero; and
+    `prior_skip`, with which training starts from a good guess.
     """
 
     def __init__(
