@@ -108,7 +108,7 @@ class Meter:
 
     Two things keep the noise of the averages at about a hundredth of a bit. Beliefs come from a
     scrambled Sobol sequence, which fills space more evenly than chance. And each belief is costed
-    for every x it might belong to, weighted by its posterior probability, not only for the x it was
+    for every x that might have led to it, weighted by its likelihood, not only for the x it was
     made from.
 
     Args:
@@ -123,6 +123,7 @@ class Meter:
     def __init__(self, truth: ExactBFN, *, repeats: int = 64, seed: int = 0) -> None:
         self.truth, self.flow = truth, truth.flow
         self.weights = truth.log_weights.exp()
+        self._even = ExactBFN(truth.flow, truth.data)  # its posterior is a ratio of likelihoods
         self.x = truth.data.repeat(repeats, 1)  # (B, 2), B = repeats · N
         size, classes = truth.data.shape[1], truth.flow.classes
         sobol = torch.quasirandom.SobolEngine(2 * size * (classes - 1), scramble=True, seed=seed)
@@ -151,15 +152,13 @@ class Meter:
 
     def _average(self, theta: CategoricalParameters, cost) -> Tensor:
         """Bits for each time and point, (A, N), from `cost`: class -> nats, (A·B, 2)."""
-        posterior = self.truth.posterior(theta)  # (A·B, N)
+        likely = self._even.posterior(theta)  # (A·B, N)
         costs = torch.stack([cost(k) for k in range(self.flow.classes)], -1).double()
         points = self.truth.data.T.unsqueeze(0).expand(len(costs), -1, -1)  # (A·B, 2, N)
         costs = costs.gather(-1, points).sum(1)
-        shape = (-1, len(self.x) // len(self.weights), len(self.weights), len(self.weights))
-        made = self.weights.unsqueeze(1)  # how likely the x is that a belief was made from
-        shares = (posterior.reshape(shape) * made).sum((1, 2))
-        paid = ((posterior * costs).reshape(shape) * made).sum((1, 2))
-        return torch.where(shares > 0, paid / shares.clamp(min=1e-300), 0.0) / NATS
+        possible = self.weights > 0  # for the others a network may ask any price, even ∞
+        paid = torch.where(possible, likely * costs, 0.0).unflatten(0, (-1, len(self.x))).sum(1)
+        return paid / likely.unflatten(0, (-1, len(self.x))).sum(1) / NATS
 
     def rate(self, bfn: BFN, t: Tensor) -> Tensor:
         """Bits per unit of time for each t and point, (T, N): the integrand of L^∞ (205)."""
@@ -260,7 +259,7 @@ class _Bill:
             self.bars, self.labels, self.words, (0, first), (first, second), strict=True
         ):
             bar.set(y=low, height=size)
-            text.set(y=low + size / 2, text=f"{word} {size:.2f}" if size > 0.3 else "")
+            text.set(y=low + size / 2, text=f"{word} {size:.2f}".strip() if size > 0.3 else "")
         for line in self.tops:
             line.set_ydata([total, total])
         self.above.set(y=total + 0.05, text=f"{total:.2f} bits, one after the other")
@@ -286,9 +285,9 @@ class _Surprises:
         self.second = -self.weights.log2() - self.first
         self.possible = [j for j in range(size * size) if self.weights[j] > 0]
         self.titles = [f"{names[j // size]}, {names[j % size]}" for j in range(size * size)]
-        self.meter = Meter(bfn)
+        self.meter = Meter(bfn, repeats=128, seed=3)  # single points need more than averages
         self.final = self.meter.final(bfn).unsqueeze(0)
-        self._steps = functools.cache(lambda n: self.meter.steps(bfn, n))
+        self._steps = functools.cache(lambda n: self.meter.steps(bfn, n, knots=9))
 
     def _of(self, pair, values):
         """One point's entry, or the mean over the table where pair is None: (…, N) -> (…)."""
@@ -369,17 +368,21 @@ def bill_figure(table, names, pairs, *, words=("first", "second"), n=50, beta_1=
     """The bill of a few points of the table, and of the average (None), side by side."""
     costs = _Surprises(perfect_network(table, beta_1), names)
     figure, axes = style.subplots(
-        1, 2 * len(pairs), size=(9.2, 3.2), width_ratios=(1, 2) * len(pairs)
+        1, 2 * len(pairs), size=(9.2, 3.4), width_ratios=(1, 2) * len(pairs)
     )
     highest = 1.25 * max(sum(costs.surprise(pair)) for pair in pairs)
     for k, pair in enumerate(pairs):
         left, right = axes[2 * k], axes[2 * k + 1]
-        bill = _Bill(left, right, names, highest, words)
+        bill = _Bill(left, right, names, highest, ("", ""))
         bill.show(*costs.surprise(pair), costs.mean(pair, n), costs.paths(pair, n, 8, 0))
         bill.above.set_text("")
         left.set_title("average" if pair is None else costs.titles[pair])
         if k:
             left.set_ylabel("")
+        right.set_xticks([0, 0.5, 1])
+    parts = [*bill.bars, bill.mean, bill.paths[0]]
+    labels = [*words, f"{n} messages, on average", "single conversations"]
+    figure.legend(parts, labels, loc="outside lower center", ncols=4)
     return figure
 
 
@@ -431,7 +434,7 @@ class _Message:
 
     def __init__(self, guess, densities, integrand):
         self.panels = (guess, densities, integrand)
-        self.teeth = guess.bar(torch.zeros(BINS), torch.ones(BINS), width=0.1, color=COLOURS.output)
+        self.teeth = guess.bar(range(BINS), [1] * BINS, width=0.1, color=COLOURS.output)
         dots = dict(color=COLOURS.data, lw=1.2, ls=(0, (1, 1.5)))
         self.marks = [panel.axvline(0, **dots) for panel in self.panels]
         looks = ((COLOURS.sender, "sender p_S"), (COLOURS.receiver, "receiver p_R"))
@@ -441,6 +444,7 @@ class _Message:
         self.areas = [integrand.fill([0], [0], color=c, alpha=0.75, lw=0)[0] for c in (GAIN, LOSS)]
         self.text = integrand.text(0.985, 0.94, "", transform=integrand.transAxes, ha="right",
                                    va="top", fontsize=10)  # fmt: skip
+        self.text.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 2})
         integrand.axhline(0, color=COLOURS.data, lw=0.8)
         for panel, low in zip(self.panels, (0, 0, -0.5), strict=True):
             panel.set(xlim=(-2.5, 2.5), ylim=(low, 1.1), yticks=[])
@@ -566,8 +570,10 @@ def message_figure(alphas=(2.0, 10.0, 60.0), *, x=0.4, guess=0.0, spread=0.4):
         3, len(alphas), size=(9.2, 4.8), height_ratios=(0.45, 1, 1), sharex="col"
     )
     for column, alpha in zip(axes.T, alphas, strict=True):
-        _Message(*column).show("discretised", x, guess, spread, alpha)
-        column[0].set_title(f"α = {alpha:g}")
+        message = _Message(*column)
+        price, _ = message.show("discretised", x, guess, spread, alpha)
+        message.text.set_text("")
+        column[0].set_title(f"α = {alpha:g}: {price:.2f} bits")
         column[2].set_xlabel("message y")
     axes[1, 0].legend(loc="upper left", borderaxespad=0)
     for panel, label in zip(axes[:, 0], ("p_O", "p_S, p_R", "p_S log₂(p_S/p_R)"), strict=True):
@@ -752,7 +758,7 @@ def imperfect_explorer(
     axes[0].set(title="Price per unit of time", ylabel="bits per unit of time", xlabel="time t",
                 xlim=(0, 1), ylim=(0, 1.7 * float(best.max())))  # fmt: skip
     axes[0].legend(loc="upper right")
-    image = axes[1].imshow(joint, cmap="Greys", vmin=0, vmax=1.6 * float(joint.max()))
+    image = axes[1].imshow(joint.numpy(), cmap="Greys", vmin=0, vmax=1.6 * float(joint.max()))
     dark, size = 0.8 * float(joint.max()), range(len(names))
     cells = [[axes[1].text(k, j, "", ha="center", va="center", fontsize=9) for k in size]
              for j in size]  # fmt: skip
@@ -776,7 +782,7 @@ def imperfect_explorer(
         line.set_data(t, rate)
         outline = torch.cat([torch.stack([t, rate], 1), torch.stack([t, best], 1).flip(0)])
         gap.set_xy(outline.numpy())
-        image.set_data(believed)
+        image.set_data(believed.numpy())
         for row, numbers in zip(cells, believed.tolist(), strict=True):
             for text, number in zip(row, numbers, strict=True):
                 text.set(text=f"{number:.2f}", color="white" if number > dark else COLOURS.text)
