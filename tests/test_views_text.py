@@ -64,7 +64,7 @@ def test_the_heat_map_holds_the_probabilities_and_their_letters():
     letters = text.LetterMap(axes, "abc", 2, "#0072B2", "title")
     probs = torch.tensor([[0.9, 0.06, 0.04], [0.2, 0.1, 0.7]])
     letters.show(probs)
-    assert torch.equal(torch.tensor(letters.image.get_array().tolist()), probs.T)
+    assert torch.equal(torch.tensor(letters.mesh.get_array().tolist()), probs.T)
     assert [head.get_text() for head in letters.heads] == ["a", "c"]
     visible = [[cell.get_visible() for cell in row] for row in letters.cells]
     assert visible == [[True, True], [False, True], [False, True]]
