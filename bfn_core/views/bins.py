@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from bfn_core.distributions import DiscretisedNormal
 from bfn_core.exact import ExactBFN
-from bfn_core.flows import ContinuousFlow, DiscretisedFlow
+from bfn_core.flows import ContinuousFlow, DiscretisedFlow, GaussianParameters
 
 from . import style
 from .explorer import Explorer, button, log_slider, slider
@@ -121,10 +121,12 @@ def bins_figure(settings=((0.0, -0.7), (0.6, -0.7), (1.3, -1.2)), bins: int = 8)
         kept = probs.clone()
         kept[0] -= tails[0]
         kept[-1] -= tails[1]
-        centres = (2 * torch.arange(bins) + 1) / bins - 1
-        axis.bar(centres, kept / width, 0.96 * width, color=COLOURS.output, alpha=0.45)
-        axis.bar(centres[[0, -1]], tails / width, 0.96 * width, kept[[0, -1]] / width, color=TAIL,
-                 alpha=0.75)  # fmt: skip
+        edges = torch.linspace(-1, 1, bins + 1)
+        axis.stairs(kept / width, edges, fill=True, color=COLOURS.output, alpha=0.45)
+        axis.vlines(edges[1:-1].numpy(), 0, 1.1 * float(probs.max()) / width, color="white", lw=1)
+        for k, tail in zip((0, bins - 1), tails.tolist(), strict=True):
+            axis.bar(float(edges[k]), tail / width, width, float(kept[k]) / width, align="edge",
+                     color=TAIL, alpha=0.75)  # fmt: skip
         x = torch.linspace(-2.4, 2.4, 481).double()
         density = _density(x, mean, std)
         axis.plot(x, density, color=COLOURS.output)
@@ -276,30 +278,35 @@ def grid_models(sigma_1: float = 0.05, fine: int = 16):
 
 
 @functools.lru_cache(1)
-def _bills(count: int = 80, repeats: int = 12):
+def _bills(count: int = 80, repeats: int = 200, few: int = 10):
     """ln ρ (count,), and bits paid until then by both networks, averaged over the data.
 
     The bill ½ ∫ E‖x − x̂‖² dβ up to an accuracy does not depend on σ₁, which only says when in t
-    that accuracy is reached. So one run down to the smallest σ₁ serves every other.
+    that accuracy is reached. So one run down to the smallest σ₁ serves every other. The network
+    with many points hears only the first `few` of the messages, and its error is taken as the
+    difference from the other's on the same messages, which varies little.
     """
-    models = grid_models(SIGMAS[0])
-    data, weights = models[0].data, torch.tensor(WEIGHTS) / sum(WEIGHTS)
+    knowing, smooth = grid_models(SIGMAS[0])
+    weights = torch.tensor(WEIGHTS) / sum(WEIGHTS)
     log_rho = torch.linspace(0, -2 * math.log(SIGMAS[0]), count)
-    t = log_rho / log_rho[-1]
+    x = knowing.data.repeat(repeats, 1)
+    part = few * len(POINTS)
     generator = torch.Generator().manual_seed(0)
-    x = data.repeat_interleave(repeats, 0)
-    sure = weights.repeat_interleave(repeats) / repeats
-    bills = []
-    for model in models:
-        errors = []
-        generator.manual_seed(0)
-        for time in t:
-            theta = model.flow.sample_flow(x, float(time), generator)
-            guess = model.output(theta, float(time)).mean
-            errors.append((sure * (x - guess).square().sum(1)).sum())
-        rate = 0.5 * torch.stack(errors) * log_rho.exp() / BIT  # per unit of ln ρ, as dβ = ρ d ln ρ
-        bills.append(torch.cat([torch.zeros(1), torch.cumulative_trapezoid(rate, log_rho)]))
-    return log_rho, *bills
+
+    def errors(model, theta, x, t):
+        squared = (x - model.output(theta, t).mean).square().sum(1)
+        return squared.reshape(-1, len(POINTS)) @ weights
+
+    rows = []
+    for t in (log_rho / log_rho[-1]).tolist():
+        theta = knowing.flow.sample_flow(x, t, generator)
+        fewer = GaussianParameters(theta.mean[:part], theta.precision[:part])
+        known = errors(knowing, theta, x, t)
+        extra = errors(smooth, fewer, x[:part], t) - known[:few]
+        rows.append(torch.stack([known.mean(), known.mean() + extra.mean()]))
+    rate = 0.5 * torch.stack(rows, 1) * log_rho.exp() / BIT  # per unit of ln ρ, as dβ = ρ d ln ρ
+    paid = torch.cumulative_trapezoid(rate, log_rho)
+    return log_rho, *torch.nn.functional.pad(paid, (1, 0))
 
 
 def grid_bills(sigma_1: float):
@@ -410,12 +417,12 @@ def grid_figure(sigma_1: float = 0.05):
 # Pixels as they form
 
 
-def _tile(images: Tensor, columns: int) -> Tensor:
-    """Images (N, H, W) side by side with a white line between, rows of `columns`."""
+def _tile(images: Tensor, columns: int):
+    """Images (N, H, W) side by side with a white line between, rows of `columns`, as an array."""
     padded = torch.nn.functional.pad(images, (0, 1, 0, 1), value=float("nan"))
     count, high, wide = padded.shape
     rows = padded.reshape(count // columns, columns, high, wide)
-    return rows.transpose(1, 2).reshape(-1, columns * wide)[:-1, :-1]
+    return rows.transpose(1, 2).reshape(-1, columns * wide)[:-1, :-1].numpy()
 
 
 def _grey(axis, images, columns, title):
@@ -455,6 +462,7 @@ def samples_explorer(beliefs: Tensor, guesses: Tensor, spreads: Tensor, step: in
     count = len(beliefs) - 1
     columns = max(1, round(math.sqrt(beliefs.shape[1])))
     figure, axes = style.subplots(1, 3, size=(9, 3.4))
+    figure.get_layout_engine().set(wspace=0.06)
     # Doubt from 0 (black) to the widest that values in [−1, 1] can be (white).
     frames = (beliefs, guesses, 2 * spreads - 1)
     shown = [_grey(a, f[0], columns, name) for a, f, name in zip(axes, frames, PANELS, strict=True)]
@@ -475,11 +483,12 @@ def samples_explorer(beliefs: Tensor, guesses: Tensor, spreads: Tensor, step: in
     )  # fmt: skip
 
 
-def samples_figure(beliefs: Tensor, guesses: Tensor, steps, columns: int = 4):
+def samples_figure(beliefs: Tensor, guesses: Tensor, steps, columns: int = 3):
     """Belief (top) and guess (bottom) after some numbers of messages, for the first images."""
     figure, axes = style.subplots(2, len(steps), size=(9, 4.1))
+    figure.get_layout_engine().set(wspace=0.06)
     for column, step in enumerate(steps):
-        title = f"{step} messages"
+        title = "1 message" if step == 1 else f"{step} messages"
         _grey(axes[0, column], beliefs[step, : columns**2], columns, title)
         _grey(axes[1, column], guesses[step, : columns**2], columns, "")
     axes[0, 0].text(-0.08, 0.5, "belief", rotation=90, va="center", ha="right",

@@ -1,0 +1,145 @@
+"""The pictures of discretised data: their numbers are bfn_core's, and every control moves them."""
+
+import math
+import re
+
+import pytest
+import torch
+
+from bfn_core import BFN, DiscretisedFlow, ExactBFN, elbo
+from bfn_core.data.digits import digits
+from bfn_core.distributions import DiscretisedNormal
+from bfn_core.views import bins
+
+
+def numbers(caption):
+    return [float(n) for n in re.findall(r"-?\d+\.\d+", re.sub("<[^>]*>", "", caption))]
+
+
+def guess(mean, log_std, count):
+    loc = torch.tensor([mean]).double()
+    return DiscretisedNormal(loc, torch.full_like(loc, math.exp(log_std)), count)
+
+
+def every_control_moves(explorer, **moves):
+    assert set(moves) == set(explorer.controls) - {"noise"}
+    for name, value in moves.items():
+        before = explorer.png, explorer.controls[name].value
+        explorer.set(**{name: value})
+        assert explorer.error is None
+        assert explorer.png != before[0], name
+        explorer.set(**{name: before[1]})
+
+
+def test_the_cut_normal_shows_the_library_s_numbers():
+    explorer = bins.bins_explorer(0.6, -0.7, 8)
+    p = guess(0.6, -0.7, 8)
+    outside, first, last, _, mean = numbers(explorer.caption)
+    assert first == pytest.approx(100 * float(p.probs[0, 0]), abs=0.06)
+    assert last == pytest.approx(100 * float(p.probs[0, -1]), abs=0.06)
+    assert mean == pytest.approx(float(p.mean), abs=0.006)
+    normal = torch.distributions.Normal(0.6, math.exp(-0.7))
+    beyond = 1 - float(normal.cdf(torch.tensor(1.0)) - normal.cdf(torch.tensor(-1.0)))
+    assert outside == pytest.approx(100 * beyond, abs=0.06)
+    every_control_moves(explorer, mean=-1.6, log_std=1.5, bins=40)
+
+
+@pytest.mark.parametrize("bar", [0, 1])
+def test_bars_and_tails_have_the_area_of_their_probability(bar):
+    picture = bins._Cut()
+    picture(1.1, -0.5, 6)
+    inside = picture.bars.get_data().values[0 if bar == 0 else -1] / 3
+    tail = picture.piled[bar].get_height() * picture.piled[bar].get_width()
+    assert inside + tail == pytest.approx(float(guess(1.1, -0.5, 6).probs[0, -bar]), abs=1e-6)
+    assert tail > 0
+
+
+def test_the_price_of_a_message_by_the_comb():
+    """KL by quadrature against an average over messages, and both limits."""
+    flow, output = DiscretisedFlow(8, 0.02), guess(0.1, -0.8, 8)
+    x = flow.centres[6:7].double()
+    y = flow.sender(x, 40.0).sample((200_000,), generator=torch.Generator().manual_seed(0))
+    ratio = flow.sender(x, 40.0).log_prob(y) - flow.receiver(output, 40.0).log_prob(y)
+    comb, bell = bins.comb_costs(flow, output, 6, 40.0)
+    assert comb == pytest.approx(float(ratio.mean()) / math.log(2), abs=0.01)
+    assert bell == pytest.approx(20.0 * float((x - output.mean) ** 2) / math.log(2), rel=1e-6)
+    naming = -float(output.log_probs[0, 6]) / math.log(2)
+    assert bins.comb_costs(flow, output, 6, 1e5)[0] == pytest.approx(naming, abs=1e-3)
+    assert bins.comb_costs(flow, output, 6, 1e-3)[0] == pytest.approx(0, abs=1e-3)
+
+
+def test_the_comb_moves_with_every_control():
+    explorer = bins.comb_explorer()
+    shown = numbers(explorer.caption)
+    flow, output = DiscretisedFlow(8, 0.02), guess(0.0, -0.8, 8)
+    comb, bell = bins.comb_costs(flow, output, 5, 60.0)
+    assert shown[0] == pytest.approx(comb, abs=0.006)
+    assert shown[-1] == pytest.approx(bell, abs=0.006)
+    every_control_moves(explorer, alpha=2000.0, level=0, mean=1.6, log_std=-4.0)
+
+
+def test_the_two_bills_of_the_grid():
+    """Who knows the grid pays the entropy; who does not goes on paying ln(σ/σ') per variable."""
+    t, knowing, smooth = bins.grid_bills(0.02)
+    model, fine = bins.grid_models(0.02)
+    assert isinstance(model, ExactBFN)
+    assert float(knowing[-1]) == pytest.approx(model.entropy() / math.log(2), abs=0.05)
+    assert float(fine.log_weights.exp().sum()) == pytest.approx(1)
+    bill = elbo(fine, model.data[[0, 4]].repeat(60, 1), generator=torch.Generator().manual_seed(0))
+    assert float(smooth[-1]) > float(knowing[-1]) + 3
+    assert float(smooth[-1]) == pytest.approx(bill.messages.bits().mean, abs=1.0)
+    slope = (smooth[-1] - smooth[-15]) / (t[-1] - t[-15])  # bits per unit of time, two variables
+    assert float(slope) == pytest.approx(2 * math.log2(1 / 0.02), rel=0.15)
+
+
+def test_the_grid_moves_with_every_control():
+    explorer = bins.grid_explorer()
+    every_control_moves(explorer, t=1.0, sigma_1=0.02, point=5)
+    before = explorer.png
+    explorer.controls["noise"].click()
+    assert explorer.png != before and explorer.error is None
+
+
+class Same(torch.nn.Module):
+    def forward(self, inputs, t):
+        return torch.stack([0.2 * inputs, 0 * inputs], -1)
+
+
+def test_steps_of_sampling_are_kept_and_shown():
+    bfn = BFN(DiscretisedFlow(17, 0.05), Same())
+    got = bins.record(bfn, (4, 8, 8), 6, generator=torch.Generator().manual_seed(0))
+    beliefs, guesses, spreads, samples = got
+    assert beliefs.shape == guesses.shape == spreads.shape == (7, 4, 8, 8)
+    steps = bfn.sampling_steps((4, 8, 8), 6, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(guesses, torch.stack([s.output.mean for s in steps]), atol=1e-5,
+                               rtol=0)  # fmt: skip
+    torch.testing.assert_close(bfn.flow.quantise(samples), samples)
+    explorer = bins.samples_explorer(beliefs, guesses, spreads, step=2)
+    assert "2 of 6" in explorer.caption
+    every_control_moves(explorer, step=6)
+
+
+def test_digits_are_cut_in_the_order_of_the_file():
+    from sklearn.datasets import load_digits
+
+    data = digits()
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [1297, 140, 360]
+    whole = torch.cat([data.fit, data.test])
+    assert whole.dtype == torch.int64
+    assert (int(whole.min()), int(whole.max())) == (0, 16)
+    assert (whole.double().numpy() == load_digits().images).all()
+    with pytest.raises(ValueError, match="validation and test"):
+        digits(validation=900, test=900)
+    with pytest.raises(ValueError, match="validation and test"):
+        digits(test=0)
+
+
+def test_figures_without_a_kernel():
+    for figure in (
+        bins.bins_figure(),
+        bins.comb_figure(),
+        bins.grid_figure(),
+        bins.bits_figure({"a": (2.0, 0.1), "b": (1.0, 0.0)}, ours=("b",)),
+        bins.images_figure(torch.zeros(20, 8, 8)),
+    ):
+        assert figure.axes
