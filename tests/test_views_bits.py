@@ -215,6 +215,7 @@ def test_a_table_with_impossible_pairs_can_be_drawn():
     assert numbers(steps.caption)[:2] == pytest.approx([math.log2(3)] * 2, abs=0.03)
     for explorer in (bits.bill_explorer(copy, NAMES), bits.imperfect_explorer(copy, NAMES)):
         assert explorer.error is None and "nan" not in explorer.caption.lower()
+    assert len(bits.bill_figure(copy, NAMES, [None, 0, 1]).axes) == 4  # 1 cannot happen
 
 
 def test_the_figures_at_rest_draw():

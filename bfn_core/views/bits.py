@@ -365,8 +365,12 @@ def bill_explorer(table, names, *, words=("first", "second"), n=20, beta_1=9.0, 
 
 
 def bill_figure(table, names, pairs, *, words=("first", "second"), n=50, beta_1=9.0):
-    """The bill of a few points of the table, and of the average (None), side by side."""
+    """The bill of a few points of the table, and of the average (None), side by side.
+
+    Points of probability 0 are left out: nobody pays for what never happens.
+    """
     costs = _Surprises(perfect_network(table, beta_1), names)
+    pairs = [pair for pair in pairs if pair is None or pair in costs.possible]
     figure, axes = style.subplots(
         1, 2 * len(pairs), size=(9.2, 3.4), width_ratios=(1, 2) * len(pairs)
     )
