@@ -209,7 +209,8 @@ def _loss_axes(axes, steps, yardsticks):
     axes.minorticks_off()
     for name, value in yardsticks.items():
         axes.axhline(value, color=style.COLOURS.data, linewidth=1, linestyle=(0, (4, 3)))
-        axes.text(steps, value, f"{name} ", va="bottom", ha="right", fontsize=9)
+        side = "top" if value == min(yardsticks.values()) else "bottom"  # the curve ends above it
+        axes.text(steps, value, f"{name} ", va=side, ha="right", fontsize=9)
     (faint,) = axes.plot([], [], color=style.COLOURS.output, alpha=0.3, linewidth=0.8)
     (bold,) = axes.plot([], [], color=style.COLOURS.output)
     return [faint, bold]
