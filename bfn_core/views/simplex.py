@@ -227,7 +227,8 @@ def flow_explorer(*, t=0.5, beta_1=3.0, x=0, beliefs=150, seed=1):
         "names": NAMES,
         "beliefs": beliefs,
         "colours": dataclasses.asdict(COLOURS),
-        "entropy": [part.tolist() for part in _entropy_table(3)],
+        # Rounded, so that the page is the same on every machine.
+        "entropy": [[round(float(value), 6) for value in part] for part in _entropy_table(3)],
     }
     return BrowserExplorer(
         "simplex",
