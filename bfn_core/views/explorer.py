@@ -270,6 +270,7 @@ def _player(control, seconds):
     """Buttons that move a slider through all its values."""
     steps = round((control.max - control.min) / control.step)
     play = ipywidgets.Play(min=0, max=steps, value=0, interval=max(60, 1000 * seconds / steps))
+    play.show_repeat = False  # a button that by itself changes nothing only puzzles
     play.layout.width = "auto"
     scale = math.log10 if isinstance(control, ipywidgets.FloatLogSlider) else float
 

@@ -331,7 +331,8 @@ def path_explorer(*, beta_1=3.0, x=0):
         for k, line in enumerate(lines):
             line.set_data([*(i / n for i in held[:-1]), t], theta[held, 0, k])
         now.set_xdata([t, t])
-        pace.set_text(f"plays in {PLAYING / speed:g} s")
+        count = "1 belief" if beliefs == 1 else f"{beliefs} beliefs"
+        pace.set_text(f"{count}, played in {PLAYING / speed:g} s")
         return _path_caption(theta[sent, 0], y[sent - 1, 0] if sent else None, sent, n)
 
     controls = {
