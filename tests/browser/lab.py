@@ -306,7 +306,11 @@ class Explorer:
 
     def press_buttons(self) -> None:
         """Press every button, tick every box, choose from every list; see each picture change."""
-        for button in self.box.locator("button:not(.mod-active)").all():
+        # All buttons are counted: a selector that leaves out the active ones would be evaluated
+        # anew at each use, and a press changes which ones are active.
+        buttons = self.box.locator("button").all()
+        idle = [b for b in buttons if "mod-active" not in (b.get_attribute("class") or "")]
+        for button in idle:
             if not (button.is_visible() and button.is_enabled()):
                 continue
             if re.search(r"repeat|stop|reset", button.get_attribute("title") or "", re.I):
