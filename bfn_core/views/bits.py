@@ -796,7 +796,7 @@ def imperfect_explorer(
         known = torch.special.xlogy(joint, joint / believed.where(joint > 0, joint + 1)).sum()
         why = (
             f"The divergence KL(table ‖ belief), by the formula, is {float(known) / NATS:.2f} bits."
-            if temperature == 1
+            if abs(temperature - 1) < 0.005  # a log slider is a rounding away from 1
             else f"{'Too sure of itself' if temperature < 1 else 'Too timid'}: temperature "
             f"{temperature:.2f}."
         )
