@@ -52,6 +52,13 @@ def find_chromium() -> str | None:
     return next(filter(None, map(shutil.which, names)), None)
 
 
+# Whether a button stands behind the first one, play, in a row of play buttons.
+BEHIND_PLAY = """button => {
+  const row = button.closest(".widget-play");
+  return row !== null && row.querySelector("button") !== button;
+}"""
+
+
 class LabServer:
     """A JupyterLab on a free port, with its folders in `scratch`, serving `scratch`/book.
 
@@ -313,8 +320,8 @@ class Explorer:
         for button in idle:
             if not (button.is_visible() and button.is_enabled()):
                 continue
-            if re.search(r"repeat|stop|reset", button.get_attribute("title") or "", re.I):
-                continue  # of a row of play buttons: they change nothing by themselves
+            if button.evaluate(BEHIND_PLAY):
+                continue  # stop and repeat change nothing by themselves
             self._expect_change(button.click, f"“{self.name_of(button)}” was pressed")
             if not self._settle(1.5):
                 button.click()  # it plays: the same button makes it pause
