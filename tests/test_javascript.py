@@ -3,87 +3,32 @@
 The pure functions of a module are called in Chromium and held against bfn_core.
 """
 
-import functools
 import json
 import math
-import os
-import threading
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy
 import pytest
 import torch
 
 from bfn_core import ContinuousFlow, ExactBFN, GaussianParameters
-from bfn_core.views import browser as views
-from bfn_core.views import gaussian
-from tests.browser.lab import CHROMIUM_FLAGS, find_chromium
+from bfn_core.views import browser, gaussian
+from tests.chromium import functions, headless, static_page
 
 SIGMAS = [0.01, 0.02, 0.2, 0.5]
 TIMES = [1e-6, 0.01, 0.3, 0.5, 0.99, 1.0]
 DATA = {"means": list(gaussian.MEANS), "weights": [0.25] * 4, "std": gaussian.STD}
 
 
-def unavailable(reason):
-    """Skip on a reader's machine; fail where a browser was promised."""
-    if os.environ.get("CI", "").lower() in ("true", "1"):
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
-
-
 @pytest.fixture(scope="module")
 def chromium():
-    """A headless Chromium, driven by Playwright."""
-    if find_chromium() is None:
-        unavailable("No Chromium was found, so the JavaScript was not run "
-                    "(on Debian: apt install chromium).")  # fmt: skip
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        unavailable(
-            'Playwright is missing, so the JavaScript was not run (pip install -e ".[test]").'
-        )
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=find_chromium(), args=CHROMIUM_FLAGS
-        )  # fmt: skip
+    with headless("the JavaScript was not run") as chromium:
         yield chromium
-        chromium.close()
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    """Serve files, with the type that modules need, and log nothing."""
-
-    def guess_type(self, path):
-        """Say that it is JavaScript, whatever the machine has been told about .js."""
-        return "text/javascript"
-
-    def log_message(self, *_):
-        """Say nothing."""
 
 
 @pytest.fixture(scope="module")
 def call(chromium):
-    """A function that calls a function of flow.js, once for every tuple of arguments."""
-    handler = functools.partial(Quiet, directory=views.JAVASCRIPT)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    page = chromium.new_page()
-    page.goto(f"http://127.0.0.1:{server.server_port}/flow.js")
-
-    def call(name, arguments):
-        return page.evaluate(
-            """async ([name, calls]) => {
-                const module = await import("/flow.js");
-                return calls.map((call) => module[name](...call));
-            }""",
-            [name, [list(call) for call in arguments]],
-        )
-
-    yield call
-    page.close()
-    server.shutdown()
-    server.server_close()
+    with functions(chromium, browser.script("flow")) as call:
+        yield call
 
 
 def grid():
@@ -181,20 +126,8 @@ def test_the_noise_is_standard_normal(call):
 
 @pytest.fixture
 def static(chromium, tmp_path):
-    """A page that holds what a notebook shows under the cell, and the frame inside it."""
-    html = gaussian.flow_explorer().bundle()[0]["text/html"]
-    (tmp_path / "page.html").write_text(f"<!doctype html><meta charset=utf-8>{html}")
-    page = chromium.new_page(viewport={"width": 960, "height": 700})
-    page.problems = []
-    page.on("pageerror", lambda error: page.problems.append(str(error)))
-    page.on("request", lambda request: page.problems.append(request.url)
-            if request.url.startswith("http") else None)  # fmt: skip
-    page.goto(f"file://{tmp_path / 'page.html'}")
-    frame = page.frame_locator("iframe")
-    frame.locator("canvas").wait_for()
-    yield page, frame
-    assert page.problems == []
-    page.close()
+    with static_page(chromium, tmp_path, gaussian.flow_explorer()) as page:
+        yield page
 
 
 def test_every_control_moves_the_drawing_and_its_sentence(static):
@@ -252,7 +185,7 @@ def test_a_page_of_its_own_holds_the_settings(chromium):
     made = gaussian.flow_explorer(x=-0.5, sigma_1=0.1)
     page = chromium.new_page()
     page.set_content(made.page())
-    page.locator("canvas").wait_for()
+    page.locator("canvas[data-redraws]").wait_for()
     sentence = page.locator("canvas").get_attribute("aria-label")
     assert "x = \u22120.50" in sentence
     assert json.dumps(made.description)[1:-1] in page.title()

@@ -1,7 +1,6 @@
 """Pictures of a belief over three classes: their numbers against bfn_core, and their controls."""
 
 import math
-import os
 import re
 
 import matplotlib
@@ -10,7 +9,8 @@ import torch
 
 from bfn_core import CategoricalParameters, DiscreteFlow, ExactBFN
 from bfn_core.views import browser, simplex
-from tests.browser.lab import CHROMIUM_FLAGS, ROOT, find_chromium
+from tests.browser.lab import ROOT
+from tests.chromium import functions, headless, static_page
 from tests.oracles import generator
 
 FLOW = DiscreteFlow(3, 3.0)
@@ -248,46 +248,16 @@ def test_settings_outside_the_sliders_are_refused(bad):
         simplex.flow_explorer(**bad)
 
 
-def unavailable(reason):
-    """Skip on a reader's machine; fail where a browser was promised."""
-    if os.environ.get("CI", "").lower() in ("true", "1"):
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
-
-
 @pytest.fixture(scope="module")
 def chromium():
-    """A headless Chromium, driven by Playwright."""
-    if find_chromium() is None:
-        unavailable("No Chromium was found, so the JavaScript was not run.")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        unavailable("Playwright is missing, so the JavaScript was not run.")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=find_chromium(), args=CHROMIUM_FLAGS
-        )  # fmt: skip
+    with headless("the JavaScript was not run") as chromium:
         yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
 def call(chromium):
-    """A function that calls a function of simplex.js, once for every tuple of arguments."""
-    page = chromium.new_page()
-    page.evaluate(
-        """async (script) => {
-            const file = new Blob([script], { type: "text/javascript" });
-            window.simplex = await import(URL.createObjectURL(file));
-        }""",
-        browser.script("simplex"),
-    )
-    yield lambda name, calls: page.evaluate(
-        "([name, calls]) => calls.map((call) => window.simplex[name](...call))",
-        [name, [list(arguments) for arguments in calls]],
-    )
-    page.close()
+    with functions(chromium, browser.script("simplex")) as call:
+        yield call
 
 
 SETTINGS = [(x, t, b) for x in range(3) for t in (0.05, 0.4, 1.0) for b in (0.1, 3.0, 6.0)]
@@ -345,20 +315,8 @@ def test_javascript_odds_and_entropy(call):
 
 @pytest.fixture
 def static(chromium, tmp_path):
-    """A page that holds what a notebook shows under the cell, and the frame inside it."""
-    shown = simplex.flow_explorer().bundle()[0]["text/html"]
-    (tmp_path / "page.html").write_text(f"<!doctype html><meta charset=utf-8>{shown}")
-    page = chromium.new_page(viewport={"width": 960, "height": 720})
-    problems = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("request", lambda request: problems.append(request.url)
-            if request.url.startswith("http") else None)  # fmt: skip
-    page.goto(f"file://{tmp_path / 'page.html'}")
-    frame = page.frame_locator("iframe")
-    frame.locator("canvas[data-redraws]").wait_for()
-    yield page, frame
-    assert problems == []
-    page.close()
+    with static_page(chromium, tmp_path, simplex.flow_explorer()) as page:
+        yield page
 
 
 def settle(canvas):

@@ -1,48 +1,24 @@
 """One JupyterLab and one Chromium for all the browser tests, and the table of latencies."""
 
 import json
-import os
 import shutil
 import statistics
 
 import pytest
 
-from tests.browser.lab import ROOT, LabServer, OpenNotebook, find_chromium
+from tests.browser.lab import ROOT, LabServer, OpenNotebook
+from tests.chromium import headless
 
 ARTEFACTS = ROOT / "artefacts" / "browser"
 latencies: dict[str, list[float]] = {}  # of each explorer, in milliseconds
-
-
-def unavailable(reason):
-    """Skip on a reader's machine; fail where a browser was promised."""
-    if os.environ.get("CI", "").lower() in ("true", "1"):
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
 
 
 # Scope: a running Playwright owns the thread's event loop, so it should end with this folder.
 @pytest.fixture(scope="package")
 def browser():
     """A headless Chromium, driven by Playwright."""
-    chromium = find_chromium()
-    if chromium is None:
-        unavailable(
-            "No Chromium was found, so the notebooks were not opened in a browser "
-            "(on Debian: apt install chromium)."
-        )
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        unavailable(
-            "Playwright is missing, so the notebooks were not opened in a browser "
-            '(pip install -e ".[test]").'
-        )
-    from tests.browser.lab import CHROMIUM_FLAGS
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
+    with headless("the notebooks were not opened in a browser") as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="package")

@@ -6,7 +6,6 @@ import atexit
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -20,17 +19,6 @@ from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parents[2]
 PROBE = Path(__file__).with_name("probe.js").read_text("utf-8")
-CHROMIUM_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    # A page that asks for another host gets no answer, so that nothing can depend on one.
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-]
 SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     "notebook-extension/tracker": {"windowingMode": "none"},  # all cells are in the page
@@ -44,12 +32,6 @@ BROKEN_WIDGET = (
     "Failed to load model class",
     "Click to show javascript error",
 )
-
-
-def find_chromium() -> str | None:
-    """Return the path of a Chromium or Chrome on this machine, or None."""
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    return next(filter(None, map(shutil.which, names)), None)
 
 
 # Whether a button stands behind the first one, play, in a row of play buttons.
