@@ -4,6 +4,8 @@
 // them against bfn_core. Then the picture. The same file serves a live notebook (as an anywidget)
 // and a static page (with a stand-in for the model). It asks nothing of any other host.
 
+import { FONT, addWords, element, normals, number, stage } from "./stage.js";
+
 // ---- The mathematics ---------------------------------------------------------------------------
 
 // Accumulated accuracy of the messages up to time t: sigma1^(-2t) - 1 (72).
@@ -68,49 +70,10 @@ export function path(x, sigma1, noise) {
   return mus;
 }
 
-// `count` standard normal numbers from an integer seed: mulberry32, then Box and Muller.
-export function normals(count, seed) {
-  let state = (seed * 0x9e3779b9) >>> 0;
-  const uniform = () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let z = state;
-    z = Math.imul(z ^ (z >>> 15), z | 1);
-    z ^= z + Math.imul(z ^ (z >>> 7), z | 61);
-    return (((z ^ (z >>> 14)) >>> 0) + 0.5) / 4294967296;
-  };
-  return Array.from({ length: count },
-    () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform()));
-}
-
 // ---- The picture -------------------------------------------------------------------------------
 
 const STEPS = 240; // points of the path
 const REACH = 1.7; // the values shown: -REACH to REACH
-const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
-const CSS = `
-.bfn-flow {background: #fff; color: #222; border-radius: 8px; padding: 12px 14px; box-sizing:
-  border-box; max-width: 940px; font: 13px/1.4 system-ui, -apple-system, "Segoe UI", Roboto,
-  "DejaVu Sans", sans-serif; font-variant-numeric: tabular-nums}
-.bfn-flow .controls {display: flex; flex-wrap: wrap; gap: 6px 18px; align-items: flex-end}
-.bfn-flow label {display: flex; flex-direction: column; flex: 1 1 120px; min-width: 110px}
-.bfn-flow label span {display: flex; justify-content: space-between}
-.bfn-flow output {font-weight: 600}
-.bfn-flow input {width: 100%; margin: 3px 0; height: 18px; accent-color: var(--accent)}
-.bfn-flow button {font: inherit; color: inherit; background: #f3f3f3; border: 1px solid #c4c4c4;
-  border-radius: 6px; padding: 4px 12px; cursor: pointer; white-space: nowrap}
-.bfn-flow button:hover {background: #e8e8e8}
-.bfn-flow button.play {min-width: 88px}
-.bfn-flow canvas {display: block; width: 100%; margin: 10px 0 6px; touch-action: pan-y;
-  cursor: ew-resize}
-.bfn-flow .words {display: grid; grid-template-columns: repeat(auto-fit, minmax(128px, 1fr));
-  gap: 8px 12px}
-.bfn-flow .words div {border-top: 4px solid; padding-top: 4px; line-height: 1.35}
-.bfn-flow sub {line-height: 0}
-.bfn-flow .words b {display: block; font-weight: 600}
-.bfn-flow .words small {display: block; color: #555; font-size: 12px}
-.bfn-flow .note {color: #555; margin-top: 9px}`;
-
-const number = (v, digits = 2) => v.toFixed(digits).replace("-", "\u2212");
 
 // Everything the picture shows at one setting of the sliders.
 export function state(s) {
@@ -237,7 +200,8 @@ function placeRibbon(pen, box, s, across, y, colour) {
   pen.drawImage(kept.canvas, box.x, box.y, kept.canvas.width / ratio, kept.canvas.height / ratio);
 }
 
-function drawFlow(pen, box, s, now, colours) {
+function drawFlow(pen, box, s, now) {
+  const { colours } = s;
   const y = panel(pen, box, "The flow: where Bob\u2019s belief may be at each time", "time t");
   const across = (t) => box.x + t * (box.w - box.tail);
   for (const t of [0, 0.25, 0.5, 0.75, 1]) {
@@ -281,7 +245,8 @@ function drawFlow(pen, box, s, now, colours) {
   });
 }
 
-function drawBelief(pen, box, s, now, colours) {
+function drawBelief(pen, box, s, now) {
+  const { colours } = s;
   const y = panel(pen, box, "What Bob believes now", "density, same peak");
   clipped(pen, box, () => {
     const add = (density, colour, look) =>
@@ -292,7 +257,8 @@ function drawBelief(pen, box, s, now, colours) {
   });
 }
 
-function drawMessage(pen, box, s, now, colours) {
+function drawMessage(pen, box, s, now) {
+  const { colours } = s;
   const y = panel(pen, box, s.t > 1 - 1 / s.steps ? "The last message" : "The next message",
     "density, same peak");
   clipped(pen, box, () => {
@@ -340,19 +306,19 @@ function layout(width) {
   return { boxes: [top, belief, message], height: y + belief.h + 40 };
 }
 
-// The legend: a name, its numbers now, and what it is.
+// The legend: a colour, a name, its numbers now, and what it is.
 function words(s, now) {
   const plusMinus = (mean, std) => `${number(mean)} \u00b1 ${number(std, std < 0.1 ? 3 : 2)}`;
-  return {
-    flow: ["flow p<sub>F</sub>", plusMinus(now.flow.mean, now.flow.std), "where \u03bc may be"],
-    input: ["input p<sub>I</sub>", plusMinus(now.mu, now.input.std), "what Bob believes"],
-    output: ["output p<sub>O</sub>", `x\u0302 = ${number(now.output.mean)}`,
+  return [
+    ["flow", "flow p<sub>F</sub>", plusMinus(now.flow.mean, now.flow.std), "where \u03bc may be"],
+    ["input", "input p<sub>I</sub>", plusMinus(now.mu, now.input.std), "what Bob believes"],
+    ["output", "output p<sub>O</sub>", `x\u0302 = ${number(now.output.mean)}`,
       "the network\u2019s guess"],
-    sender: ["sender p<sub>S</sub>", plusMinus(s.x, now.width), "Alice\u2019s message"],
-    receiver: ["receiver p<sub>R</sub>", plusMinus(now.output.mean, now.width),
+    ["sender", "sender p<sub>S</sub>", plusMinus(s.x, now.width), "Alice\u2019s message"],
+    ["receiver", "receiver p<sub>R</sub>", plusMinus(now.output.mean, now.width),
       "what Bob expects"],
-    data: ["data", `x = ${number(s.x)}`, "dashed: the true x"],
-  };
+    ["data", "data", `x = ${number(s.x)}`, "dashed: the true x"],
+  ];
 }
 
 function sentence(s, now) {
@@ -362,135 +328,38 @@ function sentence(s, now) {
     `${number(now.output.mean)}; this message costs ${number(now.nats, 3)} nats.`;
 }
 
-// ---- The controls ------------------------------------------------------------------------------
-
-// Each slider: the name of the setting, its label, its range, and how a position becomes a value.
-const same = { to: (v) => v, from: (v) => v };
 const SLIDERS = [
-  { name: "t", label: "time t", min: 0, max: 1, step: 0.01, digits: 2, ...same },
-  { name: "x", label: "true value x", min: -1, max: 1, step: 0.01, digits: 2, ...same },
+  { name: "t", label: "time t", min: 0, max: 1, step: 0.01, digits: 2 },
+  { name: "x", label: "true value x", min: -1, max: 1, step: 0.01, digits: 2 },
   { name: "sigma_1", label: "final noise \u03c3\u2081", min: -2, max: -0.3, step: 0.01, digits: 3,
     to: (v) => 10 ** v, from: Math.log10 },
-  { name: "steps", label: "messages n", min: 1, max: 100, step: 1, digits: 0, ...same },
+  { name: "steps", label: "messages n", min: 1, max: 100, step: 1, digits: 0 },
 ];
 
-function element(kind, parent, properties = {}) {
-  const made = document.createElement(kind);
-  Object.assign(made, properties);
-  parent.append(made);
-  return made;
-}
-
-function addSlider(parent, spec, changed, settled) {
-  const label = element("label", parent);
-  const line = element("span", label);
-  element("span", line, { textContent: spec.label });
-  const readout = element("output", line);
-  const input = element("input", label,
-    { type: "range", min: spec.min, max: spec.max, step: spec.step });
-  input.setAttribute("aria-label", spec.label);
-  // JupyterLab would take the arrow keys for itself, and two d's to delete the cell.
-  input.setAttribute("data-lm-suppress-shortcuts", "true");
-  input.addEventListener("keydown", (event) => event.stopPropagation());
-  input.addEventListener("input", () => changed(spec.name, spec.to(Number(input.value))));
-  input.addEventListener("change", settled);
-  return (value) => {
-    if (document.activeElement !== input || spec.to(Number(input.value)) !== value) {
-      input.value = spec.from(value);
-    }
-    readout.textContent = number(value, spec.digits);
-    input.setAttribute("aria-valuetext", number(value, spec.digits));
-  };
-}
-
 function render({ model, el }) {
-  const { colours, ...data } = model.get("settings"); // what stays
-  const s = { ...data, ...model.get("state") }; // and what the controls change
-  const names = Object.keys(model.get("state"));
-
-  const root = element("div", el, { className: "bfn-flow" });
-  root.style.setProperty("--accent", colours.input);
-  element("style", root, { textContent: CSS });
-  const controls = element("div", root, { className: "controls" });
-  const play = element("button", controls, { className: "play", type: "button" });
-  const canvas = document.createElement("canvas");
-  canvas.setAttribute("role", "img");
-  const legend = document.createElement("div");
-  legend.className = "words";
-
-  let waiting = false;
-  let playing = 0; // the moment at which the playing would have begun at t = 0
-  let redraws = 0;
-
-  function change(name, value) {
-    s[name] = value;
-    if (!waiting) {
-      waiting = true;
-      requestAnimationFrame(redraw);
-    }
-  }
-  function settled() {
-    model.set("state", Object.fromEntries(names.map((name) => [name, s[name]])));
-    model.save_changes();
-  }
-
-  const readouts = SLIDERS.map((spec) => addSlider(controls, spec, change, settled));
-  const again = element("button", controls, { type: "button", textContent: "Another draw" });
-  again.addEventListener("click", () => { change("seed", s.seed + 1); settled(); });
-  root.append(canvas, legend);
-  const cells = {};
-  for (const name of ["flow", "input", "output", "sender", "receiver", "data"]) {
-    cells[name] = element("div", legend);
-    cells[name].style.borderColor = colours[name];
-  }
-  const note = element("div", root, { className: "note" });
-
-  function redraw() {
-    waiting = false;
-    const width = Math.max(320, canvas.clientWidth || 880);
-    const { boxes, height } = layout(width);
-    const ratio = window.devicePixelRatio || 1;
-    canvas.width = Math.round(width * ratio);
-    canvas.height = Math.round(height * ratio);
-    canvas.style.height = `${height}px`;
-    const pen = canvas.getContext("2d");
-    pen.scale(ratio, ratio);
+  function draw(pen, width, s) {
     const now = state(s);
-    drawFlow(pen, boxes[0], s, now, colours);
-    drawBelief(pen, boxes[1], s, now, colours);
-    drawMessage(pen, boxes[2], s, now, colours);
-    drawTruth(pen, boxes, s.x, colours);
-    SLIDERS.forEach((spec, i) => readouts[i](s[spec.name]));
-    for (const [name, [title, numbers, what]] of Object.entries(words(s, now))) {
-      cells[name].innerHTML = `${title}<b>${numbers}</b><small>${what}</small>`;
-    }
+    const { boxes } = layout(width);
+    drawFlow(pen, boxes[0], s, now);
+    drawBelief(pen, boxes[1], s, now);
+    drawMessage(pen, boxes[2], s, now);
+    drawTruth(pen, boxes, s.x, s.colours);
+    showWords(words(s, now));
     note.innerHTML = `This message costs \u03b1/2 \u00b7 (x \u2212 x\u0302)\u00b2 = <b>${
       number(now.nats, 3)} nats</b>. Curves are drawn to the same peak: compare where they are ` +
       "and how wide, not how high. Drag inside the left panel to move through time.";
-    play.textContent = playing ? "\u25a0 Stop" : "\u25b6 Play";
-    canvas.setAttribute("aria-label", sentence(s, now));
-    canvas.dataset.redraws = ++redraws;
+    pen.canvas.setAttribute("aria-label", sentence(s, now));
   }
 
-  function tick(moment) {
-    if (!playing) return;
-    const t = (moment - playing) / 6000; // from 0 to 1 in six seconds
-    if (t >= 1) playing = 0;
-    change("t", Math.min(1, t));
-    if (playing) requestAnimationFrame(tick);
-    else settled();
-  }
-  play.addEventListener("click", () => {
-    if (playing) {
-      playing = 0;
-      settled();
-    } else {
-      playing = performance.now() - 6000 * (s.t < 1 ? s.t : 0);
-      requestAnimationFrame(tick);
-    }
-    change("t", s.t);
-  });
+  const { root, canvas, s, change, settled, stop, close } =
+    stage({ model, el, controls: SLIDERS, layout, draw });
+  canvas.style.cursor = "ew-resize";
+  const showWords = addWords(root, s.colours);
+  const note = element("div", root, { className: "note" });
 
+  canvas.addEventListener("pointerdown", dragged);
+  canvas.addEventListener("pointermove", dragged);
+  canvas.addEventListener("pointerup", settled);
   function dragged(event) {
     if (event.buttons !== 1) return;
     const area = canvas.getBoundingClientRect();
@@ -503,22 +372,10 @@ function render({ model, el }) {
     } else if (!canvas.hasPointerCapture(event.pointerId)) {
       return;
     }
-    playing = 0;
+    stop();
     change("t", Math.round(100 * Math.min(1, Math.max(0, t))) / 100);
   }
-  canvas.addEventListener("pointerdown", dragged);
-  canvas.addEventListener("pointermove", dragged);
-  canvas.addEventListener("pointerup", settled);
-
-  model.on("change:state", () => {
-    for (const [name, value] of Object.entries(model.get("state"))) {
-      if (value !== s[name]) change(name, value);
-    }
-  });
-  const watcher = new ResizeObserver(() => change("t", s.t));
-  watcher.observe(root);
-  redraw();
-  return () => watcher.disconnect();
+  return close;
 }
 
 export default { render };

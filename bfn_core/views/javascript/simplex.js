@@ -3,7 +3,7 @@
 // First the mathematics, in pure functions (equation numbers of arXiv 2308.07037); tests/ holds
 // them against bfn_core. Then the picture. A belief is an array of three probabilities.
 
-import { FONT, element, normals, number, stage } from "./stage.js";
+import { FONT, addWords, element, normals, number, stage } from "./stage.js";
 
 // ---- The mathematics ---------------------------------------------------------------------------
 
@@ -318,18 +318,13 @@ function render({ model, el }) {
     drawTriangle(pen, boxes.triangle, s, grid, noise);
     drawOdds(pen, boxes.odds, s);
     drawUnknown(pen, boxes.bits, s);
-    legend.replaceChildren(...words(s).map(([colour, title, numbers, what]) => {
-      const cell = document.createElement("div");
-      cell.style.borderColor = s.colours[colour];
-      cell.innerHTML = `${title}<b>${numbers}</b><small>${what}</small>`;
-      return cell;
-    }));
+    showWords(words(s));
     pen.canvas.setAttribute("aria-label", sentence(s));
   }
 
   const { root, canvas, s, change, settled, stop, close } =
     stage({ model, el, controls: CONTROLS, layout, draw });
-  const legend = element("div", root, { className: "words" });
+  const showWords = addWords(root, s.colours);
   element("div", root, { className: "note", textContent:
     "Click near a corner to make it the true class. Drag along the lower curve to move in time." });
 

@@ -1,5 +1,5 @@
 // What the drawings in the reader's browser share: sliders, a play button, a canvas that is drawn
-// at most once per frame, and the exchange of state with the kernel where there is one.
+// at most once per frame, a legend, and the exchange of state with the kernel where there is one.
 
 export const FONT =
   '12px system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
@@ -28,6 +28,7 @@ const CSS = `
 .bfn-stage .words div {border-top: 4px solid; padding-top: 4px; line-height: 1.35}
 .bfn-stage .words b {display: block; font-weight: 600}
 .bfn-stage .words small {display: block; color: #555; font-size: 12px}
+.bfn-stage sub {line-height: 0}
 .bfn-stage .note {color: #555; margin-top: 9px}`;
 
 export const number = (v, digits = 2) => v.toFixed(digits).replace("-", "\u2212");
@@ -99,6 +100,18 @@ function addOptions(parent, spec, changed, settled) {
       button.classList.toggle("mod-active", own === value); // what ipywidgets calls it
     }
   };
+}
+
+// The legend under a drawing. Returns what shows its entries: the name of a colour, a name, its
+// numbers now, and what it is.
+export function addWords(parent, colours) {
+  const legend = element("div", parent, { className: "words" });
+  return (entries) => legend.replaceChildren(...entries.map(([colour, title, numbers, what]) => {
+    const cell = document.createElement("div");
+    cell.style.borderColor = colours[colour];
+    cell.innerHTML = `${title}<b>${numbers}</b><small>${what}</small>`;
+    return cell;
+  }));
 }
 
 // The whole of an explorer but its drawing. `draw(pen, width, s)` draws on a canvas `width` CSS
