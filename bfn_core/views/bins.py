@@ -40,9 +40,7 @@ class _Cut:
     """The two panels of `bins_explorer`, drawn once and updated."""
 
     def __init__(self) -> None:
-
         self.figure, (left, right) = style.subplots(1, 2, size=(9, 3.9), width_ratios=[1.7, 1])
-        self.left = left
         flat = ([0.0, 0.0], [-1.0, 0.0, 1.0])
         self.bars = left.stairs(*flat, color=COLOURS.output, alpha=0.45, lw=0)
         self.bars.set(fill=True, linewidth=0, facecolor=COLOURS.output)
@@ -53,15 +51,17 @@ class _Cut:
         self.outside = [
             left.fill_between([0, 1], [0, 0], color=TAIL, alpha=0.75, lw=0) for _ in range(2)
         ]
-        for end in (-1, 1):
-            left.axvline(end, color=COLOURS.text, lw=0.9, ls=(0, (4, 3)))
-        left.set(title="The normal, cut into bins", xlabel="value", xlim=(-2.4, 2.4), yticks=[])
+        ends = [left.axvline(e, color=COLOURS.text, lw=0.9, ls=(0, (4, 3))) for e in (-1, 1)]
+        left.set(title="The normal, cut into bins", xlabel="value", xlim=(-2.4, 2.4),
+                 ylim=(0, 1), yticks=[])  # fmt: skip
         self.mu = torch.linspace(-1.6, 1.6, 641).double()
         right.plot(self.mu, self.mu, color=COLOURS.data, lw=1, ls=(0, (4, 3)))
         (self.means,) = right.plot(self.mu, self.mu, color=COLOURS.output)
         (self.here,) = right.plot([0], [0], "o", color=COLOURS.output, ms=8, mec="white")
         right.set(title="Mean of the bins against μ", xlabel="μ", xlim=(-1.6, 1.6),
                   ylim=(-1.25, 1.25))  # fmt: skip
+        self.moving = [self.bars, *self.piled, self.walls, *self.outside, self.curve, *ends,
+                       self.means, self.here]  # fmt: skip
 
     def __call__(self, mean: float, log_std: float, bins: int) -> str:
         std, width = math.exp(log_std), 2.0 / bins
@@ -69,21 +69,20 @@ class _Cut:
         kept = probs.clone()
         kept[0] -= tails[0]
         kept[-1] -= tails[1]
-        edges = torch.linspace(-1, 1, bins + 1).double()
-        self.bars.set_data(kept / width, edges)
-        for bar, k, tail in zip(self.piled, (0, bins - 1), tails, strict=True):
-            bar.set(x=float(edges[k]), y=float(kept[k]) / width, width=width,
-                    height=float(tail) / width)  # fmt: skip
-        density = _density(self.x, mean, std)
-        self.curve.set_ydata(density)
+        edges, density = torch.linspace(-1, 1, bins + 1).double(), _density(self.x, mean, std)
+        # Heights are scaled, not the axis, which has no numbers: a still axis need not be redrawn.
         top = 1.12 * max(float(probs.max()) / width, float(density.max()))
-        self.walls.set_segments([[(float(e), 0), (float(e), top)] for e in edges[1:-1]])
+        high, density = 1 / (width * top), density / top
+        self.bars.set_data(kept * high, edges)
+        for bar, k, tail in zip(self.piled, (0, bins - 1), tails, strict=True):
+            bar.set(x=float(edges[k]), y=float(kept[k]) * high, width=width,
+                    height=float(tail) * high)  # fmt: skip
+        self.curve.set_ydata(density)
+        self.walls.set_segments([[(float(e), 0), (float(e), 1)] for e in edges[1:-1]])
         for k, inside in enumerate((self.x <= -1, self.x >= 1)):
-            self.outside[k].remove()
-            self.outside[k] = self.left.fill_between(
-                self.x[inside], density[inside], color=TAIL, alpha=0.75, lw=0
-            )
-        self.left.set_ylim(0, top)
+            x, y = self.x[inside], density[inside]
+            edge = torch.cat([torch.stack([x, y], 1), torch.stack([x, 0 * y], 1).flip(0)])
+            self.outside[k].set_verts([edge.numpy()])
         loc = self.mu
         self.means.set_ydata(DiscretisedNormal(loc, torch.full_like(loc, std), bins).mean)
         here = DiscretisedNormal(torch.tensor([mean]).double(), torch.tensor([std]).double(), bins)
@@ -107,9 +106,13 @@ def bins_explorer(mean: float = 0.6, log_std: float = -0.7, bins: int = 8) -> Ex
         "log_std": slider("ln σ, its width", -4.0, 1.5, log_std, 0.1, digits=1),
         "bins": slider("K, number of bins", 2, 40, bins),
     }
-    return Explorer(picture.figure, picture, controls, description="A normal distribution cut into "
-                    "bins, with the mass of its tails piled on the outer two, and the mean of the "
-                    "bins against the normal's.")  # fmt: skip
+    description = (
+        "A normal distribution cut into bins, with the mass of its tails piled on the outer two, "
+        "and the mean of the bins against the normal's."
+    )
+    return Explorer(
+        picture.figure, picture, controls, description=description, moving=picture.moving
+    )
 
 
 def bins_figure(settings=((0.0, -0.7), (0.6, -0.7), (1.3, -1.2)), bins: int = 8):
@@ -181,7 +184,7 @@ class _Comb:
     def __init__(self, bins: int) -> None:
         self.flow = DiscretisedFlow(bins, 0.02)
         self.figure, axes = style.subplots(size=(9, 4))
-        self.axes, self.y = axes, torch.linspace(-2.6, 2.6, 1301).double()
+        self.y = torch.linspace(-2.6, 2.6, 1301).double()
         self.teeth = [
             axes.plot(self.y, self.y, color=COLOURS.output, lw=0.9, alpha=0.8)[0]
             for _ in range(bins)
@@ -196,17 +199,19 @@ class _Comb:
         for centre in self.flow.centres:
             axes.plot([float(centre)] * 2, [0, 0.03], color=COLOURS.data, lw=1.5,
                       transform=axes.get_xaxis_transform())  # fmt: skip
-        axes.set(xlabel="message y (ticks: the bins' centres)", yticks=[], xlim=(-2.6, 2.6))
+        axes.set(xlabel="message y (ticks: the bins' centres)", yticks=[], xlim=(-2.6, 2.6),
+                 ylim=(0, 1))  # fmt: skip
         self.figure.legend(loc="outside upper center", ncols=2)
 
     def __call__(self, alpha: float, level: int, mean: float, log_std: float) -> str:
         output = _output(mean, log_std, self.flow.bins)
         sender, receiver, teeth, bell = _comb_curves(self.flow, output, level, alpha, self.y)
+        # Heights are scaled, not the axis, which has no numbers: a still axis need not be redrawn.
+        top = 1.08 * torch.stack([sender, receiver, bell]).max()
         for line, values in zip(self.curves, (sender, receiver, bell), strict=True):
-            line.set_ydata(values)
+            line.set_ydata(values / top)
         for line, values in zip(self.teeth, teeth.T, strict=True):
-            line.set_ydata(values)
-        self.axes.set_ylim(0, 1.08 * float(torch.stack([sender, receiver, bell]).max()))
+            line.set_ydata(values / top)
         comb, single = comb_costs(self.flow, output, level, alpha)
         name = -float(output.log_probs[0, level]) / BIT
         return (
@@ -228,9 +233,12 @@ def comb_explorer(bins: int = 8, alpha: float = 60.0, level: int = 5) -> Explore
         "mean": slider("μ of the guess", -1.6, 1.6, 0.0, 0.05),
         "log_std": slider("ln σ of the guess", -4.0, 1.5, -0.8, 0.1, digits=1),
     }
-    return Explorer(picture.figure, picture, controls, description="A sender's bell over one bin "
-                    "and the receiver's comb of bells over all bins; the teeth merge when the "
-                    "accuracy is small.")  # fmt: skip
+    description = (
+        "A sender's bell over one bin and the receiver's comb of bells over all bins; the teeth "
+        "merge when the accuracy is small."
+    )
+    moving = [*picture.teeth, *picture.curves]
+    return Explorer(picture.figure, picture, controls, description=description, moving=moving)
 
 
 def comb_figure(alphas=(3.0, 30.0, 300.0), bins: int = 8, level: int = 5):
@@ -394,7 +402,11 @@ def grid_explorer(t: float = 0.35, sigma_1: float = 0.05, point: int = 3) -> Exp
         "A belief narrowing on a point of a grid, and the bits paid by a network that knows the "
         "grid and by one that does not."
     )
-    return Explorer(picture.figure, picture, controls, play="t", description=description)
+    moving = [picture.belief, picture.cells, picture.cloud, picture.truth, picture.known,
+              picture.smooth, picture.now]  # fmt: skip
+    return Explorer(
+        picture.figure, picture, controls, play="t", description=description, moving=moving
+    )
 
 
 def grid_figure(sigma_1: float = 0.05):
@@ -479,7 +491,7 @@ def samples_explorer(beliefs: Tensor, guesses: Tensor, spreads: Tensor, step: in
     return Explorer(
         figure, update, {"step": slider("messages received", 0, count, step)}, play="step",
         description="Digits forming: Bob's belief, the network's guess and its doubt about every "
-        "pixel, after each message.",
+        "pixel, after each message.", moving=shown,
     )  # fmt: skip
 
 

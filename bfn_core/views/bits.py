@@ -360,8 +360,8 @@ def bill_explorer(table, names, *, words=("first", "second"), n=20, beta_1=9.0, 
     }
     return Explorer(
         figure, update, controls, moving=bill.artists,
-        description="Bits paid for two letters: one after the other as two stacked bars, and in n "
-        "messages about both as curves that climb to the same height.",
+        description="Bits paid for two variables: one after the other as two stacked bars, and in "
+        "n messages about both as curves that climb to the same height.",
     )  # fmt: skip
 
 
