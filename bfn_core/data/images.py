@@ -31,8 +31,24 @@ class StandInWarning(UserWarning):
     """The data asked for is not at hand, and something else takes its place."""
 
 
+class HeldAsBytes:
+    """What the data sets share: dataclasses of byte tensors with a `notice`."""
+
+    notice: str
+
+    @property
+    def stand_in(self) -> bool:
+        """Whether this takes the place of the data set that was asked for."""
+        return bool(self.notice)
+
+    def to(self, device: torch.device | str):
+        """The same data on `device`."""
+        tensors = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        return replace(self, **tensors)
+
+
 @dataclass(frozen=True)
-class Images:
+class Images(HeldAsBytes):
     """A data set of images, held as bytes, usually on the device that trains on them."""
 
     name: str  # what it really is: "MNIST", or "digits stand-in"
@@ -41,16 +57,6 @@ class Images:
     test: Tensor  # (M, C, H, W), uint8
     test_labels: Tensor  # (M,), uint8
     notice: str = ""  # one sentence on what stands in for what, and why; empty for the real data
-
-    @property
-    def stand_in(self) -> bool:
-        """Whether this takes the place of the data set that was asked for."""
-        return bool(self.notice)
-
-    def to(self, device: torch.device | str) -> Images:
-        """The same data on `device`."""
-        names = ("train", "train_labels", "test", "test_labels")
-        return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
 
 def mnist(stand_in: bool | None = None) -> Images:

@@ -23,14 +23,14 @@ from bfn_core.data.files import (
     locate,
     read_checked,
 )
-from bfn_core.data.images import StandInWarning
+from bfn_core.data.images import HeldAsBytes, StandInWarning
 
 ALPHABET = " abcdefghijklmnopqrstuvwxyz"  # text8's 27 symbols; a symbol's index is its class
 _DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
 
 @dataclass(frozen=True)
-class Text:
+class Text(HeldAsBytes):
     """A text over the 27 symbols, held as one byte per character: its index in ALPHABET."""
 
     name: str  # what it really is: "text8", or "Python documentation stand-in"
@@ -38,16 +38,6 @@ class Text:
     validation: Tensor  # (V,), uint8
     test: Tensor  # (M,), uint8
     notice: str = ""  # one sentence on what stands in for what, and why; empty for the real data
-
-    @property
-    def stand_in(self) -> bool:
-        """Whether this takes the place of the data set that was asked for."""
-        return bool(self.notice)
-
-    def to(self, device: torch.device | str) -> Text:
-        """The same text on `device`."""
-        names = ("train", "validation", "test")
-        return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
 
 def text8(stand_in: bool | None = None) -> Text:
