@@ -5,6 +5,7 @@ import torch
 from oracles import generator
 
 from bfn_core import BFN, DiscreteFlow, ExactBFN, elbo
+from bfn_core.networks.attention import attend
 from bfn_core.networks.transformer import Transformer
 from bfn_core.training import settings_for
 from bfn_core.training.tasks import build_network
@@ -74,7 +75,7 @@ def test_attention_is_the_formula():
     for h in (slice(0, 8), slice(8, 16)):
         scores = torch.einsum("bid, bjd -> bij", q[..., h], k[..., h]) / 8**0.5
         heads.append(scores.softmax(-1) @ v[..., h])
-    torch.testing.assert_close(block.attend(x), torch.cat(heads, -1), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(attend(block.qkv(x), 2), torch.cat(heads, -1), atol=1e-5, rtol=1e-5)
 
 
 def test_untrained_it_returns_the_belief():

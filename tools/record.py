@@ -10,6 +10,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from bfn_core.training.scales import Settings, command
+
 POINTS = 50  # of the curve
 
 
@@ -20,13 +22,8 @@ def record(run: Path, target: Path) -> dict:
     metrics = [json.loads(line) for line in lines]
     steps = [line for line in metrics if "loss" in line]
     every = max(1, len(steps) // POINTS)
-    settings = facts["settings"]
-    command = (
-        f"python -m bfn_core.training {settings['data']} --scale {settings['scale']} "
-        f"--steps {settings['steps']} --seed {settings['seed']} --run RUN"
-    )
     written = {
-        "command": command,
+        "command": command(Settings.from_dict(facts["settings"])),
         **{name: value for name, value in facts.items() if name != "command"},
         "curve": [
             {"step": line["step"], "nats": round(line["loss"], 3)}

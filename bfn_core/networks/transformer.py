@@ -6,7 +6,8 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from bfn_core.networks.attention import attend
 
 
 class Transformer(nn.Module):
@@ -103,14 +104,8 @@ class Block(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.dropout(self.out(self.attend(self.norm1(x))))
+        x = x + self.dropout(self.out(attend(self.qkv(self.norm1(x)), self.heads)))
         return x + self.dropout(self.mlp(self.norm2(x)))
-
-    def attend(self, x: Tensor) -> Tensor:
-        """(B, L, width) -> (B, L, width)."""
-        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))  # (B, L, 3, heads, width / heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, heads, L, width / heads)
-        return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
 
 
 def zeroed(layer: nn.Linear) -> nn.Linear:

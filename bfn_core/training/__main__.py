@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import warnings
 from dataclasses import replace
+from typing import Any
 
 from bfn_core.data import DataError, StandInWarning
-from bfn_core.training.scales import DATA_SETS, SCALES, Settings, settings_for
+from bfn_core.training.scales import DATA_SETS, SCALES, Settings, changed, settings_for
 from bfn_core.training.tasks import TrainingError
 
 NS = (10, 25, 50, 100, None)  # the paper's table of MNIST
@@ -26,6 +28,10 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     parser.add_argument("--steps", type=whole(1), metavar="N", help="steps in all")
     parser.add_argument("--seed", type=whole(0), metavar="N", help="of weights and noise")
+    parser.add_argument(
+        "--set", action="append", default=[], type=setting, metavar="NAME=VALUE", dest="changes",
+        help="change any other setting, such as precision=bf16 or network_arguments.channels=64",
+    )
     parser.add_argument(
         "--evaluate", action="store_true",
         help="only evaluate a run's averaged weights on the test set, for n = 10, 25, 50, 100, ∞",
@@ -47,6 +53,17 @@ def whole(least: int):
     return number
 
 
+def setting(word: str) -> tuple[str, Any]:
+    """NAME=VALUE, the value read as JSON where it is JSON, else as a word."""
+    name, equals, value = word.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{word!r} is not NAME=VALUE")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
 def chosen(options: argparse.Namespace) -> Settings:
     """The settings of the command line; a run that is resumed or evaluated lends its own."""
     from bfn_core.training.runs import Run
@@ -64,6 +81,8 @@ def chosen(options: argparse.Namespace) -> Settings:
         raise TrainingError(f"{options.run} holds no run to evaluate")
     else:
         settings = settings_for(options.data, options.scale)
+    for name, value in options.changes:
+        settings = changed(settings, name, value)
     changes = {"steps": options.steps, "seed": options.seed}
     return replace(settings, **{k: v for k, v in changes.items() if v is not None})
 

@@ -5,7 +5,9 @@ This module imports nothing but the standard library and, to see whether a GPU i
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -106,6 +108,49 @@ def settings_for(data: str, scale: str | None = None, **changes: Any) -> Setting
     return replace(_SETTINGS[data, scale], **changes)
 
 
+def changed(settings: Settings, name: str, value: Any) -> Settings:
+    """The settings with one of them changed; `network_arguments.channels` names one of a network.
+
+    Raises ValueError if there is no setting of that name, or its value is of another kind.
+    """
+    name, _, argument = name.partition(".")
+    if name not in {f.name for f in fields(Settings)}:
+        raise ValueError(f"there is no setting {name!r}")
+    old = getattr(settings, name)
+    if isinstance(old, dict):
+        value = {**old, argument: value} if argument else value
+    elif argument:
+        raise ValueError(f"the setting {name!r} has no parts, so no {argument!r}")
+    value = _with(tuple, {name: value})[name]
+    if isinstance(old, float) and type(value) is int:
+        value = float(value)
+    if old is not None and type(value) is not type(old):
+        raise ValueError(
+            f"the setting {name!r} is {old!r}, and {value!r} is of another kind"
+        )
+    return replace(settings, **{name: value})
+
+
+def command(settings: Settings, run: str = "RUN") -> str:
+    """The shell command that trains with these settings."""
+    words = [f"python -m bfn_core.training {settings.data} --scale {settings.scale}"]
+    old, new = settings_for(settings.data, settings.scale).to_dict(), settings.to_dict()
+    for name in new:
+        if name in ("steps", "seed"):
+            words.append(f"--{name} {new[name]}")
+        elif isinstance(new[name], dict):
+            parts = {k: v for k, v in new[name].items() if old[name].get(k) != v}
+            words += [f"--set {name}.{k}={_word(v)}" for k, v in parts.items()]
+        elif new[name] != old[name]:
+            words.append(f"--set {name}={_word(new[name])}")
+    return " ".join([*words, f"--run {run}"])
+
+
+def _word(value: Any) -> str:
+    """A value as `--set` reads it, in quotes where a shell needs them."""
+    return shlex.quote(value if isinstance(value, str) else json.dumps(value))
+
+
 # The settings published with the paper that all of its models share.
 _PUBLISHED = {
     "scale": "paper", "weight_decay": 0.01, "ema": 0.9999, "clip": 5.0, "warmup": 0, "decay": False,
@@ -130,10 +175,10 @@ _ALL = [
         test_draws=1, sample_count=16, sample_steps=5,
     ),
     Settings(
-        **_MNIST, scale="laptop", steps=2_500, batch=64, learning_rate=3e-3, warmup=100,
+        **_MNIST, scale="laptop", steps=12_000, batch=64, warmup=200, ema=0.999,
         channels_last=True,
         network_arguments={
-            "channels": 32, "multipliers": (1, 2), "blocks": 1, "attention": (1,), "patch": 2,
+            "channels": 48, "multipliers": (1, 2), "blocks": 1, "attention": (1,), "patch": 2,
         },
     ),
     Settings(
@@ -194,9 +239,10 @@ _ALL = [
         test_draws=1, sample_count=4, sample_steps=5,
     ),
     Settings(
-        **_TEXT8, scale="laptop", length=64, steps=3_000, batch=64, warmup=200,
-        network_arguments={"layers": 3, "heads": 4, "width": 128}, sample_count=8,
-        held_out=500, test_examples=2_000, test_draws=1,
+        **_TEXT8, scale="laptop", length=128, steps=10_000, batch=32, learning_rate=1e-3,
+        warmup=500, ema=0.999,
+        network_arguments={"layers": 4, "heads": 4, "width": 256},
+        sample_count=20, sample_steps=100, held_out=500, test_examples=2_000, test_draws=1,
     ),
     Settings(
         **_TEXT8, scale="gpu", length=256, steps=30_000, batch=256, warmup=1_000,
