@@ -1,8 +1,10 @@
 """Keep the record of a finished run: `python tools/record.py RUN assets/NAME`.
 
 Writes assets/NAME.json (the command, the settings, the machine, the curve and the figures with
-their standard errors, as the run left them) and assets/NAME.png (its samples, drawn with averaged
-weights). A figure in the README or in a notebook that comes from training has such a record.
+their standard errors, as the run left them), NAME.safetensors (the averaged weights) and NAME.png
+or NAME.txt (samples drawn with them). A figure in the README or in a notebook that comes from
+training has such a record. `python tools/record.py` alone renews the digests of all that is in
+assets/, by which a copy that was fetched is known to be whole.
 """
 
 import json
@@ -10,6 +12,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from bfn_core.data.assets import CHECKOUT, DIGESTS
+from bfn_core.data.files import digest
 from bfn_core.training.scales import Settings, command
 
 POINTS = 50  # of the curve
@@ -35,11 +39,22 @@ def record(run: Path, target: Path) -> dict:
     target.with_suffix(".json").write_text(
         json.dumps(written, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
     )
-    shutil.copyfile(run / "samples.png", target.with_suffix(".png"))
+    for name in ("weights.safetensors", "samples.png", "samples.txt"):
+        if (run / name).exists():
+            shutil.copyfile(run / name, target.with_suffix(Path(name).suffix))
     return written
 
 
+def renew_digests() -> dict[str, str]:
+    """Write down the SHA-256 of every file in assets/; returns them by name."""
+    digests = {path.name: digest(path) for path in sorted(CHECKOUT.iterdir())}
+    DIGESTS.write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
+    return digests
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
+    if len(sys.argv) not in (1, 3):
         sys.exit(__doc__.splitlines()[0])
-    print(json.dumps(record(Path(sys.argv[1]), Path(sys.argv[2]))["evaluation"], indent=1))
+    if len(sys.argv) == 3:
+        print(json.dumps(record(Path(sys.argv[1]), Path(sys.argv[2]))["evaluation"], indent=1))
+    renew_digests()

@@ -1,5 +1,6 @@
 """Data: toy mixtures; MNIST, CIFAR-10 and text8, and what stands in for them offline."""
 
+from bfn_core.data.assets import asset, drawn_digits, record
 from bfn_core.data.files import DataError, NoNetwork, data_dir
 from bfn_core.data.images import (
     Images,
@@ -27,14 +28,17 @@ __all__ = [
     "NoNetwork",
     "StandInWarning",
     "Text",
+    "asset",
     "binarise",
     "cifar10",
     "data_dir",
     "decode",
+    "drawn_digits",
     "encode",
     "mnist",
     "normalise",
     "quantise",
+    "record",
     "text8",
     "text_file",
     "to_bytes",

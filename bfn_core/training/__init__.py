@@ -1,12 +1,12 @@
 """Training: scales and settings, the loop, checkpoints, records of runs.
 
 `train(settings_for("mnist", "laptop"), "runs/mnist", say=print)` trains, `load("runs/mnist")` is
-the trained BFN.
+the trained BFN, and `shipped("mnist")` one that is trained already.
 """
 
 from bfn_core.training.evaluation import draw, evaluate, sentences
 from bfn_core.training.loop import Result, train
-from bfn_core.training.runs import Run, load
+from bfn_core.training.runs import Run, load, shipped
 from bfn_core.training.scales import SCALES, Settings, current_scale, settings_for
 from bfn_core.training.tasks import Task, TrainingError, build, load_task
 
@@ -25,5 +25,6 @@ __all__ = [
     "load_task",
     "sentences",
     "settings_for",
+    "shipped",
     "train",
 ]

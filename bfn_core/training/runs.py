@@ -25,6 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bfn_core.data import asset
 from bfn_core.model import BFN
 from bfn_core.training.scales import Settings
 from bfn_core.training.tasks import TrainingError, build
@@ -210,6 +211,15 @@ def load(path: str | Path) -> BFN:
     bfn = build(settings)
     fit(bfn.network, weights, path)
     return bfn.eval()
+
+
+def shipped(name: str) -> BFN:
+    """The BFN whose trained weights this repository ships: "mnist", "cifar10" or "text8".
+
+    Raises DataError if there are no such weights, or they cannot be had; `data.record(name)` says
+    how they were trained and what they are worth.
+    """
+    return load(asset(f"{name}.safetensors"))
 
 
 def _read_weights(path: Path) -> tuple[Settings, dict[str, Tensor]]:
