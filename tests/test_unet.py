@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bfn_core import BFN, ContinuousFlow, DiscreteFlow, DiscretisedFlow
-from bfn_core.networks.unet import UNet
+from bfn_core.networks.unet import UNet, noise_differences
 from bfn_core.training import settings_for
 from bfn_core.training.tasks import build_network
 
@@ -69,9 +69,33 @@ def test_a_certain_belief_gives_finite_logits():
 def test_fourier_features_tell_neighbouring_bins_apart():
     bins = (2 * torch.arange(256) + 1) / 256 - 1
     network = UNet(fourier=2, **SMALL)
-    planes = network.planes(bins.reshape(1, 1, 16, 16))[0].flatten(1)  # (5, 256)
+    planes = network.planes(bins.reshape(1, 1, 16, 16), torch.ones(1))[0].flatten(1)  # (5, 256)
     distance = (planes[1:, :-1] - planes[1:, 1:]).norm(dim=0)
     assert planes.shape[0] == 5 and distance.min() > 1  # the bins themselves are 0.008 apart
+
+
+def test_differences_see_noise_of_any_accuracy_at_one_scale():
+    """On a flat grey image all differences are of noise alone: two units' variance at any t."""
+    flow, generator = ContinuousFlow(1e-3), torch.Generator().manual_seed(0)
+    x = torch.full((1, 3, 64, 64), 0.3)
+    for t in torch.tensor([[0.02], [0.5], [0.97]]):
+        mean = flow.sample_flow(x, t, generator).mean
+        for seen in noise_differences(mean, t, 1e-3):
+            inside = seen.sinh()[:, :, 1:-1, 1:-1]
+            assert inside.var() == pytest.approx(2, rel=0.1)
+    still = noise_differences(torch.zeros(1, 3, 4, 4), torch.zeros(1), 1e-3)
+    assert not torch.stack(still).any()
+
+
+def test_differences_are_to_the_neighbours_and_to_the_channel_before():
+    mean = torch.zeros(1, 3, 5, 5)
+    mean[0, 1, 2, 3] = 1.0
+    above, below, left, right, channel = noise_differences(mean, torch.full((1,), 0.5), 0.1)
+    assert above[0, 1, 3, 3] > 0 and below[0, 1, 1, 3] > 0
+    assert left[0, 1, 2, 4] > 0 and right[0, 1, 2, 2] > 0
+    assert channel[0, 2, 2, 3] > 0
+    for seen in (above, below, left, right, channel):
+        assert seen[0, 1, 2, 3] < 0 and (seen != 0).sum() == 2
 
 
 @pytest.mark.parametrize(
@@ -105,6 +129,8 @@ def test_bad_input_is_named():
         network(torch.rand(1, 1, 8, 8, 3), torch.rand(1))
     with pytest.raises(ValueError, match="multiples of 2"):
         network(torch.rand(1, 1, 7, 8, 2), torch.rand(1))
+    with pytest.raises(ValueError, match="differences are for means"):
+        UNet(classes=2, differences=1e-3, **SMALL)
     with pytest.raises(ValueError, match=r"\(B, C, H, W\) with C = \(3,\)"):
         UNet(3, **SMALL)(torch.rand(1, 1, 8, 8), torch.rand(1))
 

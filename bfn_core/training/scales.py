@@ -208,19 +208,20 @@ _ALL = [
         test_draws=1, sample_count=4, sample_steps=5,
     ),
     Settings(
-        **_CIFAR10, scale="laptop", steps=2_000, batch=32, warmup=200, betas=(0.9, 0.99),
+        **_CIFAR10, scale="laptop", steps=15_000, batch=32, warmup=200, betas=(0.9, 0.99),
+        ema=0.999, channels_last=True,
         network_arguments={
-            "image_channels": 3, "channels": 24, "multipliers": (1, 2, 2), "blocks": 1,
-            "attention": (2,), "fourier": 2,
+            "image_channels": 3, "channels": 64, "multipliers": (1, 2), "blocks": 1,
+            "attention": (1,), "patch": 2, "fourier": 2, "differences": 1e-3,
         },
-        held_out=1_000, test_examples=1_000, test_draws=1, sample_count=16,
+        validate_every=2_500, held_out=1_000, test_draws=1, sample_count=16, sample_steps=100,
     ),
     Settings(
         **_CIFAR10, scale="gpu", steps=50_000, batch=128, warmup=1_000, learning_rate=5e-4,
         betas=(0.9, 0.99), ema=0.9995, precision="bf16", channels_last=True,
         network_arguments={
             "image_channels": 3, "channels": 128, "multipliers": (1, 2, 2), "blocks": 3,
-            "attention": (1, 2), "dropout": 0.1, "fourier": 2,
+            "attention": (1, 2), "dropout": 0.1, "fourier": 2, "differences": 1e-3,
         },
         log_every=50, checkpoint_every=2_000, validate_every=5_000, sample_steps=100,
     ),
