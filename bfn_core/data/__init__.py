@@ -8,6 +8,7 @@ from bfn_core.data.images import (
     binarise,
     cifar10,
     mnist,
+    photographs,
     quantise,
     to_bytes,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "normalise",
     "quantise",
     "record",
+    "photographs",
     "text8",
     "text_file",
     "to_bytes",

@@ -235,6 +235,31 @@ def _crops(notice: str) -> Images:
     return Images("photograph crops stand-in", train, train_labels, test, test_labels, notice)
 
 
+def photographs(shrink: int = 5) -> Tensor:
+    """scikit-learn's two photographs, `shrink` times as small, in tiles: (N, 3, 32, 32), uint8.
+
+    16 tiles for a shrink of 5, first eight of a temple by a lake, then eight of a flower, each row
+    by row from the top. Shrunk like that they have edges and flat areas as CIFAR-10's images do,
+    which were once larger too.
+
+    Raises ValueError if `shrink` leaves no room for a tile, or is below 1.
+    """
+    from PIL import Image
+
+    if not 1 <= shrink <= 13:
+        raise ValueError(f"shrink must be between 1 and 13, got {shrink!r}")
+    tiles = []
+    for name in ("china", "flower"):
+        photograph = Image.open(_scikit_learn_file(f"images/{name}.jpg"))  # 640 × 427
+        height, width = (side // shrink // 32 for side in (427, 640))
+        small = torch.from_numpy(np.array(photograph.reduce(shrink))).permute(2, 0, 1)
+        top, left = (small.shape[1] - 32 * height) // 2, (small.shape[2] - 32 * width) // 2
+        middle = small[:, top : top + 32 * height, left : left + 32 * width]
+        cells = middle.unfold(1, 32, 32).unfold(2, 32, 32)  # (3, rows, columns, 32, 32)
+        tiles.append(cells.permute(1, 2, 0, 3, 4).flatten(0, 1))
+    return torch.cat(tiles)
+
+
 # From bytes to what the flows take ---------------------------------------------------------------
 
 

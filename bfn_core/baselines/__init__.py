@@ -1,0 +1,1 @@
+"""Codes that know nothing of Bayesian Flow Networks, to compare with."""
