@@ -31,13 +31,14 @@ _DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight
 
 @dataclass(frozen=True)
 class Text(HeldAsBytes):
-    """A text over the 27 symbols, held as one byte per character: its index in ALPHABET."""
+    """A text, held as one byte per character: its index in the alphabet."""
 
     name: str  # what it really is: "text8", or "Python documentation stand-in"
     train: Tensor  # (N,), uint8
     validation: Tensor  # (V,), uint8
     test: Tensor  # (M,), uint8
     notice: str = ""  # one sentence on what stands in for what, and why; empty for the real data
+    alphabet: str = ALPHABET  # its symbols; a symbol's index is its class
 
 
 def text8(stand_in: bool | None = None) -> Text:
@@ -64,20 +65,49 @@ def text8(stand_in: bool | None = None) -> Text:
     return data
 
 
-def text_file(path: str | Path) -> Text:
-    """Any text file in text8's place: normalised to its 27 symbols and split 90/5/5 %.
+def text_file(path: str | Path, alphabet: str | None = None) -> Text:
+    """Any text file in text8's place, split 90/5/5 %.
 
-    Raises DataError if the file cannot be read or holds fewer than 1,000 characters.
+    alphabet: the symbols to expect, see `alphabet_of`; None normalises the text to text8's 27.
+    Raises DataError if the file cannot be read, is not UTF-8, holds a symbol that is not in the
+    alphabet, or fewer than 1,000 characters.
     """
+    content = read_text(path)
+    if alphabet is None:
+        content = normalise(content)
     try:
-        content = Path(path).read_text(encoding="utf-8", errors="replace")
+        classes = encode(content, alphabet or ALPHABET)
+    except ValueError as error:
+        raise DataError(f"{path} is another text than before: {error}") from None
+    if len(classes) < 1000:
+        once = " once normalised" if alphabet is None else ""
+        raise DataError(f"{path} has only {len(classes)} characters{once}; 1,000 is the least")
+    return replace(_split(Path(path).name, classes), alphabet=alphabet or ALPHABET)
+
+
+def alphabet_of(path: str | Path) -> str:
+    """The symbols of a text file, each once, in the order of their code points.
+
+    Raises DataError as `text_file` does, or if there are fewer than 2 or more than 256.
+    """
+    symbols = "".join(sorted(set(read_text(path))))
+    if not 2 <= len(symbols) <= 256:
+        raise DataError(f"{path} has {len(symbols):,} different symbols, and 2 to 256 can be told "
+                        "apart; normalised to text8's 27 symbols it may do")
+    return symbols
+
+
+def read_text(path: str | Path) -> str:
+    """The content of a UTF-8 text file. Raises DataError, with the place of a wrong byte."""
+    try:
+        return Path(path).read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror})") from None
-    classes = encode(normalise(content))
-    if len(classes) < 1000:
-        raise DataError(f"{path} has only {len(classes)} characters once normalised; 1,000 is the "
-                        "least")
-    return _split(Path(path).name, classes)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} is not UTF-8 text (byte {error.start:,} is {error.object[error.start]:#04x}); "
+            "save it as UTF-8, or convert it: iconv -f latin1 -t utf-8"
+        ) from None
 
 
 def normalise(text: str) -> str:
@@ -90,28 +120,28 @@ def normalise(text: str) -> str:
     return re.sub("[^a-z]+", " ", text).strip()
 
 
-_CLASS = np.full(256, 255, np.uint8)
-_CLASS[list(ALPHABET.encode())] = range(len(ALPHABET))
-
-
-def encode(text: str | bytes) -> Tensor:
-    """The classes, (len(text),) uint8, of a text over the 27 symbols.
+def encode(text: str | bytes, alphabet: str = ALPHABET) -> Tensor:
+    """The classes, (len(text),) uint8, of a text over an alphabet of at most 256 symbols.
 
     Raises ValueError on any other symbol.
     """
-    content = text.encode() if isinstance(text, str) else text
-    classes = _CLASS[np.frombuffer(content, np.uint8)]
-    if len(classes) and classes.max() == 255:
-        bad = bytes([content[int(classes.argmax())]]).decode("latin-1")
-        raise ValueError(f"text holds {bad!r}, which is none of text8's 27 symbols")
-    return torch.from_numpy(classes)
+    text = text.decode("latin-1") if isinstance(text, bytes) else text
+    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    symbols = np.frombuffer(alphabet.encode("utf-32-le", "surrogatepass"), np.uint32)
+    order = symbols.argsort()
+    found = symbols[order].searchsorted(points).clip(max=len(symbols) - 1)
+    classes = order[found]
+    if len(wrong := (symbols[classes] != points).nonzero()[0]):
+        kind = "none of text8's 27 symbols" if alphabet == ALPHABET else "not in the alphabet"
+        raise ValueError(f"text holds {text[wrong[0]]!r}, which is {kind}")
+    return torch.from_numpy(classes.astype(np.uint8))
 
 
-def decode(classes: Tensor) -> str | list[str]:
+def decode(classes: Tensor, alphabet: str = ALPHABET) -> str | list[str]:
     """The text of classes of shape (length,), or the list of texts of (B, length)."""
     if classes.ndim > 1:
-        return [decode(row) for row in classes]
-    return "".join(ALPHABET[c] for c in classes.tolist())
+        return [decode(row, alphabet) for row in classes]
+    return "".join(alphabet[c] for c in classes.tolist())
 
 
 TEXT8_FOLDERS = ("text8", "")

@@ -4,10 +4,10 @@
 the trained BFN, and `shipped("mnist")` one that is trained already.
 """
 
-from bfn_core.training.evaluation import draw, evaluate, sentences
+from bfn_core.training.evaluation import bill, draw, evaluate, sentences
 from bfn_core.training.loop import Result, train
 from bfn_core.training.runs import Run, load, shipped
-from bfn_core.training.scales import SCALES, Settings, current_scale, settings_for
+from bfn_core.training.scales import SCALES, Settings, current_scale, on_text, settings_for
 from bfn_core.training.tasks import Task, TrainingError, build, load_task
 
 __all__ = [
@@ -17,12 +17,14 @@ __all__ = [
     "Settings",
     "Task",
     "TrainingError",
+    "bill",
     "build",
     "current_scale",
     "draw",
     "evaluate",
     "load",
     "load_task",
+    "on_text",
     "sentences",
     "settings_for",
     "shipped",

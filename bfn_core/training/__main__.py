@@ -9,8 +9,8 @@ import warnings
 from dataclasses import replace
 from typing import Any
 
-from bfn_core.data import DataError, StandInWarning
-from bfn_core.training.scales import DATA_SETS, SCALES, Settings, changed, settings_for
+from bfn_core.data import DataError, StandInWarning, alphabet_of
+from bfn_core.training.scales import DATA_SETS, SCALES, Settings, changed, on_text, settings_for
 from bfn_core.training.tasks import TrainingError
 
 NS = (10, 25, 50, 100, None)  # the paper's table of MNIST
@@ -28,6 +28,13 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     parser.add_argument("--steps", type=whole(1), metavar="N", help="steps in all")
     parser.add_argument("--seed", type=whole(0), metavar="N", help="of weights and noise")
+    parser.add_argument(
+        "--text", metavar="FILE", help="with text8: learn this text file (UTF-8) in its place"
+    )
+    parser.add_argument(
+        "--own-alphabet", action="store_true",
+        help="with --text: keep the file's own symbols, not text8's 27",
+    )
     parser.add_argument(
         "--set", action="append", default=[], type=setting, metavar="NAME=VALUE", dest="changes",
         help="change any other setting, such as precision=bf16 or network_arguments.channels=64",
@@ -81,6 +88,11 @@ def chosen(options: argparse.Namespace) -> Settings:
         raise TrainingError(f"{options.run} holds no run to evaluate")
     else:
         settings = settings_for(options.data, options.scale)
+    if options.text is not None:
+        alphabet = alphabet_of(options.text) if options.own_alphabet else settings.alphabet
+        settings = on_text(settings, options.text, alphabet)
+    elif options.own_alphabet and settings.alphabet is None:
+        raise TrainingError("--own-alphabet is for a text of one's own: add --text FILE")
     for name, value in options.changes:
         settings = changed(settings, name, value)
     changes = {"steps": options.steps, "seed": options.seed}
@@ -120,7 +132,7 @@ def evaluate_run(options: argparse.Namespace) -> int:
     settings = chosen(options)
     import torch
 
-    from bfn_core.training.evaluation import evaluate, sentences
+    from bfn_core.training.evaluation import bill, evaluate, sentences
     from bfn_core.training.runs import Run, load
     from bfn_core.training.tasks import load_task
 
@@ -136,6 +148,7 @@ def evaluate_run(options: argparse.Namespace) -> int:
     for line in sentences(found):
         say(line)
     before = run.read_json(run.evaluation) if run.evaluation.exists() else {}
+    found["bill"] = bill(bfn, task, settings)
     run.write_json(run.evaluation, {**before, **found})
     return 0
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from bfn_core import data
-from bfn_core.likelihood import ELBO, elbo
-from bfn_core.model import BFN
+from bfn_core.likelihood import ELBO, Estimate, elbo
+from bfn_core.model import BFN, evaluating, stratified
 from bfn_core.training.runs import write_atomically
 from bfn_core.training.scales import Settings
 from bfn_core.training.tasks import Task
@@ -41,6 +41,42 @@ def evaluate(
         "unit": "nats per example",
         "elbo": found,
     }
+
+
+@torch.no_grad()
+def bill(
+    bfn: BFN, task: Task, settings: Settings, parts: int = 20, batch: int = 200
+) -> dict[str, Any]:
+    """Which times cost how much: L^∞ of the test set, cut into equal `parts` of [0, 1].
+
+    "t" are their middles, and "nats" sum to L^∞. Images add what the dimensions cost: "pixels"
+    (H × W, grey ones) or "channels" (C, colour ones), in nats over all t.
+    """
+    device = task.test.device
+    generator = torch.Generator(device).manual_seed(settings.seed)
+    x = task.prepare(task.test, generator=generator)
+    times, costs, dimensions = [], [], 0.0
+    with evaluating(bfn):
+        for part in x.split(batch):
+            t = stratified(len(part), like=torch.empty(0, device=device), generator=generator)
+            output = bfn.output(bfn.flow.sample_flow(part, t, generator), t)
+            cost = bfn.flow.rate_cost(part, output, t).double()
+            times.append(t)
+            costs.append(cost.flatten(1).sum(1))
+            dimensions = dimensions + cost.sum(0) / len(x)
+    t, cost = torch.cat(times), torch.cat(costs)
+    group = (t * parts).long().clamp(max=parts - 1)
+    shares = [Estimate.of(cost[group == g]).scaled(1 / parts) for g in range(parts)]
+    found = {
+        "t": [(g + 0.5) / parts for g in range(parts)],
+        "nats": [share.mean for share in shares],
+        "standard error": [share.standard_error for share in shares],
+    }
+    if len(task.shape) == 3 and task.shape[0] == 1:
+        found["pixels"] = [[round(c, 4) for c in row] for row in dimensions[0].tolist()]
+    elif len(task.shape) == 3:
+        found["channels"] = dimensions.sum((1, 2)).tolist()
+    return found
 
 
 def figures(bound: ELBO, task: Task) -> dict[str, float]:
@@ -74,7 +110,9 @@ def draw(bfn: BFN, task: Task, settings: Settings, folder: Path) -> Path:
     shape = (settings.sample_count, *task.shape)
     x = bfn.sample(shape, settings.sample_steps, generator=generator).cpu()
     if len(task.shape) == 1:
-        path, content = folder / "samples.txt", "\n".join(data.decode(x)).encode() + b"\n"
+        lines = data.decode(x, settings.alphabet or data.ALPHABET)
+        content = "".join(line.replace("\n", "↵") + "\n" for line in lines).encode()
+        path = folder / "samples.txt"
     else:
         pixels = (x * 255).to(torch.uint8) if settings.flow == "discrete" else data.to_bytes(x)
         path, content = folder / "samples.png", png(grid(pixels))

@@ -437,10 +437,11 @@ def check_same(
 ) -> None:
     """Raise TrainingError if what lies at `where` was begun with other settings or data.
 
-    Only the number of steps may change, and the learning rate's schedule with it.
+    Only the number of steps may change, and the learning rate's schedule with it; and the place of
+    a text file, whose content is part of the data's name.
     """
     new = settings.to_dict()
-    others = [name for name in new if name != "steps" and old.get(name) != new[name]]
+    others = [name for name in new if name not in ("steps", "text") and old.get(name) != new[name]]
     difference = ""
     if old_data != task.name:
         difference = f"on {old_data}, but now {task.name} is at hand"

@@ -43,6 +43,8 @@ class Settings:
     beta_1: float | None = None  # β(1), discrete data
     sigma_1: float | None = None  # σ₁, continuous and discretised data
     length: int | None = None  # characters in a sequence, text only
+    text: str | None = None  # path of a text file that takes text8's place
+    alphabet: str | None = None  # the symbols of that file; None: normalised to text8's 27
 
     steps: int = 1000  # optimiser steps
     batch: int = 128  # examples per step, over all processes
@@ -108,6 +110,24 @@ def settings_for(data: str, scale: str | None = None, **changes: Any) -> Setting
     return replace(_SETTINGS[data, scale], **changes)
 
 
+def on_text(settings: Settings, path: str | os.PathLike, alphabet: str | None = None) -> Settings:
+    """text8's settings for a text file of one's own, see `data.text_file`.
+
+    alphabet: the file's symbols (`data.alphabet_of` finds them); None normalises it to text8's 27.
+    β(1) is chosen so that K β(1), what the messages say in all of the difference between two
+    classes, stays as it is.
+
+    Raises ValueError if the settings are not text8's.
+    """
+    if settings.data != "text8":
+        raise ValueError(f"a text file can take the place of text8, but not of {settings.data}")
+    settings = replace(settings, text=os.path.abspath(path), alphabet=alphabet)
+    if alphabet is None or len(alphabet) == settings.levels:
+        return settings
+    beta_1 = settings.levels * settings.beta_1 / len(alphabet)
+    return replace(settings, levels=len(alphabet), beta_1=beta_1)
+
+
 def changed(settings: Settings, name: str, value: Any) -> Settings:
     """The settings with one of them changed; `network_arguments.channels` names one of a network.
 
@@ -134,7 +154,12 @@ def changed(settings: Settings, name: str, value: Any) -> Settings:
 def command(settings: Settings, run: str = "RUN") -> str:
     """The shell command that trains with these settings."""
     words = [f"python -m bfn_core.training {settings.data} --scale {settings.scale}"]
-    old, new = settings_for(settings.data, settings.scale).to_dict(), settings.to_dict()
+    old = settings_for(settings.data, settings.scale)
+    if settings.text is not None:
+        old = on_text(old, settings.text, settings.alphabet)
+        words.append(f"--text {_word(settings.text)}")
+        words += ["--own-alphabet"] if settings.alphabet else []
+    old, new = old.to_dict(), settings.to_dict()
     for name in new:
         if name in ("steps", "seed"):
             words.append(f"--{name} {new[name]}")

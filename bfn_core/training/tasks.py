@@ -11,6 +11,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from bfn_core import data
+from bfn_core.data.files import digest
 from bfn_core.flows import BayesianFlow, ContinuousFlow, DiscreteFlow, DiscretisedFlow
 from bfn_core.model import BFN
 from bfn_core.training.scales import Settings
@@ -48,16 +49,21 @@ class Task:
 
 
 def load_task(settings: Settings, device: torch.device | str = "cpu") -> Task:
-    """The data of a run, on `device`. At scale smoke always what ships with the dependencies,
-    so that the same settings mean the same on every machine.
+    """The data of a run, on `device`. At scale smoke always what ships with the dependencies
+    (or the text file that the settings name), so that the same settings mean the same everywhere.
 
     Raises DataError if a data file is damaged or cannot be had (no network is no error: the
     stand-in is taken, and `notice` says so), and TrainingError if there are too few examples.
     """
-    load = getattr(data, settings.data)
-    source = load(stand_in=True if settings.scale == "smoke" else None).to(device)
+    source, name = _source(settings)
+    source = source.to(device)
     if isinstance(source, data.Text):
         length = settings.length
+        if len(source.test) < length:  # the shortest part, a twentieth
+            raise TrainingError(
+                f"{name} is too short for sequences of {length} characters: it needs at least "
+                f"{20 * length:,}; try --set length={max(8, len(source.test) // 8)}"
+            )
         train = source.train.unfold(0, length, 1)
         held_out = source.validation.unfold(0, length, length)[: settings.held_out]
         test = source.test.unfold(0, length, length)
@@ -65,11 +71,22 @@ def load_task(settings: Settings, device: torch.device | str = "cpu") -> Task:
         train, held_out = source.train[: -settings.held_out], source.train[-settings.held_out :]
         test = source.test
     if min(map(len, (train, held_out, test))) < 1:
-        raise TrainingError(f"{source.name} has too few examples for these settings")
+        raise TrainingError(f"{name} has too few examples for these settings")
     return Task(
-        source.name, source.notice, train, held_out, test[: settings.test_examples],
+        name, source.notice, train, held_out, test[: settings.test_examples],
         _preparation(settings),
     )
+
+
+def _source(settings: Settings) -> tuple[data.Images | data.Text, str]:
+    """The data and their name; a reader's own text is known by its content too."""
+    if settings.text is not None:
+        text = data.text_file(settings.text, settings.alphabet)
+        content = torch.cat([text.train, text.validation, text.test]).numpy().tobytes()
+        return text, f"{text.name} ({digest(content)[:8]})"
+    load = getattr(data, settings.data)
+    source = load(stand_in=True if settings.scale == "smoke" else None)
+    return source, source.name
 
 
 def _preparation(settings: Settings) -> Callable[..., Tensor]:

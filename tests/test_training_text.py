@@ -1,0 +1,164 @@
+"""A text file of one's own in text8's place: `--text FILE`."""
+
+import shlex
+from dataclasses import replace
+
+import pytest
+import torch
+
+from bfn_core import data, training
+from bfn_core.training import __main__, on_text, settings_for
+from bfn_core.training.runs import Run
+from bfn_core.training.scales import command
+
+TINY = replace(
+    settings_for("text8", "smoke"), steps=6, batch=8, length=16, log_every=2, checkpoint_every=3,
+    validate_every=4, held_out=4, test_examples=4, sample_count=3, sample_steps=2, warmup=2,
+)
+SMALL = (
+    "--scale smoke --steps 6 --set batch=8 --set length=16 --set log_every=2 --set decay=false "
+    "--set checkpoint_every=3 --set test_examples=4 --set sample_steps=2"
+)
+VERSE = "Ich weiß nicht,\nwas soll es bedeuten; 1823!\n"
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Losses are compared exactly, and sums depend on the number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def verses(tmp_path):
+    path = tmp_path / "verses.txt"
+    path.write_text(VERSE * 100, encoding="utf-8")
+    return path
+
+
+def run(words, folder):
+    return __main__.main([*shlex.split(words), "--run", str(folder)])
+
+
+def losses(folder):
+    return [line["loss"] for line in Run(folder).read_metrics() if "loss" in line]
+
+
+def test_a_file_is_normalised_or_keeps_its_own_symbols(verses):
+    assert data.decode(data.text_file(verses).train[:20]) == "ich wei nicht was so"
+    symbols = data.alphabet_of(verses)
+    assert symbols == "".join(sorted(set(VERSE)))
+    text = data.text_file(verses, symbols)
+    assert text.alphabet == symbols
+    assert data.decode(text.train[: len(VERSE)], symbols) == VERSE
+    whole = torch.cat([text.train, text.validation, text.test])
+    assert len(whole) == len(VERSE) * 100 and len(text.test) == len(whole) // 20
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"", "has only 0 characters"),
+        (b"Too short.", "has only 9 characters once normalised"),
+        ("Füße".encode("latin-1") * 500, r"not UTF-8 text \(byte 1 is 0xfc\)"),
+        (b"\xff\xfe" + "words".encode("utf-16-le") * 500, r"byte 0 is 0xff"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 9, "not UTF-8"),
+        (b"12 !" * 200 + b"\n" * 3, "characters once normalised"),
+    ],
+)
+def test_a_file_that_will_not_do_is_one_clear_sentence(content, complaint, tmp_path, capsys):
+    path = tmp_path / "bad.txt"
+    path.write_bytes(content)
+    if complaint != "characters once normalised":
+        with pytest.raises(data.DataError, match=complaint):
+            data.text_file(path)
+        assert run(f"text8 {SMALL} --text {path}", tmp_path / "run") == 1
+        error = capsys.readouterr().err
+        assert error.startswith("error: ") and error.count("\n") == 1 and str(path) in error
+    else:  # digits are spelled out, so there is something to learn
+        assert data.decode(data.text_file(path).train[:8]) == "one two "
+
+
+def test_a_file_too_short_for_the_sequences_says_how_long_it_must_be(verses, tmp_path, capsys):
+    assert run(f"text8 --scale laptop --text {verses} --set length=512", tmp_path / "run") == 1
+    assert "needs at least 10,240" in capsys.readouterr().err
+    with pytest.raises(data.DataError, match="No such file"):
+        data.alphabet_of(tmp_path / "absent.txt")
+
+
+def test_too_many_or_too_few_symbols_are_refused(tmp_path):
+    path = tmp_path / "many.txt"
+    path.write_text("".join(map(chr, range(0x4E00, 0x4E00 + 300))) * 9, encoding="utf-8")
+    with pytest.raises(data.DataError, match="300 different symbols"):
+        data.alphabet_of(path)
+    path.write_text("a" * 2000)
+    with pytest.raises(data.DataError, match="1 different symbols"):
+        data.alphabet_of(path)
+
+
+def test_another_symbol_than_before_is_refused(verses):
+    symbols = data.alphabet_of(verses)
+    verses.write_text(VERSE * 100 + "Ω", encoding="utf-8")
+    with pytest.raises(data.DataError, match="'Ω', which is not in the alphabet"):
+        data.text_file(verses, symbols)
+
+
+def test_any_alphabet_goes_there_and_back():
+    alphabet = "\n !Aaz€语😀"
+    text = "语zA!\n€ 😀a"
+    assert data.encode(text, alphabet).tolist() == [alphabet.index(c) for c in text]
+    assert data.decode(data.encode(text, alphabet), alphabet) == text
+
+
+def test_only_text8_takes_a_text(verses, tmp_path, capsys):
+    with pytest.raises(ValueError, match="but not of mnist"):
+        on_text(settings_for("mnist", "smoke"), verses)
+    assert run(f"mnist --scale smoke --text {verses}", tmp_path / "run") == 1
+    assert run("text8 --scale smoke --own-alphabet", tmp_path / "run") == 1
+    assert "add --text FILE" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_run_on_a_text_is_resumed_and_evaluated(own, verses, tmp_path, monkeypatch, capsys):
+    flags = f"--text {verses.name}" + (" --own-alphabet" if own else "")
+    monkeypatch.chdir(verses.parent)
+    assert run(f"text8 {SMALL} {flags}", tmp_path / "whole") == 0
+    assert "verses.txt (" in capsys.readouterr().out
+    settings = Run(tmp_path / "whole").read_settings()["settings"]
+    assert settings.levels == (len(set(VERSE)) if own else 27)
+    assert settings.levels * settings.beta_1 == pytest.approx(27 * 0.5625)
+
+    monkeypatch.chdir("/")  # the rest works from anywhere
+    stop = replace(settings, steps=3)
+    training.train(stop, tmp_path / "half")
+    assert run("text8 --resume --steps 6", tmp_path / "half") == 0
+    assert losses(tmp_path / "half")[-1] == losses(tmp_path / "whole")[-1]
+    lines = (tmp_path / "half" / "samples.txt").read_text(encoding="utf-8").splitlines()
+    allowed = set(VERSE.replace("\n", "↵")) if own else set(data.ALPHABET)
+    assert len(lines) == 4 and all(len(line) == 16 and set(line) <= allowed for line in lines)
+    assert run("text8 --evaluate --n 3", tmp_path / "half") == 0
+    assert training.load(tmp_path / "half").flow.classes == settings.levels
+
+
+def test_a_text_may_move_but_not_change_between_resumptions(verses, tmp_path, capsys):
+    training.train(on_text(replace(TINY, steps=3), verses), tmp_path / "run")
+    (tmp_path / "elsewhere").mkdir()
+    other = verses.rename(tmp_path / "elsewhere" / verses.name)
+    assert run(f"text8 --resume --steps 6 --text {other}", tmp_path / "run") == 0
+    other.write_text(VERSE.replace("Ich", "(ICH)") * 100, encoding="utf-8")
+    assert run("text8 --resume --steps 9", tmp_path / "run") == 0  # normalised, it is the same
+    other.write_text(VERSE * 101, encoding="utf-8")
+    assert run("text8 --resume --steps 12", tmp_path / "run") == 1
+    assert "was begun on verses.txt (" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("alphabet", [None, " Iabcdefhilmnorstuw"])
+def test_the_command_of_a_run_names_its_text(alphabet, verses):
+    words = command(on_text(TINY, verses, alphabet))
+    assert f"--text {verses}" in words and ("--own-alphabet" in words) == bool(alphabet)
+    assert "levels" not in words and "beta_1" not in words
+    options = __main__.arguments(shlex.split(words)[3:])
+    assert options.text == str(verses) and options.own_alphabet == bool(alphabet)
