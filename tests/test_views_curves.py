@@ -1,0 +1,63 @@
+"""Training curves: what was noted is what is drawn."""
+
+import pytest
+
+from bfn_core.training import settings_for, train
+from bfn_core.training.runs import Run
+from bfn_core.views import curves
+
+RECORD = {
+    "settings": {"steps": 100},
+    "curve": [{"step": 50, "nats": 120.0}, {"step": 100, "nats": 90.0}],
+    "validation": [{"step": 75, "validation": 95.0, "validation_error": 1.0}],
+}
+LOOK = {"limits": (50, 600)}
+
+
+def drawn(figure):
+    """The points of the curves of a figure, by label."""
+    lines = [line for line in figure.axes[0].lines if not line.get_label().startswith("_")]
+    return {line.get_label(): [tuple(map(float, p)) for p in line.get_xydata()] for line in lines}
+
+
+def test_a_recorded_curve_shows_the_record():
+    figure = curves.curve_figure(RECORD, {"a yardstick": 77.87}, **LOOK)
+    assert drawn(figure) == {
+        "training": [(50.0, 120.0), (100.0, 90.0)],
+        "validation": [(75.0, 95.0)],
+    }
+    assert any(list(line.get_ydata()) == [77.87, 77.87] for line in figure.axes[0].lines)
+    assert figure.axes[0].get_ylim() == (50, 600)
+
+
+def test_a_live_curve_shows_the_run_and_goes_on_with_it(tmp_path):
+    settings = settings_for("mnist", "smoke", steps=6, validate_every=3)
+    curve = curves.LiveCurve(settings, {"coin": 543.4}, every=0.0, **LOOK)
+    before = curve._image.value
+    train(settings, tmp_path, watch=curve)
+    assert curve._image.value != before
+    metrics = Run(tmp_path).read_metrics()
+    losses = [(r["step"], r["loss"]) for r in metrics if "loss" in r]
+    assert [step for step, _ in losses] == [1, 2, 3, 4, 5, 6]
+    shown = drawn(curve.figure())
+    assert shown["training"] == losses
+    assert [step for step, _ in shown["validation"]] == [3]
+    assert "step 6 of 6" in curve._words.value and "0 s to go" in curve._words.value
+    again = curves.LiveCurve(settings, {}, before=metrics, **LOOK)
+    assert drawn(again.figure()) == shown
+
+
+def test_it_is_redrawn_at_the_end_however_seldom_otherwise():
+    settings = settings_for("mnist", "smoke", steps=2)
+    curve = curves.LiveCurve(settings, {}, every=1e9, **LOOK)
+    pictures = [curve._image.value]
+    for step in (1, 2):
+        curve({"step": step, "loss": 400.0 / step, "seconds": 200.0 * step})
+        pictures.append(curve._image.value)
+    assert pictures[0] == pictures[1] != pictures[2]
+    assert "7 min so far" in curve._words.value
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0.4, "0 s"), (99.0, "99 s"), (300.0, "5 min")])
+def test_durations(seconds, words):
+    assert curves._duration(seconds) == words
