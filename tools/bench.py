@@ -1,7 +1,8 @@
 """What things cost, as ratios measured in one run: `make bench`.
 
-    python tools/bench.py              every table
-    python tools/bench.py steps        only the named ones: steps, import, explorers
+    python -m tools.bench              every table (a quarter of an hour, most of it for recipe)
+    python -m tools.bench steps        only the named ones: steps, import, explorers, models,
+                                       bins, data, recipe
 
 Ratios, because a time alone says more about the machine and its other work than about the code.
 Each ratio is the median over rounds, and within a round the things compared take turns.
@@ -23,6 +24,7 @@ import torch
 from torch import nn
 
 from bfn_core import BFN, ContinuousFlow, DiscreteFlow, DiscretisedFlow
+from tools import bench_training
 
 SHAPE = (16, 3, 32, 32)
 
@@ -167,6 +169,7 @@ def bench_explorers(moves: int = 20) -> None:
 
 
 TABLES = {"steps": bench_steps, "import": bench_import, "explorers": bench_explorers}
+TABLES |= bench_training.TABLES
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -26,6 +26,8 @@ def record(run: Path, target: Path) -> dict:
     metrics = [json.loads(line) for line in lines]
     steps = [line for line in metrics if "loss" in line]
     every = max(1, len(steps) // POINTS)
+    evaluation = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
+    bill = evaluation.pop("bill", None)
     written = {
         "command": command(Settings.from_dict(facts["settings"])),
         **{name: value for name, value in facts.items() if name != "command"},
@@ -34,7 +36,8 @@ def record(run: Path, target: Path) -> dict:
             for line in steps[every - 1 :: every]
         ],
         "validation": [line for line in metrics if "loss" not in line],
-        "evaluation": json.loads((run / "evaluation.json").read_text(encoding="utf-8")),
+        "evaluation": evaluation,
+        "bill": bill,
     }
     target.with_suffix(".json").write_text(
         json.dumps(written, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
