@@ -41,7 +41,8 @@ def bench_models() -> None:
         print(
             f"  {name:<8} {found['scale']:<6} {found['parameters'] / 1e6:5.2f} M parameters, "
             f"batch {found['batch']}, {found['precision']}: {found['rate']:.2f} steps/s, "
-            f"bfn_core's share {100 * found['share']:.0f} %, peak memory {found['memory']:.0f} MB beyond import, "
+            f"bfn_core's share {100 * found['share']:.0f} %, peak "
+            f"memory {found['memory']:.0f} MB beyond import, "
             f"{found['speed']}"
         )
 
