@@ -517,13 +517,17 @@ def images_figure(images: Tensor, columns: int = 10, size=(9, 2.0), title: str =
     return figure
 
 
-def bits_figure(results: dict[str, tuple[float, float]], ours=(), limit: float | None = None):
+def bits_figure(
+    results: dict[str, tuple[float, float]], ours=(), limit: float | None = None,
+    label: str = "bits per pixel, held-out digits (lower is better)",
+):
     """Bits per dimension as bars with two standard errors, the shortest code last.
 
     Args:
         results: from a name to (bits per dimension, standard error).
         ours: the names that are Bayesian Flow Networks.
         limit: where the axis ends.
+        label: of that axis.
     """
     order = sorted(results, key=lambda name: -results[name][0])
     figure, axis = style.subplots(size=(8.4, 0.5 + 0.36 * len(order)))
@@ -535,5 +539,5 @@ def bits_figure(results: dict[str, tuple[float, float]], ours=(), limit: float |
     axis.set_yticks(range(len(order)), order)
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
-    axis.set(xlabel="bits per pixel, held-out digits (lower is better)", xlim=(0, limit))
+    axis.set(xlabel=label, xlim=(0, limit))
     return figure

@@ -1,0 +1,443 @@
+"""Pictures of photographs: what messages and guesses look like, and where the bits go.
+
+Images are (N, 3, H, W) with values in [−1, 1]; the models are those of discretised data.
+"""
+
+import io
+import math
+from dataclasses import dataclass
+
+import torch
+from matplotlib.patches import Rectangle
+from PIL import Image
+from torch import Generator, Tensor
+
+from bfn_core.data import to_bytes
+from bfn_core.model import BFN, evaluating
+from bfn_core.networks.unet import NEIGHBOURS
+from bfn_core.training.evaluation import grid
+
+from . import style
+from .explorer import Explorer, choice, slider
+from .style import COLOURS
+
+BIT = math.log(2.0)  # in nats
+CHANNELS = {"red": "#B5202A", "green": "#3B8132", "blue": "#2B4FA2"}
+
+
+def levels(x, bins: int = 256):
+    """A distance in [−1, 1] as a number of levels, of which each is 2/K wide."""
+    return x * (bins / 2)
+
+
+def picture(x: Tensor):
+    """Images (N, 3, H, W) as one array (height, width, 3) of bytes, near a square of tiles."""
+    pixels = to_bytes(x.detach().cpu())
+    sheet = pixels[0] if len(pixels) == 1 else grid(pixels, gap=1)[:, :-1, :-1]
+    return sheet.permute(1, 2, 0).numpy()
+
+
+def _show(axis, image, title="", **options):
+    axis.set(xticks=[], yticks=[], title=title)
+    axis.grid(False)
+    for spine in axis.spines.values():
+        spine.set_visible(False)
+    return axis.imshow(image, interpolation="nearest", **options)
+
+
+# A conversation about some images --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What Bob believes and the network guesses while Alice sends n messages about some images.
+
+    All but x and bfn have one entry for each of the T = n + 1 times 0, 1/n … 1.
+    """
+
+    bfn: BFN
+    times: Tensor  # (T,)
+    x: Tensor  # the images, (N, 3, H, W)
+    beliefs: Tensor  # mean μ of the belief, (T, N, 3, H, W)
+    guesses: Tensor  # mean of the output distribution, (T, N, 3, H, W)
+    rates: Tensor  # price of the messages per unit of time, in bits, (T, N, 3, H, W)
+    naming: Tensor  # −log₂ p_O(x), the price of x itself at that time, in bits, (T, N, 3, H, W)
+
+    @property
+    def spent(self) -> Tensor:
+        """Bits of messages up to each time, (T, N, 3, H, W), by the trapezoid rule.
+
+        At t = 0 the network is not asked, so the first piece has the price at its end.
+        """
+        width = 1 / (len(self.times) - 1)
+        before = torch.cat([self.rates[1:2], self.rates[1:-1]])
+        pieces = 0.5 * width * (self.rates[1:] + before)
+        return torch.cat([torch.zeros_like(pieces[:1]), pieces.cumsum(0)])
+
+    @property
+    def bill(self) -> Tensor:
+        """Bits of every value of every image: all messages, then the last step, (N, 3, H, W)."""
+        return self.spent[-1] + self.naming[-1]
+
+    def at(self, t: float) -> int:
+        """The index of the time nearest to t."""
+        return round(t * (len(self.times) - 1))
+
+    def doubt(self, t: float) -> float:
+        """Standard deviation of x by the messages alone, √((1 − γ)/γ); ∞ at t = 0."""
+        gamma = float(self.bfn.flow.gamma(t))
+        return math.sqrt((1 - gamma) / gamma) if gamma > 0 else math.inf
+
+
+@torch.no_grad()
+def walk(bfn: BFN, x: Tensor, n: int = 32, *, seed: int = 0) -> Walk:
+    """Tell Bob about images in n messages, with one network call for each of the n + 1 times.
+
+    x: (N, 3, H, W), bin centres. seed: of the messages.
+    """
+    flow, generator = bfn.flow, Generator().manual_seed(seed)
+    theta, found = flow.prior(x.shape), [[], [], [], []]
+    with evaluating(bfn):
+        for i in range(n + 1):
+            output = bfn.output(theta, i / n)
+            rate = flow.rate_cost(x, output, i / n) / BIT
+            values = (theta.mean, output.mean, rate, -output.log_prob(x) / BIT)
+            for kept, value in zip(found, values, strict=True):
+                kept.append(value)
+            if i < n:
+                alpha = flow.alpha(i + 1, n)
+                y = flow.sender(x, alpha).sample(generator=generator)
+                theta = flow.update(theta, y, alpha)
+    return Walk(bfn, torch.linspace(0, 1, n + 1), x, *map(torch.stack, found))
+
+
+def _strength(walk: Walk, t: float) -> float:
+    """By how much a difference is enlarged for a picture: noise of three deviations is full."""
+    return 1 / min(1.0, 3 * walk.doubt(t))
+
+
+def _panels(walk: Walk, index: int, n: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Belief, guess and enlarged difference, (1, 3, H, W) each, at one time for one image."""
+    guess = walk.guesses[index, n : n + 1]
+    difference = (walk.x[n : n + 1] - guess) * _strength(walk, float(walk.times[index]))
+    return walk.beliefs[index, n : n + 1], guess, difference
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 0.095 else f"{value:.2f}"
+
+
+def flow_explorer(walk: Walk, names: dict[str, int], t: float = 0.25) -> Explorer:
+    """One image: its noisy belief, the network's guess and what the guess gets wrong.
+
+    Args:
+        walk: from `walk`.
+        names: the images to choose from, by their index in the walk.
+        t: where the slider starts.
+    """
+    figure, axes = style.subplots(1, 4, size=(9.2, 2.75))
+    figure.get_layout_engine().set(wspace=0.04)
+    titles = ("the photo x", "belief: mean μ", "the network's guess x̂", "difference x − x̂")
+    grey = picture(torch.zeros_like(walk.x[:1]))
+    shown = [_show(axis, grey, title) for axis, title in zip(axes, titles, strict=True)]
+
+    def update(t: float, photo: int) -> str:
+        index = walk.at(t)
+        views = (walk.x[photo : photo + 1], *_panels(walk, index, photo))
+        for image, view in zip(shown, views, strict=True):
+            image.set_data(picture(view))
+        wrong = levels(float((walk.guesses[index, photo] - walk.x[photo]).square().mean().sqrt()))
+        naming, strength = float(walk.naming[index, photo].mean()), _strength(walk, t)
+        beta = float(walk.bfn.flow.beta(t))
+        know = (
+            f"Accuracy β = {beta:,.3g}: the messages alone leave every value open by "
+            f"±{_number(levels(walk.doubt(t)))} levels of 256."
+            if beta > 0
+            else "No message yet (β = 0), and the network has not been asked: grey."
+        )
+        factor = f", drawn {strength:.0f} times as strong" if strength > 1.5 else ""
+        return (
+            f"{know} The guess is off by <b>{_number(wrong)} levels</b>{factor}; to name "
+            f"every byte right now would cost <b>{naming:.2f} bits</b> each."
+        )
+
+    steps = len(walk.times) - 1
+    controls = {
+        "t": slider("time t", 0.0, 1.0, t, 1 / steps, width=300),
+        "photo": choice("photo", list(names.items())),
+    }
+    return Explorer(
+        figure, update, controls, play="t", moving=shown,
+        description="A small photo, the noisy belief about it, what the network makes of that, and "
+        "what it gets wrong, at a time t.",
+    )  # fmt: skip
+
+
+def flow_figure(walk: Walk, photo: int, times=(0.0, 0.125, 0.25, 0.5, 0.75, 1.0)):
+    """Belief, guess and difference of one image in rows, times in columns."""
+    figure, axes = style.subplots(3, len(times), size=(9, 4.9))
+    figure.get_layout_engine().set(wspace=0.03, hspace=0.03)
+    for column, t in zip(axes.T, times, strict=True):
+        for axis, view in zip(column, _panels(walk, walk.at(t), photo), strict=True):
+            _show(axis, picture(view))
+        column[0].set_title(f"t = {t:g}")
+        column[2].set_xlabel(f"× {_strength(walk, t):.0f}")
+    for axis, name in zip(axes[:, 0], ("belief μ", "guess x̂", "x − x̂"), strict=True):
+        axis.set_ylabel(name)
+    return figure
+
+
+# Bytes ---------------------------------------------------------------------------------------
+
+
+def bytes_figure(image: Tensor, top: int = 9, left: int = 12, rows: int = 6, columns: int = 9):
+    """An image of bytes, (3, H, W), some of its red bytes as numbers, and all three histograms."""
+    figure, axes = style.subplots(1, 3, size=(9.2, 3.0), width_ratios=(1, 1.5, 1.5))
+    _show(axes[0], image.permute(1, 2, 0).numpy(), "a photo")
+    axes[0].add_patch(Rectangle((left - 0.5, top - 0.5), columns, rows, fill=False, ec="white"))
+    part = image[0, top : top + rows, left : left + columns]
+    _show(axes[1], part.numpy(), "its red bytes", cmap="Reds_r", vmin=0, vmax=330, aspect="auto")
+    for row, values in enumerate(part.tolist()):
+        for column, value in enumerate(values):
+            colour = "white" if value < 165 else COLOURS.text
+            axes[1].text(column, row, value, ha="center", va="center", fontsize=8, color=colour)
+    for channel, (name, colour) in zip(image, CHANNELS.items(), strict=True):
+        counts = torch.histc(channel.float(), 32, 0, 256)
+        axes[2].stairs(counts, torch.arange(33) * 8, color=colour, label=name, lw=1.6)
+    axes[2].set(title="how often each byte occurs", xlabel="byte", xlim=(0, 256), yticks=[],
+                xticks=[0, 64, 128, 192, 255])  # fmt: skip
+    axes[2].legend()
+    return figure
+
+
+# Where the bits go -----------------------------------------------------------------------------
+
+
+def contrast(x: Tensor) -> Tensor:
+    """How much each value differs from its four neighbours, in levels, on average: like x."""
+    framed = torch.nn.functional.pad(x, (1, 1, 1, 1), mode="replicate")
+    height, width = x.shape[-2:]
+    others = [framed[..., i : i + height, j : j + width] for i, j in NEIGHBOURS]
+    return levels(torch.stack([(other - x).abs() for other in others]).mean(0))
+
+
+def by_contrast(walk: Walk, groups: int = 5) -> tuple[Tensor, Tensor]:
+    """Mean contrast in levels, and mean bits per dimension, of equally many values each: flattest
+    values first, those at edges last; (groups,) each.
+    """
+    measured = contrast(walk.x).flatten()
+    order = measured.argsort(stable=True)
+    parts = order[: len(order) // groups * groups].unflatten(0, (groups, -1))
+    return measured[parts].mean(1), walk.bill.flatten()[parts].mean(1)
+
+
+def _rate_axes(axis, walk: Walk) -> None:
+    """Axes for prices over time, with the price of a network that only hands the messages on."""
+    copying = -math.log2(walk.bfn.flow.sigma_1)
+    axis.axhline(copying, color=COLOURS.data, lw=1, ls=(0, (4, 3)))
+    axis.text(0.01, copying + 0.15, "x̂ from the messages alone", va="bottom", fontsize=8.5)
+    axis.set(xlim=(0, 1), ylim=(0, 1.17 * copying), xlabel="time t",
+             ylabel="bits per value and unit of time")  # fmt: skip
+
+
+MOST = 24.0  # bits of the three values of a pixel, which full brightness stands for: 3 × 8
+
+
+def where_explorer(walk: Walk, names: dict[str, int], t: float = 0.5) -> Explorer:
+    """Bits spent on every pixel of one image up to a time t, and when they are spent.
+
+    Args:
+        walk: from `walk`.
+        names: the images to choose from, by their index in the walk.
+        t: where the slider starts.
+    """
+    spent = _per_pixel(walk.spent)  # (T, N, H, W)
+    figure, axes = style.subplots(1, 3, size=(9.2, 3.1), width_ratios=(1, 1, 1.6))
+    photo_image = _show(axes[0], picture(walk.x[:1]), "the photo")
+    heat = _show(axes[1], spent[0, 0], "bits spent up to t", cmap="magma", vmin=0, vmax=MOST)
+    bar = axes[1].inset_axes((1.03, 0, 0.05, 1))
+    figure.colorbar(heat, cax=bar, label="bits per pixel", ticks=[0, 8, 16, 24])
+    _rate_axes(axes[2], walk)
+    axes[2].set_title("the price over time")
+    lines = [axes[2].plot([], [], color=c, label=n, lw=1.6)[0] for n, c in CHANNELS.items()]
+    here = axes[2].axvline(t, color=COLOURS.text, lw=1)
+    axes[2].legend(loc="lower center", bbox_to_anchor=(0.6, 0))
+
+    def update(t: float, photo: int) -> str:
+        index = walk.at(t)
+        photo_image.set_data(picture(walk.x[photo : photo + 1]))
+        heat.set_data(spent[index, photo])
+        for line, rate in zip(lines, walk.rates[1:, photo].mean((2, 3)).T, strict=True):
+            line.set_data(walk.times[1:], rate)
+        here.set_xdata([t, t])
+        so_far, bill = float(walk.spent[index, photo].mean()), float(walk.bill[photo].mean())
+        open_by = _number(levels(walk.doubt(t))) if t > 0 else "any number of"
+        return (
+            f"Up to t = {t:.2f}: <b>{so_far:.2f} bits</b> per value of {bill:.2f} in all "
+            f"({100 * so_far / bill:.0f} %). The messages alone leave every value open by "
+            f"{open_by} levels, more or less."
+        )
+
+    steps = len(walk.times) - 1
+    controls = {
+        "t": slider("time t", 0.0, 1.0, t, 1 / steps, width=300),
+        "photo": choice("photo", list(names.items())),
+    }
+    return Explorer(
+        figure, update, controls, play="t", moving=[photo_image, heat, *lines, here],
+        description="A small photo, the bits spent on each of its pixels up to a time t, and the "
+        "price over time of its three colour channels.",
+    )  # fmt: skip
+
+
+def _per_pixel(bits: Tensor) -> Tensor:
+    """Bits of values, (..., 3, H, W), as bits of pixels, averaged over 3 × 3 of them, (..., H, W).
+
+    One conversation is a matter of luck; an average over neighbours shows what is not.
+    """
+    pixels = bits.sum(-3)
+    flat = torch.nn.functional.avg_pool2d(
+        pixels.reshape(-1, 1, *pixels.shape[-2:]), 3, 1, 1, count_include_pad=False
+    )
+    return flat.reshape(pixels.shape)
+
+
+def maps_figure(walk: Walk, photos):
+    """Images (top) and the whole bill of each of their pixels (bottom)."""
+    figure, axes = style.subplots(2, len(photos), size=(9.2, 3.05))
+    figure.get_layout_engine().set(wspace=0.03, hspace=0.03)
+    for (above, below), n in zip(axes.T, photos, strict=True):
+        _show(above, picture(walk.x[n : n + 1]))
+        heat = _show(below, _per_pixel(walk.bill[n]), cmap="magma", vmin=0, vmax=MOST)
+        below.set_xlabel(f"{float(walk.bill[n].mean()):.2f}")
+    figure.colorbar(heat, ax=axes, shrink=0.75, label="bits per pixel", ticks=[0, 8, 16, 24])
+    return figure
+
+
+def shares_figure(walk: Walk):
+    """The bill of all images together: over time, by colour channel, and by contrast."""
+    figure, axes = style.subplots(1, 3, size=(9.4, 3.1), width_ratios=(1.7, 0.8, 1.2))
+    _rate_axes(axes[0], walk)
+    style.shade(axes[0], walk.times[1:], walk.rates[1:].mean((1, 2, 3, 4)), COLOURS.output)
+    axes[0].set_title("when")
+    bill = walk.bill.mean((0, 2, 3))
+    grouped, bits = by_contrast(walk)
+    axes[1].bar(CHANNELS.keys(), bill, color=CHANNELS.values(), alpha=0.85)
+    axes[1].set(title="which channel", ylabel="bits per value")
+    axes[2].bar(range(len(bits)), bits, color=COLOURS.output, alpha=0.85)
+    axes[2].set(title="flat areas, and edges", ylabel="bits per value",
+                xlabel="levels between neighbours")  # fmt: skip
+    axes[2].set_xticks(range(len(bits)), [_number(value) for value in grouped.tolist()])
+    top = 1.15 * max(float(bits.max()), float(bill.max()))
+    for axis in axes[1:]:
+        axis.set_ylim(0, top)
+        axis.grid(axis="x", visible=False)
+        for bar in axis.patches:
+            place = (bar.get_x() + bar.get_width() / 2, bar.get_height())
+            axis.annotate(f"{bar.get_height():.1f}", place, ha="center", va="bottom", fontsize=8.5)
+    return figure
+
+
+# Training, and what came of it -------------------------------------------------------------------
+
+
+def curves_figure(curves: dict[str, list[dict]], dimensions: int, yardsticks=None, limit=9.0):
+    """Training curves in bits per dimension, on axes on which steps grow by factors.
+
+    Args:
+        curves: from a name to the "curve" of a record, a list of {"step", "nats"}.
+        dimensions: of an example.
+        yardsticks: from a name to bits per dimension, as horizontal lines.
+        limit: where the axis of bits ends.
+    """
+    figure, axis = style.subplots(size=(7.6, 3.3))
+    colours = (COLOURS.output, COLOURS.other)
+    for (name, curve), colour in zip(curves.items(), colours, strict=False):
+        bits = [point["nats"] / dimensions / BIT for point in curve]
+        axis.plot([point["step"] for point in curve], bits, color=colour, label=name, lw=1.6)
+    low = min(axis.dataLim.y0, *(yardsticks or {"": limit}).values())
+    axis.set(xscale="log", ylim=(0.9 * low, limit), xlabel="training step",
+             ylabel="bits per dimension")  # fmt: skip
+    for name, bits in (yardsticks or {}).items():
+        axis.axhline(bits, color=COLOURS.data, lw=1, ls=(0, (4, 3)))
+        axis.text(1, bits, f"{name}  ", transform=axis.get_yaxis_transform(), fontsize=8.5,
+                  ha="right", va="bottom")  # fmt: skip
+    axis.legend(loc="lower left")
+    return figure
+
+
+def sheet_figure(path, title: str = ""):
+    """A picture file, enlarged without smoothing."""
+    image = Image.open(io.BytesIO(path.read_bytes())).convert("RGB")
+    figure, axis = style.subplots(size=(5, 5 * image.height / image.width + 0.3 * bool(title)))
+    _show(axis, image, title)
+    return figure
+
+
+# Images as they form -----------------------------------------------------------------------------
+
+
+def record(bfn: BFN, shape, n_steps: int, *, generator: Generator | None = None):
+    """The sampler's steps for a picture: (beliefs, guesses, doubts) and the samples.
+
+    The first three are (n_steps + 1, *shape): means of the belief, means of the output
+    distribution and standard deviations of the normals that it cuts into bins.
+    """
+    found: list[list[Tensor]] = [[], [], []]
+    for step in bfn.sampling_steps(shape, n_steps, generator=generator):
+        values = (step.theta.mean, step.output.mean, step.output.scale)
+        for kept, value in zip(found, values, strict=True):
+            kept.append(value)
+    return (*map(torch.stack, found), step.output.sample(generator=generator))
+
+
+def _brightness(doubt: Tensor) -> Tensor:
+    """Doubt for a picture, in [−1, 1]: black is a level or less, white all 256, by factors."""
+    return (levels(doubt.mean(-3, keepdim=True)).clamp(1, 256).log2() / 4 - 1).expand_as(doubt)
+
+
+def samples_explorer(beliefs: Tensor, guesses: Tensor, doubts: Tensor, step: int = 8) -> Explorer:
+    """Images as they form: drag the step, or play.
+
+    Args:
+        beliefs, guesses, doubts: (n_steps + 1, N, 3, H, W), from `record`.
+        step: where the slider starts.
+    """
+    count, frames = len(beliefs) - 1, (beliefs, guesses, _brightness(doubts))
+    figure, axes = style.subplots(1, 3, size=(9.2, 3.4))
+    figure.get_layout_engine().set(wspace=0.05)
+    titles = ("belief: mean μ", "the network's guess", "its doubt (bright: unsure)")
+    pairs = zip(axes, frames, titles, strict=True)
+    shown = [_show(axis, picture(frame[0]), title) for axis, frame, title in pairs]
+
+    def update(step: int) -> str:
+        for image, frame in zip(shown, frames, strict=True):
+            image.set_data(picture(frame[step]))
+        moved = ""
+        if step > 0:
+            change = levels(float((guesses[step] - guesses[step - 1]).square().mean().sqrt()))
+            moved = f" The last one moved the guess by {_number(change)}."
+        return (
+            f"After {step} of {count} messages, t = {step / count:.2f}: the network gives every "
+            f"value a spread of <b>{_number(levels(float(doubts[step].median())))} levels</b> "
+            f"(the middle one).{moved}"
+        )
+
+    return Explorer(
+        figure, update, {"step": slider("messages received", 0, count, step, width=300)},
+        play="step", moving=shown, seconds=6,
+        description="Colour images forming: Bob's belief, the network's guess and its doubt about "
+        "every pixel, after each message.",
+    )  # fmt: skip
+
+
+def samples_figure(beliefs: Tensor, guesses: Tensor, steps):
+    """Belief (top) and guess (bottom) of the first four after some numbers of messages."""
+    figure, axes = style.subplots(2, len(steps), size=(9.2, 3.35))
+    figure.get_layout_engine().set(wspace=0.03, hspace=0.03)
+    for (above, below), step in zip(axes.T, steps, strict=True):
+        _show(above, picture(beliefs[step, :4]), "1 message" if step == 1 else f"{step} messages")
+        _show(below, picture(guesses[step, :4]))
+    axes[0, 0].set_ylabel("belief")
+    axes[1, 0].set_ylabel("guess")
+    return figure
