@@ -1,0 +1,170 @@
+"""Filling a gap: sample the rest of x when some of it is known.
+
+What is known is sent by the true sender, what is not by the sampler's own guesses, so that at every
+time the network reads a belief of the kind it was trained on. By itself that is not conditioning:
+the first guesses at the gap know the rest only through messages that are still faint. So several
+candidates are drawn side by side, and each is weighted by how well it foretold what is known,
+
+    w = p_O(x_known | θ; 1) · Π_i p_R(y_i | θ_{i−1}; α_i) / p_S(y_i | x_known; α_i)
+
+which is e to the minus what the known part cost, in messages and at the end. These are the weights
+of importance sampling: with many candidates the weighted ones follow the model's own law of the
+gap given the rest (Bayes' rule, with the sampler as the prior). All candidates hear the same
+messages about what is known, so that their weights differ only by what they fill in. That these
+messages come from the sender, not from the model's own receiver, is exact for a perfect network
+and many steps. Where the weight comes to rest on a few, candidates are drawn anew by weight, as in
+a particle filter.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Generator, Tensor
+from torch.distributions import Distribution
+
+from bfn_core.model import BFN, Parameters, evaluating
+from bfn_core.schedules import check_step
+
+
+@dataclass(frozen=True)
+class FillingStep:
+    """Where the candidates stand after i of n messages.
+
+    Attributes:
+        i: messages received so far, 0…n.
+        theta: their beliefs, N of them.
+        output: their output distributions.
+        log_weights: logarithms of their weights, (N,), which sum to 1.
+        resampled: whether they have just been drawn anew by weight.
+    """
+
+    i: int
+    theta: Parameters
+    output: Distribution
+    log_weights: Tensor
+    resampled: bool
+
+
+@dataclass(frozen=True)
+class Filling:
+    """Candidates for a gap.
+
+    Attributes:
+        x: (N, *shape), the known part as it was given.
+        weights: (N,), how likely each is; they sum to 1.
+    """
+
+    x: Tensor
+    weights: Tensor
+
+    @property
+    def effective(self) -> float:
+        """How many candidates of equal weight are worth as much: 1/Σ w², between 1 and N."""
+        return effective(self.weights.log())
+
+
+def effective(log_weights: Tensor) -> float:
+    """1/Σ w² of normalised weights (N,)."""
+    return float(torch.exp(-(2 * log_weights).logsumexp(0)))
+
+
+def fill(
+    bfn: BFN,
+    x: Tensor,
+    known: Tensor,
+    n_steps: int,
+    count: int = 16,
+    *,
+    weigh: bool = True,
+    generator: Generator | None = None,
+) -> Filling:
+    """Draw `count` candidates for what is not known of one example.
+
+    Args:
+        bfn: the model.
+        x: one example, (*shape); what stands in the gap is not looked at, but must be valid.
+        known: (*shape), bool.
+        n_steps: number of messages, at least 1.
+        count: candidates, N ≥ 1.
+        weigh: False leaves all weights equal: the quick way, which is only roughly right.
+        generator: for every draw.
+
+    Raises:
+        ValueError: x is not data of the flow, known is not bool of x's shape, or a number below 1.
+    """
+    for step in filling_steps(bfn, x, known, n_steps, count, weigh=weigh, generator=generator):
+        last = step
+    drawn = last.output.sample(generator=generator)
+    return Filling(torch.where(known, x, drawn.to(x.dtype)), last.log_weights.exp())
+
+
+def filling_steps(
+    bfn: BFN,
+    x: Tensor,
+    known: Tensor,
+    n_steps: int,
+    count: int = 16,
+    *,
+    weigh: bool = True,
+    generator: Generator | None = None,
+) -> Iterator[FillingStep]:
+    """The n_steps + 1 states of `count` candidates; arguments and errors as for `fill`."""
+    bfn.flow.check(x.unsqueeze(0))
+    check_step(1, n_steps)
+    if known.dtype != torch.bool or known.shape != x.shape:
+        raise ValueError(
+            f"known must be bool of shape {tuple(x.shape)}, got {known.dtype} of shape "
+            f"{tuple(known.shape)}"
+        )
+    if count < 1:
+        raise ValueError(f"count must be at least 1, got {count}")
+    flow, like = bfn.flow, bfn._reference
+    theta = flow.prior((count, *x.shape), dtype=like.dtype, device=like.device)
+    log_weights = torch.zeros(count, dtype=torch.float64, device=like.device)
+    resampled = False
+    for i in range(n_steps + 1):
+        with torch.no_grad(), evaluating(bfn):
+            output = bfn.output(theta, i / n_steps)
+        if i == n_steps and weigh:
+            log_weights = log_weights - _over(flow.final_cost(x.expand(count, *x.shape), output),
+                                              known)
+        yield FillingStep(i, theta, output, log_weights.log_softmax(0), resampled)
+        if i < n_steps:
+            alpha = flow.alpha(i + 1, n_steps)
+            y = _message(flow, x, known, output, alpha, generator).to(like.dtype)
+            if weigh:  # how well this message about what is known was foretold
+                sent = flow.sender(x.unsqueeze(0), alpha).log_prob(y[:1])
+                foretold = flow.receiver(output, alpha).log_prob(y) - sent
+                log_weights = log_weights + _over(foretold, known)
+            theta = flow.update(theta, y, alpha)
+            resampled = weigh and effective(log_weights.log_softmax(0)) < count / 2
+            if resampled:
+                theta = _chosen(theta, _systematic(log_weights, generator))
+                log_weights = torch.zeros_like(log_weights)
+
+
+def _message(flow, x, known, output, alpha, generator) -> Tensor:
+    """(N, …): the same true message to all about what is known, each one's own about the rest."""
+    guess = output.sample(generator=generator)
+    y = flow.sender(torch.where(known, x, guess.to(x.dtype)), alpha).sample(generator=generator)
+    mask = known.reshape(*known.shape, *[1] * (y.dim() - 1 - known.dim()))
+    return torch.where(mask, y[:1], y)
+
+
+def _over(cost: Tensor, known: Tensor) -> Tensor:
+    """The sum of (N, *shape) over what is known, (N,), in float64."""
+    return torch.where(known, cost, 0.0).double().flatten(1).sum(1)
+
+
+def _systematic(log_weights: Tensor, generator: Generator | None) -> Tensor:
+    """Indices (N,) by weight: N evenly spaced marks with one random offset on the CDF."""
+    count = len(log_weights)
+    cdf = log_weights.softmax(0).cumsum(0)
+    marks = torch.arange(count, dtype=cdf.dtype, device=cdf.device)
+    offset = torch.rand(1, generator=generator, dtype=cdf.dtype, device=cdf.device)
+    return torch.searchsorted(cdf, (marks + offset) / count).clamp(max=count - 1)
+
+
+def _chosen(theta: Parameters, index: Tensor) -> Parameters:
+    return type(theta)(*(getattr(theta, field.name)[index] for field in fields(theta)))
