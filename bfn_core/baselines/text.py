@@ -1,0 +1,90 @@
+"""Codes for text that know nothing of Bayesian Flow Networks, in bits per character.
+
+Texts are classes, (N,) or (sequences, length), uint8, as `data.text8()` holds them.
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import math
+
+import torch
+from torch import Tensor
+
+from bfn_core.likelihood import Estimate
+
+COMPRESSORS = ("bz2", "lzma")
+
+
+def uniform(classes: int) -> float:
+    """log₂ K: every symbol equally likely."""
+    return math.log2(classes)
+
+
+def ngram(train: Tensor, test: Tensor, classes: int, order: int, weight: float = 2.0) -> Estimate:
+    """A character from the order − 1 before it: order 1 is a unigram, 3 a trigram.
+
+    A probability is counted in the training text and leans on the next shorter context, as if that
+    had been seen `weight` times: p(c | h) = (count(hc) + weight · p(c | h')) / (count(h) + weight).
+    At the start of each sequence the contexts are as short as they must be.
+
+    Args:
+        train: (N,).
+        test: (sequences, length); the standard error is over sequences.
+        classes: K; K to the power of order must fit into memory.
+        order: at least 1.
+
+    Raises:
+        ValueError: no training text, no test sequences, or an order below 1.
+    """
+    if order < 1 or test.dim() != 2 or min(len(train), test.numel()) < 1:
+        raise ValueError(
+            f"order must be at least 1, train (N,) and test (sequences, length) not empty, got "
+            f"{order}, {tuple(train.shape)} and {tuple(test.shape)}"
+        )
+    probs = torch.full((classes,), 1.0 / classes, dtype=torch.float64)  # of one context of length 0
+    cost = torch.zeros(test.shape, dtype=torch.float64)
+    for size in range(1, order + 1):
+        count = torch.bincount(_codes(train, size, classes), minlength=classes**size).double()
+        count = count.reshape(-1, classes)  # (contexts, K)
+        shorter = probs.reshape(-1, classes).repeat(len(count) * classes // probs.numel(), 1)
+        seen = count.sum(1, keepdim=True)
+        probs = ((count + weight * shorter) / (seen + weight)).flatten()
+        if test.shape[1] >= size:
+            # A later, longer context overwrites the shorter one, where it exists.
+            cost[:, size - 1 :] = -probs[_codes(test, size, classes)].log2()
+    return Estimate.of(cost.mean(1))
+
+
+def _codes(text: Tensor, size: int, classes: int) -> Tensor:
+    """Each run of `size` symbols as one number in 0…K^size − 1, the last symbol the last digit."""
+    count = text.shape[-1] - size + 1
+    codes = torch.zeros((*text.shape[:-1], max(0, count)), dtype=torch.int64)
+    for place in range(size if count > 0 else 0):
+        codes = codes * classes + text[..., place : place + count].long()
+    return codes
+
+
+def compressor(name: str, test: Tensor, before: Tensor | None = None) -> float:
+    """What bz2 or lzma needs for the test text at its highest setting, headers counted.
+
+    before: a text that the compressor has packed already, so that only what the test text adds is
+    counted: the compressor learns from the same text as the others.
+
+    Raises ValueError for another name or an empty text.
+    """
+    if name not in COMPRESSORS or not test.numel():
+        raise ValueError(f"name must be one of {COMPRESSORS}, and test not empty, got {name!r}")
+
+    best = 9 | lzma.PRESET_EXTREME
+
+    def size(text: Tensor) -> int:
+        raw = text.numpy().tobytes()
+        return 8 * len(bz2.compress(raw, 9) if name == "bz2" else lzma.compress(raw, preset=best))
+
+    test = test.flatten()
+    if before is None:
+        return size(test) / test.numel()
+    return (size(torch.cat([before, test])) - size(before)) / test.numel()
+
