@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import pickle
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -19,7 +20,8 @@ import torch
 from bfn_core import training
 from bfn_core.training import TrainingError, loop, runs, settings_for
 from bfn_core.training.runs import Run
-from bfn_core.training.scales import DATA_SETS, SCALES, Settings
+from bfn_core.training.scales import DATA_SETS, SCALES, Settings, changed
+from bfn_core.training.scales import command as command_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -444,6 +446,9 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path):
         (["cifar10", "--run", "{finished}", "--resume"], 1, "with data mnist, not cifar10"),
         (["mnist", "--run", "{new}", "--steps", "0"], 2, "'0' is not a whole number from 1 on"),
         (["digits", "--run", "{new}"], 2, "invalid choice: 'digits'"),
+        (["mnist", "--run", "{new}", "--set", "stepz=3"], 1, "there is no setting 'stepz'"),
+        (["mnist", "--run", "{new}", "--set", "batch=many"], 1, "'many' is of another kind"),
+        (["mnist", "--run", "{new}", "--set", "batch"], 2, "'batch' is not NAME=VALUE"),
     ],
 )
 def test_the_command_line_refuses_in_a_sentence(finished, tmp_path, capsys, words, status, said):
@@ -457,6 +462,25 @@ def test_the_command_line_refuses_in_a_sentence(finished, tmp_path, capsys, word
     shown = capsys.readouterr()
     assert re.search(said, shown.err), shown.err
     assert "Traceback" not in shown.err
+
+
+def test_any_setting_can_be_changed_and_the_command_says_so():
+    """What `command` writes, the command line reads back as the same settings."""
+    from bfn_core.training.__main__ import arguments, chosen
+
+    settings = settings_for("mnist", "laptop", steps=7, seed=3, precision="bf16", clip=2.0)
+    for name, value in [("network_arguments.channels", 64), ("network_arguments.attention", [0]),
+                        ("betas", [0.5, 0.9]), ("learning_rate", 1)]:
+        settings = changed(settings, name, value)
+    assert settings.network_arguments["channels"] == 64 and settings.learning_rate == 1.0
+    assert settings.network_arguments["attention"] == (0,) and settings.betas == (0.5, 0.9)
+    words = shlex.split(command_of(settings))
+    assert words[:3] == ["python", "-m", "bfn_core.training"]
+    assert chosen(arguments(words[3:])) == settings
+    plain = command_of(settings_for("text8", "gpu"))
+    assert "--set" not in plain and "--scale gpu" in plain
+    with pytest.raises(ValueError, match="'batch' has no parts, so no 'size'"):
+        changed(settings, "batch.size", 3)
 
 
 # What a run leaves -------------------------------------------------------------------------------
@@ -495,6 +519,25 @@ def test_evaluation_gives_figures_with_errors_and_repeats_exactly(finished, tmp_
     task = training.load_task(TINY)
     again = training.evaluate(training.load(folder), task, TINY)
     assert again["elbo"]["infinity"] == before["elbo"]["infinity"]
+
+
+def test_the_bill_over_t_sums_to_the_loss(finished):
+    """An untrained network returns the belief, whose cost at each time is known otherwise."""
+    settings = replace(TINY, test_examples=300)
+    task = training.load_task(settings)
+    bfn = training.build(settings)
+    found = training.bill(bfn, task, settings, parts=5, batch=100)
+    assert found["t"] == pytest.approx([0.1, 0.3, 0.5, 0.7, 0.9])
+    pixels = torch.tensor(found["pixels"])
+    assert pixels.shape == (28, 28)
+    assert pixels.sum().item() == pytest.approx(sum(found["nats"]), rel=5e-3)  # parts differ in size
+    x = task.prepare(task.test, generator=torch.Generator().manual_seed(1))
+    for t, nats, error in zip(found["t"], found["nats"], found["standard error"], strict=True):
+        times = t + 0.2 * (torch.rand(len(x), generator=torch.Generator().manual_seed(2)) - 0.5)
+        with torch.no_grad():
+            cost = bfn.loss(x, times, generator=torch.Generator().manual_seed(3)) / 5
+        assert nats == pytest.approx(cost.mean().item(), abs=6 * error)
+        assert 0 < error < 0.1 * nats
 
 
 def test_weights_are_loaded_from_a_run_or_a_file(finished, tmp_path):
