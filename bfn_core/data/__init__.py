@@ -22,6 +22,7 @@ from bfn_core.data.text import (
     text8,
     text_file,
 )
+from bfn_core.data.vocabulary import spelling, words
 
 __all__ = [
     "ALPHABET",
@@ -43,7 +44,9 @@ __all__ = [
     "photographs",
     "quantise",
     "record",
+    "spelling",
     "text8",
     "text_file",
     "to_bytes",
+    "words",
 ]

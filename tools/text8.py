@@ -1,0 +1,96 @@
+"""Measure what the shipped text8 model writes: `python -m tools.text8 words|writing`.
+
+words    writes assets/text8_words.txt.xz, the words that occur at least five times in the training
+         part of the text at hand, the most frequent first. Against them spelling is judged.
+writing  writes assets/text8_writing.json: how much of what the shipped weights write is spelled
+         right, for several numbers of messages, and when which kind of letter is settled. It needs
+         the text too, to see how many of its own words the list knows.
+"""
+
+import json
+import lzma
+import sys
+from collections import Counter
+from typing import Any
+
+import torch
+
+from bfn_core import data
+from bfn_core.data.assets import CHECKOUT
+from bfn_core.data.vocabulary import spelling
+from bfn_core.training import shipped
+from bfn_core.views.language import KINDS, settled
+
+LEAST = 5  # occurrences of a word that is listed
+STEPS = (5, 10, 25, 50, 100, 200)
+COUNT = 32  # samples for each
+WATCHED = 100  # of STEPS, the one whose steps are watched
+
+
+def words() -> None:
+    """Count the words of the training part, the cut ones at its two ends left out."""
+    counted = Counter(data.decode(data.text8(stand_in=False).train).split()[1:-1])
+    listed = sorted((-count, word) for word, count in counted.items() if count >= LEAST)
+    content = "".join(word + "\n" for _, word in listed).encode()
+    path = CHECKOUT / "text8_words.txt.xz"
+    path.write_bytes(lzma.compress(content, preset=9 | lzma.PRESET_EXTREME))
+    print(f"{len(listed):,} words, {path.stat().st_size:,} bytes")
+
+
+def writing() -> dict[str, Any]:
+    """Samples of the shipped weights, for each number of messages."""
+    bfn, known = shipped("text8"), data.words()
+    length = bfn.network.length
+    generator = torch.Generator().manual_seed(0)
+    rows, settling = {}, {}
+    for n in STEPS:
+        guesses = []
+        for step in bfn.sampling_steps((COUNT, length), n, generator=generator):
+            guesses.append(step.output.mode)
+        x = step.output.sample(generator=generator)
+        rows[str(n)] = _row(data.decode(x), known)
+        print(n, rows[str(n)], flush=True)
+        if n == WATCHED:
+            settling = _settling(torch.stack(guesses, 1), n)
+    text = data.text8(stand_in=False)
+    test = text.test.unfold(0, length, length)[:: len(text.test) // length // 1000]
+    return {
+        "data": text.name,
+        "samples": COUNT,
+        "length": length,
+        "listed words": len(known),
+        "spelling": rows,
+        "spelling of the test text": _row(data.decode(test), known),
+        "settling": settling,
+    }
+
+
+def _row(texts, known) -> dict[str, float]:
+    share, count = spelling(texts, known), sum(len(t.split(" ")[1:-1]) for t in texts)
+    return {"share": share.mean, "standard error": share.standard_error, "words": count}
+
+
+def _settling(guesses: torch.Tensor, n: int) -> dict[str, Any]:
+    """For each kind of letter the share that is settled after 0…n messages."""
+    after = settled(guesses)  # (B, L)
+    found = {"n": n, "kinds": {}}
+    for name, kind in KINDS.items():
+        mine = after[kind(guesses[:, -1])]
+        shares = [(mine <= i).double().mean().item() for i in range(n + 1)]
+        found["kinds"][name] = {
+            "letters": len(mine),
+            "mean t": mine.double().mean().item() / n,
+            "settled": [round(share, 4) for share in shares],
+        }
+    return found
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["words"]:
+        words()
+    elif sys.argv[1:] == ["writing"]:
+        measured = {"command": "python -m tools.text8 writing", **writing()}
+        text = json.dumps(measured, indent=1, ensure_ascii=False) + "\n"
+        (CHECKOUT / "text8_writing.json").write_text(text, encoding="utf-8")
+    else:
+        sys.exit(__doc__)
