@@ -18,7 +18,7 @@ from bfn_core.conditioning import Filling, fill
 from bfn_core.data import ALPHABET, decode, encode, normalise
 from bfn_core.model import BFN, evaluating
 
-from . import style
+from . import curves, style
 from .explorer import Explorer, button, choice, slider
 from .text import MONOSPACE, entropy, shades
 
@@ -572,32 +572,22 @@ def bits_per_character(nats, length):
     return nats / (length * math.log(2))
 
 
-def curve_figure(record, marks=()):
-    """Training and held-out loss against the step, in bits per character.
+def in_bits(record, length):
+    """A line of metrics with its losses in bits per character, not nats per sequence."""
+    names = ("loss", "nats", "validation", "validation_error")
+    change = {k: bits_per_character(record[k], length) for k in names if k in record}
+    return {**record, **change}
 
-    `marks` are (name, bits) of other codes.
-    """
+
+def curve_figure(record, codes):
+    """Training and held-out loss against the step, and other codes: a dict from name to bits."""
     length = record["settings"]["length"]
-    figure, axes = style.subplots(size=(7.2, 3.4))
-    steps, loss = zip(*((row["step"], row["nats"]) for row in record["curve"]), strict=True)
-    bits = bits_per_character(numpy.array(loss), length)
-    axes.plot(steps, bits, color=style.COLOURS.input, linewidth=1.4, label="training part")
-    held = record["validation"]
-    mean, error = (
-        bits_per_character(numpy.array([row[name] for row in held]), length)
-        for name in ("validation", "validation_error")
-    )
-    axes.errorbar([row["step"] for row in held], mean, 2 * error, color=style.COLOURS.output,
-                  marker="o", markersize=4, capsize=2, linewidth=1.4,
-                  label="held-out part (averaged weights, ± 2 standard errors)")  # fmt: skip
-    for name, value in marks:
-        axes.axhline(value, color=style.COLOURS.data, linewidth=1, linestyle=(0, (4, 3)))
-        axes.text(steps[-1], value, name, va="bottom", ha="right", fontsize=9)
-    low = min(bits.min(), mean.min(), *(value for _, value in marks))
-    axes.set(xlabel="training step", ylabel="bits per character", xlim=(0, steps[-1]),
-             ylim=(math.floor(5 * low) / 5 - 0.05, 4.5))  # fmt: skip
-    axes.set_title(NOT_PUBLISHED, fontsize=9)
-    axes.legend(loc="upper right")
+    scaled = {
+        **record,
+        **{name: [in_bits(row, length) for row in record[name]] for name in ("curve", "validation")},
+    }
+    figure = curves.curve_figure(scaled, codes, limits=(1.4, 5), unit="bits per character")
+    figure.axes[0].set_title(NOT_PUBLISHED, fontsize=9, loc="right")
     return figure
 
 

@@ -152,25 +152,20 @@ class LivePanel:
       yardsticks: from a name to a loss in nats, drawn as horizontal lines.
       description: one sentence, the same in every run; it stands for the panel where nothing is
         live.
-      every: updates between two redraws.
-      stride: steps that an update stands for.
-      unit: what the loss is in.
-      limits: of the axis of the loss, which is logarithmic; by default from just under the lowest
-        yardstick to twelve times the highest.
+      every: steps between two redraws.
+
+    The axis of the loss is logarithmic, from just under the lowest yardstick to twelve times the
+    highest.
 
     Use: `panel.show()` once, then `panel.update(loss, samples)` in each step, where `samples` is
     a function that returns (text, whether it is valid) pairs and is called at redraws only.
     """
 
-    def __init__(
-        self, steps, yardsticks, description, every=25, *, stride=1, unit="nats per string",
-        limits=None,
-    ):  # fmt: skip
-        self.steps, self.every, self.stride, self.losses = steps, every, stride, []
-        self._dress = {"unit": unit, "limits": limits}
+    def __init__(self, steps, yardsticks, description, every=25):
+        self.steps, self.every, self.losses = steps, every, []
         self.yardsticks, self.description = dict(yardsticks), description
         self._figure, axes = style.subplots(size=(7.2, 3.0))
-        self._lines = _loss_axes(axes, steps, self.yardsticks, **self._dress)
+        self._lines = _loss_axes(axes, steps, self.yardsticks)
         self._canvas = _Canvas(self._figure, self._lines)
         self._image = ipywidgets.Image(value=self._canvas.png(), format="png")
         self._image.layout.width = f"{self._canvas.width}px"
@@ -188,10 +183,10 @@ class LivePanel:
     def update(self, loss, samples=None):
         """Note the loss of one step, and redraw if it is time."""
         self.losses.append(loss.item() if isinstance(loss, torch.Tensor) else float(loss))
-        done = len(self.losses) * self.stride
-        if len(self.losses) % self.every and done < self.steps:
+        done = len(self.losses)
+        if done % self.every and done != self.steps:
             return
-        _draw_losses(self._lines, self.losses, stride=self.stride)
+        _draw_losses(self._lines, self.losses)
         with style.context():
             self._image.value = self._canvas.png()
         words = "" if samples is None else " ".join(_badge(*pair) for pair in samples())
@@ -200,15 +195,14 @@ class LivePanel:
     def figure(self):
         """The curve as a figure of its own, for `style.show`."""
         figure, axes = style.subplots(size=(7.2, 3.0))
-        lines = _loss_axes(axes, self.steps, self.yardsticks, **self._dress)
-        _draw_losses(lines, self.losses, stride=self.stride)
+        _draw_losses(_loss_axes(axes, self.steps, self.yardsticks), self.losses)
         return figure
 
 
-def _loss_axes(axes, steps, yardsticks, unit="nats per string", limits=None):
+def _loss_axes(axes, steps, yardsticks):
     """Dress the axes; returns the faint line of every loss and the bold one of their mean."""
-    low, high = limits or (0.8 * min(yardsticks.values()), 12 * max(yardsticks.values()))
-    axes.set(xlim=(0, steps), ylim=(low, high), xlabel="training step", ylabel=unit)
+    low, high = 0.8 * min(yardsticks.values()), 12 * max(yardsticks.values())
+    axes.set(xlim=(0, steps), ylim=(low, high), xlabel="training step", ylabel="nats per string")
     axes.set_yscale("log")
     marks = [m * 10**e for e in range(-3, 5) for m in (1, 2, 5) if low <= m * 10**e <= high]
     axes.set_yticks(marks, [f"{mark:g}" for mark in marks])
@@ -222,13 +216,13 @@ def _loss_axes(axes, steps, yardsticks, unit="nats per string", limits=None):
     return [faint, bold]
 
 
-def _draw_losses(lines, losses, window=25, stride=1):
+def _draw_losses(lines, losses, window=25):
     """Every loss, and the mean of the last `window`."""
     total, means = 0.0, []
     for i, loss in enumerate(losses):
         total += loss - (losses[i - window] if i >= window else 0.0)
         means.append(total / min(i + 1, window))
-    steps = [stride * (i + 1) for i in range(len(losses))]
+    steps = range(1, len(losses) + 1)
     lines[0].set_data(steps, losses)
     lines[1].set_data(steps, means)
 
