@@ -138,3 +138,13 @@ def test_it_learns_what_only_the_other_positions_can_tell():
         bfn.loss(x).mean().backward()
         optimiser.step()
     assert best - 0.05 < nats(bfn) < 1.3 * best
+
+
+def test_the_first_layer_reads_as_far_as_its_reach():
+    """Without layers above it, an output depends on the input up to `reach` positions away."""
+    network = Transformer(3, 9, layers=0, heads=2, width=16, reach=2, prior_skip=False)
+    network = random_weights(network)
+    inputs = beliefs(1, 9, 3).requires_grad_()
+    network(inputs, torch.rand(1))[0, 4].sum().backward()
+    seen = inputs.grad[0].abs().sum(-1) > 0
+    assert seen.tolist() == [2 <= position <= 6 for position in range(9)]

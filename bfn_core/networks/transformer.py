@@ -22,6 +22,9 @@ class Transformer(nn.Module):
         layers: blocks of attention and MLP, one after the other.
         heads: of each attention; a divisor of width.
         width: numbers that stand for a position; each layer has 12 · width² weights.
+        reach: how many neighbours to each side are read together with each position by the first
+            layer, a convolution. With a few, a small network need not first learn where its
+            neighbours are, which takes longer than learning spelling from them.
         dropout: rate, at the end of each attention and of each MLP.
         prior_skip: add ln(inputs) to the logits, so that an untrained network returns its input:
             what the messages alone say about each position.
@@ -33,7 +36,7 @@ class Transformer(nn.Module):
     depth, heads, width, no causal mask, and 170 million parameters. The rest is our choice, and
     may differ: learned positions; blocks that normalise first, with GELU; the time added to every
     position, as Fourier features through two layers; projections that start at zero; and
-    `prior_skip`, with which training starts from a good guess.
+    `prior_skip` and `reach`, with which training starts from a good guess and gets on faster.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class Transformer(nn.Module):
         layers: int = 3,
         heads: int = 4,
         width: int = 128,
+        reach: int = 0,
         dropout: float = 0.0,
         prior_skip: bool = True,
     ) -> None:
@@ -51,7 +55,7 @@ class Transformer(nn.Module):
         if width % heads:
             raise ValueError(f"heads must divide width, got {heads} heads and a width of {width}")
         self.classes, self.length, self.prior_skip = classes, length, prior_skip
-        self.embed = nn.Linear(classes, width)
+        self.embed = nn.Conv1d(classes, width, 2 * reach + 1, padding=reach)
         self.position = nn.Parameter(0.5 * torch.randn(length, width))
         self.time = TimeEmbedding(width)
         self.blocks = nn.ModuleList([Block(width, heads, dropout) for _ in range(layers)])
@@ -67,7 +71,8 @@ class Transformer(nn.Module):
             )
         # Uniform probabilities become 0, and a certain one a vector whose length is about √K.
         features = (self.classes * inputs - 1) / math.sqrt(self.classes)
-        h = self.embed(features) + self.position[:size] + self.time(t)[:, None]  # (B, L, width)
+        h = self.embed(features.transpose(1, 2)).transpose(1, 2)  # (B, L, width)
+        h = h + self.position[:size] + self.time(t)[:, None]
         for block in self.blocks:
             h = block(h)
         raw = self.head(self.norm(h))

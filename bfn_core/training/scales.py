@@ -265,15 +265,14 @@ _ALL = [
         test_draws=1, sample_count=4, sample_steps=5,
     ),
     Settings(
-        **_TEXT8, scale="laptop", length=128, steps=10_000, batch=32, learning_rate=1e-3,
-        warmup=500, ema=0.999,
-        network_arguments={"layers": 4, "heads": 4, "width": 256},
+        **_TEXT8, scale="laptop", length=128, steps=6_000, batch=32, warmup=200, ema=0.998,
+        network_arguments={"layers": 4, "heads": 4, "width": 192, "reach": 4},
         sample_count=20, sample_steps=100, held_out=500, test_examples=2_000, test_draws=1,
     ),
     Settings(
         **_TEXT8, scale="gpu", length=256, steps=30_000, batch=256, warmup=1_000,
         learning_rate=6e-4, ema=0.9995, precision="bf16",
-        network_arguments={"layers": 8, "heads": 8, "width": 512}, sample_count=8,
+        network_arguments={"layers": 8, "heads": 8, "width": 512, "reach": 4}, sample_count=8,
         log_every=50, checkpoint_every=2_000, validate_every=5_000, sample_steps=256,
         held_out=1_000,
     ),
