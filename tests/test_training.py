@@ -20,7 +20,7 @@ import torch
 from bfn_core import training
 from bfn_core.training import TrainingError, loop, runs, settings_for
 from bfn_core.training.runs import Run
-from bfn_core.training.scales import DATA_SETS, SCALES, Settings, changed
+from bfn_core.training.scales import DATA_SETS, SCALES, Settings, changed, of_pixels
 from bfn_core.training.scales import command as command_of
 
 ROOT = Path(__file__).parents[1]
@@ -483,6 +483,37 @@ def test_any_setting_can_be_changed_and_the_command_says_so():
         changed(settings, "batch.size", 3)
 
 
+def test_pixels_come_in_256_or_16_bins_discretised_or_continuous(tmp_path):
+    from bfn_core.training.__main__ import arguments, chosen
+
+    words = ["cifar10", "--scale", "paper", "--run", str(tmp_path)]
+    sixteen = chosen(arguments([*words, "--bins", "16"]))
+    assert (sixteen.levels, sixteen.sigma_1**2) == (16, pytest.approx(1e-3))
+    laptop = of_pixels(settings_for("cifar10", "laptop"), 16).network_arguments
+    assert laptop["differences"] == sixteen.sigma_1
+    real = chosen(arguments([*words, "--continuous"]))
+    assert (real.flow, real.levels, real.sigma_1) == ("continuous", 256, 1e-3)
+    with pytest.raises(ValueError, match="bins must be one of 256, 16, got 10"):
+        chosen(arguments([*words, "--bins", "10"]))
+    with pytest.raises(ValueError, match="mnist has no grey levels"):
+        of_pixels(settings_for("mnist"), 16)
+    small = of_pixels(settings_for("cifar10", "smoke"), 16, continuous=True)
+    task = training.load_task(small)
+    x = task.prepare(task.train)
+    assert len(x.unique()) == 16 and training.build(small).flow.sigma_1 == small.sigma_1
+    assert training.build(small).loss(x[:4]).isfinite().all()
+
+
+def test_flips_mirror_about_half_of_the_training_images():
+    settings = settings_for("cifar10", "smoke", batch=64, flips=True)
+    task, flow = training.load_task(settings), training.build(settings).flow
+    plain, *_ = loop.draw_batch(task, flow, replace(settings, flips=False), 0, torch.Generator())
+    x, *_ = loop.draw_batch(task, flow, settings, 0, torch.Generator())
+    mirrored = (x == plain.flip(-1)).flatten(1).all(1)
+    assert ((x == plain).flatten(1).all(1) | mirrored).all()
+    assert 16 < mirrored.sum() < 48
+
+
 # What a run leaves -------------------------------------------------------------------------------
 
 
@@ -530,7 +561,8 @@ def test_the_bill_over_t_sums_to_the_loss(finished):
     assert found["t"] == pytest.approx([0.1, 0.3, 0.5, 0.7, 0.9])
     pixels = torch.tensor(found["pixels"])
     assert pixels.shape == (28, 28)
-    assert pixels.sum().item() == pytest.approx(sum(found["nats"]), rel=5e-3)  # parts differ in size
+    # Not exactly: the parts hold a few draws more or fewer than a fifth of all.
+    assert pixels.sum().item() == pytest.approx(sum(found["nats"]), rel=5e-3)
     x = task.prepare(task.test, generator=torch.Generator().manual_seed(1))
     for t, nats, error in zip(found["t"], found["nats"], found["standard error"], strict=True):
         times = t + 0.2 * (torch.rand(len(x), generator=torch.Generator().manual_seed(2)) - 0.5)

@@ -10,7 +10,15 @@ from dataclasses import replace
 from typing import Any
 
 from bfn_core.data import DataError, StandInWarning, alphabet_of
-from bfn_core.training.scales import DATA_SETS, SCALES, Settings, changed, on_text, settings_for
+from bfn_core.training.scales import (
+    DATA_SETS,
+    SCALES,
+    Settings,
+    changed,
+    of_pixels,
+    on_text,
+    settings_for,
+)
 from bfn_core.training.tasks import TrainingError
 
 NS = (10, 25, 50, 100, None)  # the paper's table of MNIST
@@ -34,6 +42,12 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--own-alphabet", action="store_true",
         help="with --text: keep the file's own symbols, not text8's 27",
+    )
+    parser.add_argument(
+        "--bins", type=int, metavar="N", help="with cifar10: 256 (as it is) or 16 grey levels"
+    )
+    parser.add_argument(
+        "--continuous", action="store_true", help="with cifar10: take pixels as real numbers"
     )
     parser.add_argument(
         "--set", action="append", default=[], type=setting, metavar="NAME=VALUE", dest="changes",
@@ -93,6 +107,8 @@ def chosen(options: argparse.Namespace) -> Settings:
         settings = on_text(settings, options.text, alphabet)
     elif options.own_alphabet and settings.alphabet is None:
         raise TrainingError("--own-alphabet is for a text of one's own: add --text FILE")
+    if options.bins or options.continuous:
+        settings = of_pixels(settings, options.bins, options.continuous)
     for name, value in options.changes:
         settings = changed(settings, name, value)
     changes = {"steps": options.steps, "seed": options.seed}

@@ -421,6 +421,9 @@ def draw_batch(
     device = task.train.device
     chosen = torch.randint(len(task.train), (settings.batch,), generator=generator, device=device)
     x = task.prepare(task.train[chosen], generator=generator)
+    if settings.flips:
+        mirrored = torch.rand(len(x), generator=generator, device=device) < 0.5
+        x = torch.where(mirrored[:, None, None, None], x.flip(-1), x)
     like = torch.empty(0, device=device)
     t = stratified(settings.batch, like=like, generator=generator)
     return x, t, flow.sample_flow(x, t, generator)
@@ -440,12 +443,13 @@ def check_same(
     Only the number of steps may change, and the learning rate's schedule with it; and the place of
     a text file, whose content is part of the data's name.
     """
-    new = settings.to_dict()
-    others = [name for name in new if name not in ("steps", "text") and old.get(name) != new[name]]
+    # What was begun before a setting existed was begun with its default.
+    new, old = settings.to_dict(), Settings.from_dict(old).to_dict()
+    others = [name for name in new if name not in ("steps", "text") and old[name] != new[name]]
     difference = ""
     if old_data != task.name:
         difference = f"on {old_data}, but now {task.name} is at hand"
     elif others:
-        difference = f"with {others[0]} = {old.get(others[0])}, not {new[others[0]]}"
+        difference = f"with {others[0]} = {old[others[0]]}, not {new[others[0]]}"
     if difference:
         raise TrainingError(f"{where} was begun {difference}; nothing was changed")

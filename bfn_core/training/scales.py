@@ -46,6 +46,8 @@ class Settings:
     text: str | None = None  # path of a text file that takes text8's place
     alphabet: str | None = None  # the symbols of that file; None: normalised to text8's 27
 
+    flips: bool = False  # show half of the training images mirrored left to right
+
     steps: int = 1000  # optimiser steps
     batch: int = 128  # examples per step, over all processes
     accumulation: int = 1  # pieces into which each process cuts its share of the batch
@@ -128,6 +130,26 @@ def on_text(settings: Settings, path: str | os.PathLike, alphabet: str | None = 
     return replace(settings, levels=len(alphabet), beta_1=beta_1)
 
 
+def of_pixels(settings: Settings, bins: int | None = None, continuous: bool = False) -> Settings:
+    """Settings for images of `bins` grey levels (None: as they are), as discretised or, if asked,
+    as continuous data; with the published σ₁, 0.001 for 256 bins and √0.001 for 16.
+
+    Raises ValueError for data that are not images of grey levels, and for other bins.
+    """
+    if settings.sigma_1 is None:
+        raise ValueError(f"{settings.data} has no grey levels to put into bins")
+    bins = settings.levels if bins is None else bins
+    if bins not in SIGMAS:
+        raise ValueError(f"bins must be one of {', '.join(map(str, SIGMAS))}, got {bins}")
+    network = dict(settings.network_arguments)
+    if "differences" in network:
+        network["differences"] = SIGMAS[bins]
+    flow = "continuous" if continuous else "discretised"
+    return replace(
+        settings, flow=flow, levels=bins, sigma_1=SIGMAS[bins], network_arguments=network
+    )
+
+
 def changed(settings: Settings, name: str, value: Any) -> Settings:
     """The settings with one of them changed; `network_arguments.channels` names one of a network.
 
@@ -184,9 +206,10 @@ _PUBLISHED = {
 }
 
 _MNIST = {"data": "mnist", "flow": "discrete", "network": "unet", "levels": 2, "beta_1": 9.0}
-# 256 bins, σ₁² = 1e-6; for 16 bins the paper takes σ₁² = 1e-3.
+SIGMAS = {256: 1e-3, 16: 1e-3**0.5}  # bins: σ₁
 _CIFAR10 = {
-    "data": "cifar10", "flow": "discretised", "network": "unet", "levels": 256, "sigma_1": 1e-3
+    "data": "cifar10", "flow": "discretised", "network": "unet", "levels": 256,
+    "sigma_1": SIGMAS[256],
 }
 _TEXT8 = {
     "data": "text8", "flow": "discrete", "network": "transformer", "levels": 27, "beta_1": 0.5625

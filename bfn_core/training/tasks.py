@@ -93,7 +93,7 @@ def _preparation(settings: Settings) -> Callable[..., Tensor]:
     """How bytes become x: drawn (binary pixels), taken as they are (text), or quantised."""
     if settings.flow == "discrete":
         return data.binarise if settings.length is None else _as_classes
-    return partial(_as_bins, bins=settings.levels if settings.flow == "discretised" else 256)
+    return partial(_as_bins, bins=settings.levels)
 
 
 def _as_classes(content: Tensor, *, generator: Generator | None = None) -> Tensor:
