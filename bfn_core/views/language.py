@@ -582,10 +582,8 @@ def in_bits(record, length):
 def curve_figure(record, codes):
     """Training and held-out loss against the step, and other codes: a dict from name to bits."""
     length = record["settings"]["length"]
-    scaled = {
-        **record,
-        **{name: [in_bits(row, length) for row in record[name]] for name in ("curve", "validation")},
-    }
+    rows = {k: [in_bits(row, length) for row in record[k]] for k in ("curve", "validation")}
+    scaled = {**record, **rows}
     figure = curves.curve_figure(scaled, codes, limits=(1.4, 5), unit="bits per character")
     figure.axes[0].set_title(NOT_PUBLISHED, fontsize=9, loc="right")
     return figure
