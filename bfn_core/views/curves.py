@@ -14,7 +14,7 @@ from .style import COLOURS
 class _Curve:
     """Loss and validation against the step, on a logarithmic axis, with yardsticks across."""
 
-    def __init__(self, steps, limits, yardsticks, unit):
+    def __init__(self, steps, limits, yardsticks, unit, losses=()):
         self.figure, axes = style.subplots(size=(8.0, 3.2))
         low, high = limits
         axes.set(xlim=(0, steps), ylim=limits, xlabel="training step", ylabel=unit, yscale="log")
@@ -24,11 +24,13 @@ class _Curve:
         axes.minorticks_off()
         for name, value in yardsticks.items():
             axes.axhline(value, color=COLOURS.data, linewidth=1, linestyle=(0, (4, 3)))
-            axes.text(steps, value, f"{name} ", va="bottom", ha="right", fontsize=9)
+            below = bool(losses) and value < losses[-1][1]  # where the curve does not end
+            axes.annotate(name, (steps, value), (-4, -3 if below else 3), ha="right", fontsize=9,
+                          va="top" if below else "bottom", textcoords="offset points")  # fmt: skip
         (self.loss,) = axes.plot([], [], color=COLOURS.output, linewidth=1.2, label="training")
         (self.validation,) = axes.plot([], [], "o", color=COLOURS.other, markersize=5,
                                        markeredgecolor="white", label="validation")  # fmt: skip
-        axes.legend(loc="upper center", ncols=2)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
 
     def draw(self, losses, validations):
         """Two lists of (step, value)."""
@@ -45,11 +47,9 @@ def curve_figure(record, yardsticks, *, limits, unit="nats per example"):
         limits: lowest and highest value of the axis.
         unit: its name.
     """
-    curve = _Curve(record["settings"]["steps"], limits, yardsticks, unit)
-    curve.draw(
-        [(point["step"], point["nats"]) for point in record["curve"]],
-        [(point["step"], point["validation"]) for point in record["validation"]],
-    )
+    losses = [(point["step"], point["nats"]) for point in record["curve"]]
+    curve = _Curve(record["settings"]["steps"], limits, yardsticks, unit, losses)
+    curve.draw(losses, [(point["step"], point["validation"]) for point in record["validation"]])
     return curve.figure
 
 
@@ -119,7 +119,7 @@ class LiveCurve:
 
     def figure(self):
         """The curve as a figure of its own, for `style.show`."""
-        curve = _Curve(self.steps, *self._axes)
+        curve = _Curve(self.steps, *self._axes, self.losses)
         curve.draw(self.losses, self.validations)
         return curve.figure
 

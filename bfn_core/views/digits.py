@@ -1,0 +1,358 @@
+"""Pictures of binary digits: what the messages say, what the network makes of it, what it costs.
+
+Ink is coloured and paper white; the colour says whose opinion it is (views/style). Digits are
+(N, H, W) tensors of 0 (paper) and 1 (ink), or of probabilities of ink.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Generator, Tensor
+
+from bfn_core.distributions import Categorical
+from bfn_core.flows import CategoricalParameters
+from bfn_core.model import BFN, evaluating
+
+from . import style
+from .explorer import Explorer, button, slider
+from .style import COLOURS
+from .text import shades
+
+SURE = 0.95  # a pixel of which this probability is ink, or paper, counts as decided
+LOUDEST = 3.0  # evidence of one message, in its own standard deviations, that is drawn in full
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """Alice tells Bob one digit in n messages; everything that a picture of it needs.
+
+    Attributes:
+        digit: (H, W), 0 or 1.
+        messages: what message i says for ink against paper, in units of its noise, (n, H, W).
+        beliefs: probability of ink after i messages, by the messages alone, (n + 1, H, W).
+        guesses: the same by the network, (n + 1, H, W).
+        nats: price of each message, (n,); one draw of each step's part of L^n.
+        last: price of the digit itself once all messages are in, a draw of L^r.
+    """
+
+    digit: Tensor
+    messages: Tensor
+    beliefs: Tensor
+    guesses: Tensor
+    nats: Tensor
+    last: float
+
+    def paid(self, i: int) -> tuple[float, float]:
+        """Nats paid after i messages, and nats still to come."""
+        return float(self.nats[:i].sum()), float(self.nats[i:].sum()) + self.last
+
+
+@torch.no_grad()
+def converse(bfn: BFN, digit: Tensor, n: int, *, generator: Generator | None = None):
+    """Send one digit, (1, H, W) int64, in n messages. Returns a Conversation."""
+    flow, x = bfn.flow, digit.unsqueeze(0)
+    theta, evidence = flow.prior(x.shape), []
+    logits = [theta.logits]
+    for i in range(1, n + 1):
+        sender = flow.sender(x, flow.alpha(i, n))
+        y = sender.sample(generator=generator)
+        theta = flow.update(theta, y, flow.alpha(i, n))
+        logits.append(theta.logits)
+        noise = sender.variance[..., 0].sqrt() * math.sqrt(2)  # of the difference of two components
+        evidence.append((y[..., 1] - y[..., 0]) / noise)
+    beliefs = CategoricalParameters(torch.cat(logits))
+    with evaluating(bfn):
+        output = bfn.output(beliefs, torch.arange(n + 1) / n)
+    said = x.expand(n, *digit.shape)
+    alphas = flow.alpha(torch.arange(1, n + 1).float(), n)
+    before = Categorical(output.log_probs[:n])
+    nats = flow.step_cost(said, before, alphas, generator).flatten(1).sum(1)
+    last = flow.final_cost(x, Categorical(output.log_probs[n:])).sum()
+    ink = [probs[:, 0, ..., 1] for probs in (beliefs.probs, output.probs)]
+    return Conversation(digit[0], torch.cat(evidence)[:, 0], *ink, nats, float(last))
+
+
+def undecided(ink: Tensor) -> Tensor:
+    """How many pixels are not yet `SURE` of either colour, (..., H, W) to (...)."""
+    return ((ink < SURE) & (ink > 1 - SURE)).sum((-2, -1))
+
+
+def _volume(message: Tensor) -> Tensor:
+    """A message as shades: 0 speaks loudly for paper, 1 for ink, ½ for neither."""
+    return (0.5 + message / (2 * LOUDEST)).clamp(0, 1)
+
+
+def tile(images: Tensor, columns: int) -> Tensor:
+    """Images (N, H, W) side by side in rows, with a pixel of NaN between them."""
+    count, high, wide = images.shape
+    missing = -count % columns
+    padded = torch.nn.functional.pad(images.float(), (0, 1, 0, 1, 0, missing), value=math.nan)
+    rows = padded.reshape(-1, columns, high + 1, wide + 1).transpose(1, 2)
+    return rows.reshape(-1, columns * (wide + 1))[:-1, :-1]
+
+
+def _ink(axes, images: Tensor, colour: str, title: str = "", columns: int = 1):
+    """Draw digits or probabilities of ink; returns the picture, whose data may be changed."""
+    colours = shades(colour).with_extremes(bad="#EFEFEF")  # the lines between digits
+    look = {"cmap": colours, "vmin": 0, "vmax": 1, "interpolation": "nearest"}
+    shown = axes.imshow(tile(images, columns).numpy(), **look)
+    axes.grid(False)
+    axes.set(xticks=[], yticks=[])
+    axes.set_title(title, color=colour, fontsize=10)
+    for spine in axes.spines.values():
+        spine.set(visible=True, color=COLOURS.faint)
+    return shown
+
+
+# Telling a digit
+
+
+class _Telling:
+    """The picture of `flow_explorer`: four panels, and the bill below."""
+
+    titles = ("data: the digit", "sender: the last message", "input: Bob's belief",
+              "output: the network's guess")  # fmt: skip
+    colours = (COLOURS.data, COLOURS.sender, COLOURS.input, COLOURS.output)
+
+    def __init__(self, first: Conversation, highest: float) -> None:
+        self.n = len(first.nats)
+        self.figure, axes = style.subplots(2, 4, size=(9.2, 4.3), height_ratios=[2.3, 1])
+        below = axes[1, 0].get_gridspec()[1, :]
+        for axis in axes[1]:
+            axis.remove()
+        bill = self.figure.add_subplot(below)
+        blank = torch.zeros(1, *first.digit.shape)
+        pairs = zip(axes[0], self.colours, self.titles, strict=True)
+        self.panels = [_ink(axis, blank, colour, title) for axis, colour, title in pairs]
+        edges, zeros = [i / self.n for i in range(self.n + 1)], [0.0] * self.n
+        self.bars = [
+            bill.stairs(zeros, edges, fill=True, color=COLOURS.sender, alpha=alpha, label=name)
+            for alpha, name in ((0.9, "paid"), (0.25, "to come"))
+        ]
+        self.now = bill.axvline(0, color=COLOURS.text, lw=1)
+        bill.set(xlim=(0, 1), ylim=(0, highest), xlabel="time t", ylabel="nats")
+        bill.set_title("price of each message", fontsize=10)
+        bill.legend(loc="upper right", ncols=2)
+
+    @property
+    def moving(self):
+        return [*self.panels, *self.bars, self.now]
+
+    def show(self, talk: Conversation, i: int) -> None:
+        silence = torch.full_like(talk.digit, 0.5, dtype=torch.float)
+        said = _volume(talk.messages[i - 1]) if i else silence
+        for panel, picture in zip(
+            self.panels, (talk.digit, said, talk.beliefs[i], talk.guesses[i]), strict=True
+        ):
+            panel.set_data(picture.numpy())
+        nats = talk.nats.clamp(min=0)
+        paid = torch.where(torch.arange(self.n) < i, nats, 0.0)
+        for bars, heights in zip(self.bars, (paid, nats - paid), strict=True):
+            bars.set_data(heights.numpy())
+        self.now.set_xdata([i / self.n] * 2)
+
+
+def flow_explorer(bfn: BFN, digits: Tensor, *, n: int = 50, t: float = 0.3, seed: int = 0):
+    """What n messages do to a digit: drag the time, choose the digit, ask for other messages.
+
+    Side by side: the digit, the last message, the belief and the network's guess; below, what each
+    message costs. All is computed before the first drag (other messages when they are asked for).
+
+    Args:
+        bfn: with a DiscreteFlow of two classes.
+        digits: (N, 1, H, W) int64.
+    """
+
+    @lru_cache(maxsize=64)
+    def talk(which, again):
+        generator = torch.Generator().manual_seed(1000 * seed + 100 * again + which)
+        return converse(bfn, digits[which], n, generator=generator)
+
+    highest = 1.2 * max(float(talk(which, 0).nats.max()) for which in range(len(digits)))
+    picture = _Telling(talk(0, 0), highest)
+
+    def update(t, digit, again):
+        i, now = round(t * n), talk(digit - 1, again)
+        picture.show(now, i)
+        paid, rest = now.paid(i)
+        doubts = [int(undecided(ink[i])) for ink in (now.beliefs, now.guesses)]
+        return (
+            f"After {i} of {n} messages, t = {t:.2f}: <b>{paid:.1f} nats</b> "
+            f"({paid / math.log(2):.0f} bits) are paid and <b>{rest:.1f} nats</b> "
+            f"({rest / math.log(2):.0f} bits) are to come. Of {now.digit.numel()} pixels, the "
+            f"messages alone leave {doubts[0]} undecided, the network {doubts[1]} (less than "
+            f"{SURE:.0%} sure)."
+        )
+
+    controls = {
+        "t": slider("t, time", 0.0, 1.0, t, 1 / n),
+        "digit": slider("which digit", 1, len(digits), 1, width=150),
+        "again": button("Other messages"),
+    }
+    description = (
+        "A digit, the last noisy message about it, the belief that all messages so far add up to, "
+        "and the network's guess, side by side, with the price of each message below."
+    )
+    return Explorer(picture.figure, update, controls, description=description, play="t",
+                    moving=picture.moving)  # fmt: skip
+
+
+def flow_figure(talk: Conversation, steps=(1, 8, 14, 20, 30, 50)):
+    """The same without a slider: a column for each number of messages, and the digit last."""
+    n = len(talk.nats)
+    figure, axes = style.subplots(3, len(steps) + 1, size=(9.2, 4.3))
+    rows = (
+        ("last message", COLOURS.sender, [_volume(talk.messages[i - 1]) for i in steps]),
+        ("belief", COLOURS.input, [talk.beliefs[i] for i in steps]),
+        ("guess", COLOURS.output, [talk.guesses[i] for i in steps]),
+    )
+    for line, (name, colour, pictures) in zip(axes, rows, strict=True):
+        for axis, picture in zip(line, pictures, strict=False):
+            _ink(axis, picture.unsqueeze(0), colour)
+        line[0].set_ylabel(name, color=colour)
+    for axis, i in zip(axes[0], steps, strict=False):
+        axis.set_title(f"t = {i / n:.2f}", color=COLOURS.text, fontsize=10)
+    _ink(axes[0, -1], talk.digit.unsqueeze(0), COLOURS.data, "the digit")
+    for axis in axes[1:, -1]:
+        axis.set_axis_off()
+    return figure
+
+
+# Digits as they form
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A batch of digits as it forms: ink after i of n messages, (n + 1, N, H, W), and the digits.
+
+    Attributes:
+        beliefs: p_I(ink).
+        guesses: p_O(ink).
+        digits: drawn from the last guess, (N, H, W) int64.
+    """
+
+    beliefs: Tensor
+    guesses: Tensor
+    digits: Tensor
+
+
+@torch.no_grad()
+def draw(bfn: BFN, count: int, n: int, *, shape=(28, 28), generator: Generator | None = None):
+    """Sample `count` digits with n messages and keep every step. Returns a Drawing."""
+    beliefs, guesses = [], []
+    for step in bfn.sampling_steps((count, 1, *shape), n, generator=generator):
+        beliefs.append(step.theta.probs[:, 0, ..., 1])
+        guesses.append(step.output.probs[:, 0, ..., 1])
+    digits = step.output.sample(generator=generator)[:, 0]
+    return Drawing(torch.stack(beliefs), torch.stack(guesses), digits)
+
+
+def drawing_explorer(drawing: Drawing, *, step: int = 12, columns: int = 4):
+    """Digits as they form: drag the step or play; the input against the output distribution."""
+    n = len(drawing.beliefs) - 1
+    size = drawing.digits[0].numel()
+    figure, (left, middle, right) = style.subplots(
+        1, 3, size=(9.2, 3.7), width_ratios=[1, 1, 0.85]
+    )
+    frames = (drawing.beliefs, drawing.guesses)
+    colours, titles = (COLOURS.input, COLOURS.output), _Telling.titles[2:]
+    panels = [
+        _ink(axis, frame[0], colour, title, columns)
+        for axis, frame, colour, title in zip(
+            (left, middle), frames, colours, titles, strict=True
+        )
+    ]
+    doubts = [undecided(frame).double().mean(1) for frame in frames]  # (n + 1,) each
+    times = torch.arange(n + 1) / n
+    for doubt, colour in zip(doubts, colours, strict=True):
+        right.plot(times, doubt, color=colour)
+    dots = [
+        right.plot([0], [0], "o", color=colour, ms=8, mec="white")[0] for colour in colours
+    ]
+    right.set(xlabel="time t", xlim=(-0.02, 1.02), ylim=(0, 1.04 * size))
+    right.set_title("pixels undecided, per digit", fontsize=10)
+
+    def update(step):
+        for panel, frame in zip(panels, frames, strict=True):
+            panel.set_data(tile(frame[step], columns).numpy())
+        for dot, doubt in zip(dots, doubts, strict=True):
+            dot.set_data([step / n], [float(doubt[step])])
+        return (
+            f"After {step} of {n} messages, t = {step / n:.2f}: the messages leave "
+            f"<b>{float(doubts[0][step]):.0f}</b> of {size} pixels undecided in a digit, the "
+            f"network <b>{float(doubts[1][step]):.0f}</b>."
+        )
+
+    description = (
+        "A batch of digits forming: the belief on the left, the network's guess beside it, and "
+        "how many pixels each of them leaves undecided."
+    )
+    controls = {"step": slider("messages received", 0, n, step)}
+    return Explorer(figure, update, controls, description=description, play="step",
+                    moving=[*panels, *dots], seconds=6)  # fmt: skip
+
+
+def drawing_figure(drawing: Drawing, steps=(0, 5, 10, 15, 20, 30, 50), count: int = 4):
+    """Beliefs (upper rows) and guesses (lower rows) of a few digits after some messages."""
+    n = len(drawing.beliefs) - 1
+    figure, axes = style.subplots(2, len(steps), size=(9.2, 2.6))
+    for column, i in enumerate(steps):
+        _ink(axes[0, column], drawing.beliefs[i, :count], COLOURS.input, columns=2)
+        _ink(axes[1, column], drawing.guesses[i, :count], COLOURS.output, columns=2)
+        axes[0, column].set_title(f"t = {i / n:.2f}", fontsize=10, color=COLOURS.text)
+    axes[0, 0].set_ylabel("belief", color=COLOURS.input)
+    axes[1, 0].set_ylabel("guess", color=COLOURS.output)
+    return figure
+
+
+def digits_figure(groups: dict[str, Tensor], *, columns: int = 8, size=(9.2, 3.0)):
+    """Groups of digits side by side: from a title to images (N, H, W) in [0, 1]."""
+    figure, axes = style.subplots(1, len(groups), size=size, squeeze=False)
+    for axis, (title, images) in zip(axes[0], groups.items(), strict=True):
+        _ink(axis, images, COLOURS.data, title, columns)
+    return figure
+
+
+# What it costs
+
+
+def elbo_figure(columns: dict[str, dict[str, tuple[float, float]]]):
+    """−ELBO against the number of messages, from a name to {n: (nats, standard error)}."""
+    figure, axes = style.subplots(size=(7.2, 3.2))
+    colours = (COLOURS.output, COLOURS.data, COLOURS.other)
+    for (name, rows), colour in zip(columns.items(), colours, strict=False):
+        nats, errors = zip(*rows.values(), strict=True)
+        axes.errorbar(list(rows), nats, [2 * e for e in errors], fmt="o-", color=colour,
+                      capsize=3, label=name)  # fmt: skip
+    axes.set(xlabel="messages n", ylabel="nats per image")
+    axes.legend()
+    return figure
+
+
+def bill_figure(bill: dict, others: dict[str, Tensor] | None = None):
+    """A recorded bill: nats over time, as bars with two standard errors, and over the pixels.
+
+    Args:
+        bill: `data.record("mnist")["bill"]`.
+        others: further bills over the same times, drawn as dots, by name; (bins,) nats each.
+    """
+    figure, (left, right) = style.subplots(1, 2, size=(9.2, 3.4), width_ratios=[1.65, 1])
+    times, nats = bill["t"], bill["nats"]
+    errors = [2 * e for e in bill["standard error"]]
+    left.bar(times, nats, 0.9 / len(times), yerr=errors, color=COLOURS.sender, alpha=0.75,
+             error_kw={"lw": 1}, label="the real test images")  # fmt: skip
+    for name, values in (others or {}).items():
+        left.plot(times, values, "o", color=COLOURS.data, ms=4, label=name)
+    left.set(xlabel="time t", ylabel="nats", xlim=(0, 1))
+    left.set_title(f"when: nats in each {1 / len(times):.0%} of the time", fontsize=10)
+    left.legend()
+    shown = right.imshow(bill["pixels"], cmap=shades(COLOURS.sender), vmin=0)
+    right.grid(False)
+    right.set(xticks=[], yticks=[])
+    for spine in right.spines.values():
+        spine.set(visible=True, color=COLOURS.faint)
+    right.set_title("where: nats for each pixel", fontsize=10)
+    figure.colorbar(shown, ax=right, shrink=0.9)
+    return figure
