@@ -80,7 +80,7 @@ def test_what_is_not_an_image_is_refused():
             images.histogram(CROPS, bad)
     with pytest.raises(ValueError, match="1 channels, but 3"):
         images.histogram(CROPS, CROPS[:, :1])
-    with pytest.raises(ValueError, match="one of PNG, WEBP, got 'JPEG'"):
+    with pytest.raises(ValueError, match="one of PNG, WebP, got 'JPEG'"):
         images.sheet(CROPS, "JPEG")
 
 

@@ -16,7 +16,7 @@ from bfn_core.likelihood import Estimate
 # What Pillow is asked for: the smallest file that holds every pixel as it is.
 FORMATS = {
     "PNG": {"optimize": True},
-    "WEBP": {"lossless": True, "quality": 100, "method": 6, "exact": True},
+    "WebP": {"lossless": True, "quality": 100, "method": 6, "exact": True},
 }
 
 
@@ -49,7 +49,7 @@ def histogram(train: Tensor, test: Tensor, levels: int = 256) -> Estimate:
 
 
 def files(images: Tensor, form: str) -> Estimate:
-    """One lossless file per image, as Pillow writes it: form "PNG" or "WEBP".
+    """One lossless file per image, as Pillow writes it: form "PNG" or "WebP".
 
     A file of so few pixels is for a good part header; `sheet` does without.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import NullFormatter
 from PIL import Image
 from torch import Generator, Tensor
 
@@ -251,7 +252,7 @@ def where_explorer(walk: Walk, names: dict[str, int], t: float = 0.5) -> Explore
         names: the images to choose from, by their index in the walk.
         t: where the slider starts.
     """
-    spent = _per_pixel(walk.spent)  # (T, N, H, W)
+    spent = _per_pixel(walk.spent).numpy()  # (T, N, H, W)
     figure, axes = style.subplots(1, 3, size=(9.2, 3.1), width_ratios=(1, 1, 1.6))
     photo_image = _show(axes[0], picture(walk.x[:1]), "the photo")
     heat = _show(axes[1], spent[0, 0], "bits spent up to t", cmap="magma", vmin=0, vmax=MOST)
@@ -308,7 +309,7 @@ def maps_figure(walk: Walk, photos):
     figure.get_layout_engine().set(wspace=0.03, hspace=0.03)
     for (above, below), n in zip(axes.T, photos, strict=True):
         _show(above, picture(walk.x[n : n + 1]))
-        heat = _show(below, _per_pixel(walk.bill[n]), cmap="magma", vmin=0, vmax=MOST)
+        heat = _show(below, _per_pixel(walk.bill[n]).numpy(), cmap="magma", vmin=0, vmax=MOST)
         below.set_xlabel(f"{float(walk.bill[n].mean()):.2f}")
     figure.colorbar(heat, ax=axes, shrink=0.75, label="bits per pixel", ticks=[0, 8, 16, 24])
     return figure
@@ -358,6 +359,8 @@ def curves_figure(curves: dict[str, list[dict]], dimensions: int, yardsticks=Non
     low = min(axis.dataLim.y0, *(yardsticks or {"": limit}).values())
     axis.set(xscale="log", ylim=(0.9 * low, limit), xlabel="training step",
              ylabel="bits per dimension")  # fmt: skip
+    axis.xaxis.set_major_formatter("{x:,.0f}")
+    axis.xaxis.set_minor_formatter(NullFormatter())
     for name, bits in (yardsticks or {}).items():
         axis.axhline(bits, color=COLOURS.data, lw=1, ls=(0, (4, 3)))
         axis.text(1, bits, f"{name}  ", transform=axis.get_yaxis_transform(), fontsize=8.5,

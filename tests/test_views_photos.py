@@ -1,0 +1,209 @@
+"""Pictures of photographs: their numbers are bfn_core's, and every control moves them."""
+
+import io
+import math
+import re
+
+import pytest
+import torch
+from PIL import Image
+
+from bfn_core import BFN, DiscretisedFlow, data
+from bfn_core.views import photos
+
+SIGMA = 1e-3
+X = data.quantise(data.photographs()[[1, 7, 8, 13]])
+NAMES = {"roof": 0, "leaf": 2}
+
+
+class Copy(torch.nn.Module):
+    """Hands the messages on: the noise is guessed to be 0, and as large as it is."""
+
+    def forward(self, inputs, t):
+        return torch.zeros(*inputs.shape, 2)
+
+
+@pytest.fixture(scope="module")
+def copying():
+    return BFN(DiscretisedFlow(256, SIGMA), Copy())
+
+
+@pytest.fixture(scope="module")
+def walk(copying):
+    return photos.walk(copying, X, n=16, seed=1)
+
+
+def numbers(caption):
+    text = re.sub("<[^>]*>", "", caption).replace(",", "")
+    return [float(n) for n in re.findall(r"\d+(?:\.\d+)?(?:e\+\d+)?", text)]
+
+
+def every_control_moves(explorer, **moves):
+    assert set(moves) == set(explorer.controls)
+    for name, value in moves.items():
+        before = explorer.png, explorer.controls[name].value
+        explorer.set(**{name: value})
+        assert explorer.error is None
+        assert explorer.png != before[0], name
+        explorer.set(**{name: before[1]})
+
+
+def test_a_walk_follows_the_flow(copying, walk):
+    """Sixteen updates leave Bob where one draw from the flow would (77)."""
+    assert walk.times.tolist() == [i / 16 for i in range(17)]
+    assert torch.equal(walk.beliefs[0], torch.zeros_like(X))
+    for i in (3, 9, 16):
+        gamma = copying.flow.gamma(i / 16)
+        noise = (walk.beliefs[i] - gamma * X) / math.sqrt(gamma * (1 - gamma))
+        assert abs(float(noise.mean())) < 0.05 and float(noise.std()) == pytest.approx(1, abs=0.05)
+    again = photos.walk(copying, X, n=16, seed=1)
+    assert torch.equal(walk.beliefs, again.beliefs)
+    assert not torch.equal(walk.beliefs, photos.walk(copying, X, n=16, seed=2).beliefs)
+
+
+def test_whoever_copies_pays_minus_log2_sigma(walk):
+    """−ln σ₁/γ nats per unit of time, but where the ends of [−1, 1] or the single bins help."""
+    for i in (9, 10, 12):
+        gamma = walk.bfn.flow.gamma(i / 16)
+        assert float(walk.rates[i].mean()) == pytest.approx(math.log2(1000) / gamma, rel=0.05)
+    assert float(walk.rates[16].mean()) < 1
+    exact = walk.bfn.flow.rate_cost(X, walk.bfn.output(_theta(walk, 8), 0.5), 0.5)
+    torch.testing.assert_close(walk.rates[8], exact / math.log(2), rtol=1e-4, atol=1e-4)
+
+
+def _theta(walk, i):
+    from bfn_core import GaussianParameters
+
+    precision = 1 + walk.bfn.flow.beta(float(walk.times[i]))
+    return GaussianParameters(walk.beliefs[i], torch.full((len(X),), precision))
+
+
+def test_bits_add_up(walk):
+    assert torch.equal(walk.spent[0], torch.zeros_like(X))
+    one = 1 / 16 * walk.rates[1]  # at t = 0 nobody was asked
+    torch.testing.assert_close(walk.spent[1], one)
+    torch.testing.assert_close(walk.spent[2], one + (walk.rates[1] + walk.rates[2]) / 32)
+    torch.testing.assert_close(walk.bill, walk.spent[-1] + walk.naming[-1])
+    at_half = walk.bfn.output(_theta(walk, 8), 0.5)
+    torch.testing.assert_close(walk.naming[8], -at_half.log_prob(X) / math.log(2), atol=1e-3,
+                               rtol=1e-3)  # fmt: skip
+
+
+def test_doubt_and_strength(walk):
+    assert walk.doubt(0.0) == math.inf and photos._strength(walk, 0.0) == 1
+    assert walk.doubt(0.5) == pytest.approx(walk.bfn.flow.beta(0.5) ** -0.5)
+    assert photos._strength(walk, 1.0) == pytest.approx(1000 / 3, rel=1e-3)
+    assert photos.levels(2 / 256) == 1 and walk.at(0.49) == 8
+
+
+def test_a_picture_shows_the_bytes():
+    shown = photos.picture(X[:1])
+    assert (shown == data.to_bytes(X[0]).permute(1, 2, 0).numpy()).all()
+    tiled = photos.picture(X)
+    assert tiled.shape == (65, 65, 3) and (tiled[33:, :32] == photos.picture(X[2:3])).all()
+
+
+def test_the_explorer_of_the_flow(walk):
+    explorer = photos.flow_explorer(walk, NAMES, t=0.5)
+    beta, doubt, _, wrong, strength, naming = numbers(explorer.caption)
+    assert beta == pytest.approx(walk.bfn.flow.beta(0.5), rel=0.01)
+    assert doubt == pytest.approx(128 * walk.doubt(0.5), abs=0.06)
+    off = float((walk.guesses[8, 0] - X[0]).square().mean().sqrt())
+    assert wrong == pytest.approx(128 * off, abs=0.06)
+    assert strength == pytest.approx(1 / (3 * walk.doubt(0.5)), abs=0.5)
+    assert naming == pytest.approx(float(walk.naming[8, 0].mean()), abs=0.006)
+    every_control_moves(explorer, t=0.25, photo=2)
+    explorer.set(t=0.0)
+    assert "not been asked" in explorer.caption and "inf" not in explorer.caption
+    explorer.set(t=1.0)
+    assert explorer.error is None
+
+
+def test_the_explorer_of_bits(walk):
+    explorer = photos.where_explorer(walk, NAMES, t=0.5)
+    t, spent, bill, share = numbers(explorer.caption)[:4]
+    assert t == 0.5 and spent == pytest.approx(float(walk.spent[8, 0].mean()), abs=0.006)
+    assert bill == pytest.approx(float(walk.bill[0].mean()), abs=0.006)
+    assert share == pytest.approx(100 * spent / bill, abs=1)
+    every_control_moves(explorer, t=0.75, photo=2)
+    explorer.set(t=0.0)
+    assert numbers(explorer.caption)[1] == 0 and "inf" not in explorer.caption
+
+
+def test_contrast_is_the_difference_to_the_neighbours():
+    flat = torch.zeros(1, 3, 8, 8)
+    assert float(photos.contrast(flat).abs().max()) == 0
+    flat[0, 0, 4, 4] = 3 * 2 / 256
+    found = photos.contrast(flat)
+    assert float(found[0, 0, 4, 4]) == pytest.approx(3)
+    assert float(found[0, 0, 4, 5]) == float(found[0, 0, 3, 4]) == pytest.approx(0.75)
+    assert float(found.sum()) == pytest.approx(6)
+
+
+def test_groups_by_contrast_hold_every_value_once(walk):
+    contrast, bits = photos.by_contrast(walk, groups=4)
+    assert contrast.tolist() == sorted(contrast.tolist())
+    assert float(contrast.mean()) == pytest.approx(float(photos.contrast(X).mean()), rel=1e-5)
+    assert float(bits.mean()) == pytest.approx(float(walk.bill.mean()), rel=1e-5)
+
+
+def test_bits_per_pixel_are_averaged_over_neighbours():
+    bits = torch.zeros(2, 3, 6, 6)
+    bits[1, :, 3, 3] = 3.0
+    found = photos._per_pixel(bits)
+    assert found.shape == (2, 6, 6) and float(found[0].sum()) == 0
+    assert torch.allclose(found[1, 2:5, 2:5], torch.ones(3, 3)) and float(found[1, 1, 1]) == 0
+    assert torch.allclose(photos._per_pixel(torch.ones(3, 4, 4)), torch.full((4, 4), 3.0))
+
+
+def test_images_as_they_form(copying):
+    first = torch.Generator().manual_seed(0)
+    beliefs, guesses, doubts, samples = photos.record(copying, (4, 3, 8, 8), 6, generator=first)
+    assert beliefs.shape == guesses.shape == doubts.shape == (7, 4, 3, 8, 8)
+    steps = copying.sampling_steps((4, 3, 8, 8), 6, generator=torch.Generator().manual_seed(0))
+    for i, step in enumerate(steps):
+        assert torch.equal(beliefs[i], step.theta.mean)
+        assert torch.equal(guesses[i], step.output.mean)
+    torch.testing.assert_close(copying.flow.quantise(samples), samples)
+    assert photos._brightness(torch.full((1, 3, 2, 2), 1 / 128)).unique().tolist() == [-1]
+    assert photos._brightness(torch.full((1, 3, 2, 2), 2.0)).unique().tolist() == [1]
+    explorer = photos.samples_explorer(beliefs, guesses, doubts, step=2)
+    i, n, t, spread, moved = numbers(explorer.caption)
+    assert (i, n, t) == (2, 6, 0.33)
+    assert spread == pytest.approx(128 * float(doubts[2].median()), 0.1)
+    change = float((guesses[2] - guesses[1]).square().mean().sqrt())
+    assert moved == pytest.approx(128 * change, rel=0.05)
+    every_control_moves(explorer, step=5)
+    explorer.set(step=0)
+    assert explorer.error is None and "moved" not in explorer.caption
+    assert len(photos.samples_figure(beliefs, guesses, (0, 3, 6)).axes) == 6
+
+
+def test_figures_say_what_was_measured(walk, tmp_path):
+    maps = photos.maps_figure(walk, [0, 2])
+    labels = [axis.get_xlabel() for axis in maps.axes]
+    assert f"{float(walk.bill[2].mean()):.2f}" in labels
+    over_time, channels, _ = photos.shares_figure(walk).axes
+    heights = [bar.get_height() for bar in channels.patches]
+    assert heights == pytest.approx(walk.bill.mean((0, 2, 3)).tolist())
+    shown = torch.as_tensor(over_time.lines[1].get_ydata())
+    assert torch.equal(shown, walk.rates[1:].mean((1, 2, 3, 4)))
+    flow = photos.flow_figure(walk, 0, times=(0.0, 1.0))
+    assert [axis.get_xlabel() for axis in flow.axes][-2:] == ["× 1", "× 333"]
+    curve = [{"step": 10, "nats": 3072 * math.log(2) * 5}, {"step": 100, "nats": 3072.0}]
+    (axis,) = photos.curves_figure({"a": curve}, 3072, {"b": 4.0}).axes
+    assert axis.lines[0].get_ydata() == pytest.approx([5, 1 / math.log(2)])
+    assert axis.get_ylim()[0] < 1 / math.log(2) and axis.lines[1].get_ydata()[0] == 4
+    content = io.BytesIO()
+    Image.fromarray(photos.picture(X)).save(content, "png")
+    (tmp_path / "sheet.png").write_bytes(content.getvalue())
+    (axis,) = photos.sheet_figure(tmp_path / "sheet.png").axes
+    assert (axis.images[0].get_array() == photos.picture(X)).all()
+
+
+def test_bytes_are_shown_as_numbers():
+    image = data.photographs()[5]
+    _, table, histogram = photos.bytes_figure(image, 4, 6, rows=2, columns=3).axes
+    shown = [int(text.get_text()) for text in table.texts]
+    assert shown == image[0, 4:6, 6:9].flatten().tolist()
+    assert [float(p.get_data().values.sum()) for p in histogram.patches] == [1024] * 3
