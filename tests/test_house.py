@@ -231,3 +231,10 @@ def test_the_report_sees_data_by_their_files(environment, monkeypatch, tmp_path)
     assert finding(partly, "text8").found == "only its beginning is at hand, in BFN_DATA_DIR"
     (tmp_path / images.MNIST_FILES[-1].name).touch()
     assert finding(environment.report(), "MNIST").found == "at hand, in BFN_DATA_DIR"
+
+
+def test_the_readmes_results_are_those_of_the_records():
+    from tools import results
+
+    readme = results.README.read_text(encoding="utf-8")
+    assert results.written(readme) == readme, "python -m tools.results renews them"

@@ -1,10 +1,11 @@
-"""Keep the record of a finished run: `python tools/record.py RUN assets/NAME`.
+"""Keep the record of a finished run: `python -m tools.record RUN assets/NAME ["a remark"]`.
 
 Writes assets/NAME.json (the command, the settings, the machine, the curve and the figures with
 their standard errors, as the run left them), NAME.safetensors (the averaged weights) and NAME.png
 or NAME.txt (samples drawn with them). A figure in the README or in a notebook that comes from
-training has such a record. `python tools/record.py` alone renews the digests of all that is in
-assets/, by which a copy that was fetched is known to be whole.
+training has such a record. The remark says what the run cannot know, such as what else the
+machine had to do. `python -m tools.record` alone renews the digests of all that is in assets/, by
+which a copy that was fetched is known to be whole, and the README's results.
 """
 
 import json
@@ -15,11 +16,12 @@ from pathlib import Path
 from bfn_core.data.assets import CHECKOUT, DIGESTS
 from bfn_core.data.files import digest
 from bfn_core.training.scales import Settings, command
+from tools import results
 
 POINTS = 50  # of the curve
 
 
-def record(run: Path, target: Path) -> dict:
+def record(run: Path, target: Path, remark: str = "") -> dict:
     """Gather the run's files into one JSON file beside its samples; returns what was written."""
     facts = json.loads((run / "settings.json").read_text(encoding="utf-8"))
     lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
@@ -31,6 +33,7 @@ def record(run: Path, target: Path) -> dict:
     written = {
         "command": command(Settings.from_dict(facts["settings"])),
         **{name: value for name, value in facts.items() if name != "command"},
+        "remark": remark,
         "curve": [
             {"step": line["step"], "nats": round(line["loss"], 3)}
             for line in steps[every - 1 :: every]
@@ -56,8 +59,10 @@ def renew_digests() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (1, 3):
+    if len(sys.argv) not in (1, 3, 4):
         sys.exit(__doc__.splitlines()[0])
-    if len(sys.argv) == 3:
-        print(json.dumps(record(Path(sys.argv[1]), Path(sys.argv[2]))["evaluation"], indent=1))
+    if len(sys.argv) > 1:
+        run, target, *remark = sys.argv[1:]
+        print(json.dumps(record(Path(run), Path(target), *remark)["evaluation"], indent=1))
     renew_digests()
+    results.write()

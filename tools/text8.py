@@ -17,7 +17,7 @@ import torch
 
 from bfn_core import data
 from bfn_core.data.assets import CHECKOUT
-from bfn_core.data.vocabulary import spelling
+from bfn_core.data.vocabulary import spelling, whole_words
 from bfn_core.training import shipped
 from bfn_core.views.language import KINDS, settled
 
@@ -66,7 +66,7 @@ def writing() -> dict[str, Any]:
 
 
 def _row(texts, known) -> dict[str, float]:
-    share, count = spelling(texts, known), sum(len(t.split(" ")[1:-1]) for t in texts)
+    share, count = spelling(texts, known), sum(len(whole_words(text)) for text in texts)
     return {"share": share.mean, "standard error": share.standard_error, "words": count}
 
 

@@ -160,6 +160,7 @@ class Trainer:
             "notice": self.task.notice,
             "parameters": self.parameters,
             "device": device,
+            "threads": torch.get_num_threads(),
             "processes": self.accelerator.num_processes,
             "versions": {"python": platform.python_version(), "torch": torch.__version__},
             "command": " ".join(sys.argv),

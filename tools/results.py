@@ -1,0 +1,89 @@
+"""The README's results, written from the records in assets/: `python -m tools.results`."""
+
+import json
+import math
+from pathlib import Path
+
+from bfn_core.data.assets import CHECKOUT
+
+README = CHECKOUT.parent / "README.md"
+BEGIN, END = "<!-- results: written by tools/results.py -->", "<!-- end of results -->"
+TITLES = {
+    "mnist": "MNIST, dynamically binarised",
+    "cifar10": "CIFAR-10, 256 bins",
+    "text8": "text8, its first 12.5 million characters",
+}
+# Graves et al. 2023, tables 3 to 5, at n = ∞.
+PAPER = {
+    "mnist": "77.87 nats; 24.8 M parameters",
+    "cifar10": "2.66 bits per dimension; 30.7 M parameters",
+    "text8": "1.41 bits per character, on the published split; 170 M parameters",
+}
+UNITS = {"mnist": ("nats", 1, 2), "cifar10": ("bits per dimension", 3072, 3),
+         "text8": ("bits per character", 128, 3)}  # fmt: skip
+# Of the other codes, the ones to beat.
+BASELINES = {"cifar10": ("WebP, file by file", "PNG, file by file"),
+             "text8": ("5-gram", "lzma, after the training part")}  # fmt: skip
+
+
+def table() -> str:
+    """The results as Markdown; only of the data sets whose weights are shipped."""
+    lines = [
+        "| test data | our shipped weights (n = ∞) | how they were trained "
+        "| other codes, same data | the paper |",
+        "|---|---|---|---|---|",
+    ]
+    for name in TITLES:
+        if not (CHECKOUT / f"{name}.safetensors").exists():
+            continue
+        record = json.loads((CHECKOUT / f"{name}.json").read_text(encoding="utf-8"))
+        lines.append(
+            f"| {TITLES[name]} | {figure(name, record)} | {training(record)} | {codes(name)} "
+            f"| {PAPER[name]} |"
+        )
+    return "\n".join(lines)
+
+
+def figure(name: str, record: dict) -> str:
+    """−ELBO with its standard error, in the unit of the data set."""
+    unit, variables, digits = UNITS[name]
+    row = record["evaluation"]["elbo"]["infinity"]
+    factor = 1 if unit == "nats" else 1 / (variables * math.log(2))
+    mean, error = row["nats"] * factor, row["standard error"] * factor
+    count = record["evaluation"]["examples"]
+    return f"**{mean:.{digits}f} ± {error:.{digits}f} {unit}** ({count:,} examples)"
+
+
+def training(record: dict) -> str:
+    """Size, steps, time, device and remark of a run, with a link to its record."""
+    settings, evaluation = record["settings"], record["evaluation"]
+    minutes = evaluation["training seconds"] / 60
+    remark = f" ({record['remark']})" if record.get("remark") else ""
+    return (
+        f"{record['parameters'] / 1e6:.2f} M parameters, {settings['steps']:,} steps of "
+        f"{settings['batch']}, {minutes:.0f} minutes on a {record['device'].upper()}{remark}; "
+        f"[record](assets/{settings['data']}.json)"
+    )
+
+
+def codes(name: str) -> str:
+    """What general compressors need."""
+    if name not in BASELINES:
+        return ""
+    found = json.loads((CHECKOUT / f"{name}_baselines.json").read_text(encoding="utf-8"))["codes"]
+    return "; ".join(f"{code}: {found[code]['bits']:.2f}" for code in BASELINES[name])
+
+
+def written(readme: str) -> str:
+    """The README with its results renewed."""
+    before, rest = readme.split(BEGIN)
+    return f"{before}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}"
+
+
+def write(path: Path = README) -> None:
+    """Renew the results in the README."""
+    path.write_text(written(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()
