@@ -27,15 +27,18 @@ def whole_words(text: str) -> list[str]:
 
 
 def spelling(texts: Iterable[str], known: Collection[str]) -> Estimate:
-    """The share of whole words that are in the list.
+    """The share of letters that stand in a listed word, among the letters of whole words.
 
-    The standard error is over texts, whose words depend on each other: of the ratio of right words
-    to words, by the usual linear approximation. Count is the number of texts.
+    Letters are counted, not words, because nearly every short string is somebody's word.
+    The standard error is over texts, whose words depend on each other: of the ratio of right
+    letters to letters, by the usual linear approximation. Count is the number of texts.
 
     Raises ValueError if there is not one whole word.
     """
-    pairs = [(sum(w in known for w in found), len(found)) for found in map(whole_words, texts)]
-    right, total = torch.tensor(pairs, dtype=torch.float64).reshape(-1, 2).unbind(1)
+    found = [whole_words(text) for text in texts]
+    right = [sum(len(word) for word in row if word in known) for row in found]
+    total = [sum(map(len, row)) for row in found]
+    right, total = torch.tensor([right, total], dtype=torch.float64).reshape(2, -1)
     if not total.sum() > 0:
         raise ValueError("texts must hold at least one word that is not cut by their ends")
     share = right.sum() / total.sum()

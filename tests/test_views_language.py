@@ -1,0 +1,277 @@
+"""Pictures of a language model: what they show against bfn_core."""
+
+import math
+import re
+
+import numpy
+import pytest
+import torch
+from oracles import generator
+
+from bfn_core import BFN, DiscreteFlow, data
+from bfn_core.conditioning import Filling, fill
+from bfn_core.networks.transformer import Transformer
+from bfn_core.views import language, style
+
+LINE = "the quick brown fox jumps over the lazy dog and the sleepy cat watches from a low wall "
+LINE = (LINE * 2)[:128]
+
+
+@pytest.fixture(scope="module")
+def bfn():
+    torch.manual_seed(0)
+    network = Transformer(27, 128, layers=1, heads=2, width=16)
+    torch.nn.init.normal_(network.head.weight, std=0.02)
+    return BFN(DiscreteFlow(27, 0.5625), network)
+
+
+def numbers(caption):
+    return [float(number) for number in re.findall(r"\d+\.?\d*", re.sub("<.*?>", "", caption))]
+
+
+def letters(page):
+    return ["".join(page.alphabet[c] for c in row) for row in page.classes]
+
+
+def pages(explorer):
+    return [artist for axes in explorer._canvas._figure.axes for artist in axes.get_children()
+            if isinstance(artist, language.Page)]  # fmt: skip
+
+
+# Pages --------------------------------------------------------------------------------------------
+
+
+def drawn(page, axes):
+    figure = axes.figure
+    figure.canvas.draw()
+    return numpy.asarray(figure.canvas.buffer_rgba())[..., :3]
+
+
+def test_a_page_draws_each_letter_in_its_cell_in_its_colours():
+    figure, axes = style.subplots(size=(4, 1))
+    axes.set_position([0, 0, 1, 1])
+    figure.set_layout_engine("none")
+    page = language.Page(axes, 2, 10)
+    language._bare(axes)
+    paper = numpy.ones((2, 10, 3))
+    paper[1, 4] = (1, 0.5, 0)
+    page.show(numpy.zeros((2, 10), int), numpy.zeros(3), paper)
+    empty = drawn(page, axes)
+    assert tuple(empty[75, 180]) == (255, 128, 0) and (empty[:50] == 255).all()
+    classes = numpy.zeros((2, 10), int)
+    classes[0, 7] = 13
+    page.show(classes, numpy.array([0, 0, 1.0]))
+    dark = (drawn(page, axes)[..., 0] < 100).nonzero()
+    assert len(dark[0]) and dark[0].max() < 50 and dark[1].min() >= 280 and dark[1].max() < 320
+
+
+def test_every_letter_of_the_alphabet_looks_different_and_is_whole():
+    glyphs = language._glyphs(data.ALPHABET, 36, 21)
+    assert not glyphs[0].any()
+    assert len({glyph.tobytes() for glyph in glyphs}) == 27
+    for glyph in glyphs[1:]:
+        assert glyph.max() > 200
+        assert not glyph[[0, -1]].any() and not glyph[:, [0, -1]].any()  # nothing is cut off
+
+
+@pytest.mark.parametrize(("pixels", "count"), [(100, 7), (64, 64), (1280, 60), (9, 2)])
+def test_cells_share_the_pixels_evenly(pixels, count):
+    cell, place, size = language._cells(pixels, count)
+    assert cell[0] == 0 and cell[-1] == count - 1 and (numpy.diff(cell) >= 0).all()
+    widths = numpy.bincount(cell)
+    assert widths.max() == size and widths.min() >= size - 1 and widths.sum() == pixels
+    assert (place[numpy.flatnonzero(numpy.diff(cell)) + 1] == 0).all() and place.max() == size - 1
+
+
+# Beliefs ------------------------------------------------------------------------------------------
+
+
+def test_a_reading_is_one_stream_of_messages_and_the_network_s_answers(bfn):
+    reading = language.read(bfn, LINE, n_steps=8, seed=3)
+    g, x = generator(3), data.encode(LINE).long().unsqueeze(0)
+    theta = bfn.flow.prior(x.shape)
+    for i in range(9):
+        assert torch.allclose(reading.believed[i], theta.probs[0], atol=1e-6)
+        with torch.no_grad():
+            assert torch.allclose(reading.guessed[i], bfn.output(theta, i / 8).probs[0], atol=1e-5)
+        if i < 8:
+            y = bfn.flow.sender(x, bfn.flow.alpha(i + 1, 8)).sample(generator=g)
+            theta = bfn.flow.update(theta, y, 1.0)
+    assert data.decode(reading.x) == LINE
+
+
+def test_the_belief_explorer_counts_bits_and_right_letters(bfn):
+    other = LINE[::-1]
+    explorer = language.belief_explorer(bfn, {"one": LINE, "two": other}, shown=60, n_steps=8)
+    assert "bfn-explorer" in explorer._dom_classes
+    seen = {explorer.png}
+    for t, name, line in ((0.0, "one", LINE), (0.5, "one", LINE), (1.0, "two", other)):
+        explorer.set(t=t, text=name)
+        assert explorer.error is None and explorer.png not in seen
+        seen.add(explorer.png)
+        reading, i = language.read(bfn, line, 8), round(8 * t)
+        pair = reading.believed[i, :60], reading.guessed[i, :60]
+        bits = [float(-torch.xlogy(p, p).sum(-1).mean()) / math.log(2) for p in pair]
+        right = [int((p.argmax(-1) == reading.x[:60]).sum()) for p in pair]
+        found = numbers(explorer.caption)
+        assert found[:3] == pytest.approx([t, *bits], abs=0.006)
+        assert [found[3], found[5]] == right and found[4] == 60
+        above, below, truth = pages(explorer)
+        assert letters(truth) == [line[:60]]
+        assert letters(above) == [data.decode(pair[0].argmax(-1))]
+        assert letters(below) == [data.decode(pair[1].argmax(-1))]
+    assert f"{math.log2(27):.2f}" in (explorer.set(t=0.0), explorer.caption)[1]
+
+
+# Text as it forms ---------------------------------------------------------------------------------
+
+
+def test_a_letter_is_settled_from_the_last_time_that_it_changed():
+    a, b, c = 1, 2, 3
+    guesses = torch.tensor([[[a, b, c], [b, b, c], [b, a, a], [b, b, c]]])  # (1, 4, 3)
+    assert language.settled(guesses).tolist() == [[1, 3, 3]]
+    assert language.settled(guesses[:, :1]).tolist() == [[0, 0, 0]]
+
+
+def test_kinds_of_letters_are_told_apart():
+    x = data.encode("ab the old i").long().unsqueeze(0)
+    marks = {
+        "spaces":                  "  x   x   x ",
+        "first letters of words":  "   x   x   x",
+        "last letters of words":   " x   x   x  ",
+        "vowels inside words":     "x           ",
+        "consonants inside words": "    x   xx  ".replace("xx", "x "),
+    }  # fmt: skip
+    for name, kind in language.KINDS.items():
+        expected = [c == "x" for c in marks[name]]
+        assert kind(x)[0].tolist() == expected, name
+    covered = sum(kind(x).int() for kind in language.KINDS.values())
+    assert covered.max() == 1
+
+
+def test_the_writing_explorer_shows_the_samples_on_their_way(bfn):
+    explorer = language.writing_explorer(bfn, count=2, n_steps=5)
+    writing = language.write(bfn, 2, 5, seed=1)
+    walk = list(bfn.sampling_steps((2, 128), 5, generator=generator(1)))
+    seen = set()
+    for step in (0, 3, 5):
+        explorer.set(step=step)
+        assert explorer.error is None and explorer.png not in seen
+        seen.add(explorer.png)
+        p = walk[step].output.probs
+        assert torch.equal(writing.guesses[:, step], p.argmax(-1))
+        changing = int((p.argmax(-1) != walk[-1].output.probs.argmax(-1)).sum())
+        rows = letters(pages(explorer)[0])
+        assert "".join(rows[:2]) == data.decode(p[0].argmax(-1)) and rows[2].strip() == ""
+        found = numbers(explorer.caption)
+        assert found[:2] == [step, 5] and found[4:6] == [changing, 256]
+        assert found[3] == pytest.approx(100 * float(p.amax(-1).mean()), abs=0.51)
+    before = explorer.png
+    explorer.controls["others"].click()
+    assert explorer.error is None and explorer.png != before
+
+
+def test_figures_of_the_record_hold_its_numbers():
+    record = {
+        "settings": {"length": 128, "steps": 20},
+        "curve": [{"step": s, "nats": 400.0 - s} for s in (5, 10, 15)],
+        "validation": [{"step": 10, "validation": 395.0, "validation_error": 1.0}],
+        "evaluation": {"elbo": {
+            "10": {"bits per character": 2.5, "standard error": 2.0},
+            "infinity": {"bits per character": 2.4, "standard error": 2.0},
+        }},
+    }  # fmt: skip
+    curve = language.curve_figure(record, {"trigram": 2.9}).axes[0]
+    assert curve.get_title("right") == language.NOT_PUBLISHED
+    line = next(line for line in curve.lines if line.get_label() == "training")
+    assert line.get_ydata()[0] == pytest.approx(395 / (128 * math.log(2)))
+    steps = language.steps_figure(record, {"a": 2.9, "b": 2.92}, 1.41).axes[0]
+    assert language.NOT_PUBLISHED in (steps.get_title("left"), steps.get_title())
+    heights = {text.get_text(): text.get_position()[1] for text in steps.texts}
+    assert heights["b"] - heights["a"] > 0.05  # the labels do not overlap
+    share = {"share": 0.5, "standard error": 0.1}
+    writing = {"spelling": {"5": share, "10": share}, "spelling of the test text": {"share": 0.9}}
+    assert language.spelling_figure(writing).axes[0].get_ylim() == (0, 1.08)
+    kinds = {name: {"settled": [0.1, 0.5, 1.0]} for name in language.KINDS}
+    axes = language.settling_figure({"n": 2, "kinds": kinds}).axes[0]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == list(language.KINDS)
+
+
+# Gaps ---------------------------------------------------------------------------------------------
+
+
+def test_a_sentence_with_holes_is_put_into_the_window():
+    hole = language.gap("In 7 days, the w__ was _ver!", 128)
+    plain = "in seven days the w__ was _ver"
+    assert hole.size == len(plain) and hole.start == (128 - len(plain)) // 2
+    inside = slice(hole.start, hole.start + hole.size)
+    assert data.decode(hole.x[inside]) == plain.replace("_", " ")
+    assert hole.known[inside].tolist() == [c != "_" for c in plain]
+    assert int(hole.known.sum()) == len(plain) - 3
+    assert (hole.holes - hole.start).tolist() == [i for i, c in enumerate(plain) if c == "_"]
+
+
+@pytest.mark.parametrize("sentence", ["", "nothing is missing", "___", "?? _ !!", "_" + "a" * 128])
+def test_a_sentence_that_cannot_be_filled_is_refused(sentence):
+    with pytest.raises(ValueError, match="the sentence"):
+        language.gap(sentence, 128)
+
+
+def test_fillings_are_ranked_by_their_weight():
+    x = torch.tensor([[1, 2, 3], [1, 5, 3], [1, 2, 3], [1, 6, 3]])
+    filling = Filling(x, torch.tensor([0.2, 0.3, 0.4, 0.1], dtype=torch.float64))
+    found = language.ranked(filling, torch.tensor([1]))
+    assert [letters for letters, _ in found] == [(2,), (5,), (6,)]
+    assert [share for _, share in found] == pytest.approx([0.6, 0.3, 0.1])
+    chance = language._marginals(filling, torch.tensor([1]))
+    assert chance.shape == (1, 27) and chance[0, 2] == pytest.approx(0.6)
+
+
+def test_the_filling_explorer_shows_what_fill_gives(bfn):
+    sentence, own = "a w_rd is missing", "two h_les h_re"
+    explorer = language.filling_explorer(bfn, [sentence, "an_ther"], n_steps=3, count=5, rows=4)
+    page = pages(explorer)[0]
+    seen = set()
+    for change, shown, seed in (({}, sentence, 1), ({"own": own}, own, 1), ({}, own, 2)):
+        if seed == 2:
+            explorer.controls["again"].click()
+        explorer.set(**change)
+        assert explorer.error is None and explorer.png not in seen
+        seen.add(explorer.png)
+        hole = language.gap(shown, 128)
+        filling = fill(bfn, hole.x, hole.known, 3, 5, generator=generator(seed))
+        best, share = language.ranked(filling, hole.holes)[0]
+        filled = list(shown)
+        for position, letter in zip(hole.holes - hole.start, best, strict=True):
+            filled[position] = data.ALPHABET[letter]
+        rows = letters(page)
+        assert rows[0].rstrip() == shown.replace("_", " ") and rows[1].rstrip() == (
+            "".join(filled).rstrip()
+        )
+        assert f"worth {filling.effective:.1f} of" in explorer.caption
+        figure = explorer._canvas._figure
+        assert figure.axes[1].patches[0].get_width() == pytest.approx(share)
+    explorer.set(own="no hole")
+    assert "a _ for each character" in explorer.caption and explorer.error is not None
+    explorer.set(own="a gap of fifty seven letters does not fit into the picture __")
+    assert "56 fit the picture" in explorer.caption
+
+
+# Words --------------------------------------------------------------------------------------------
+
+
+def test_spelling_counts_the_letters_of_whole_words():
+    known = {"the", "cat", "a"}
+    found = data.spelling(["xx the cat zz yy", "of a kat to"], known)
+    assert found.mean == pytest.approx((6 + 1) / (8 + 4)) and found.count == 2
+    right, total = torch.tensor([6.0, 1.0]), torch.tensor([8.0, 4.0])
+    spread = (right - found.mean * total) / 6
+    assert found.standard_error == pytest.approx(float(spread.std()) / math.sqrt(2))
+    with pytest.raises(ValueError, match="at least one word"):
+        data.spelling(["onlyoneword", "two cut"], known)
+
+
+def test_the_word_list_holds_words_of_the_alphabet():
+    words = data.words()
+    assert {"the", "anarchism", "nine"} <= words and "quimbly" not in words
+    assert len(words) > 10_000 and all(set(word) <= set(data.ALPHABET[1:]) for word in words)
