@@ -321,15 +321,15 @@ def shares_figure(walk: Walk):
     _rate_axes(axes[0], walk)
     style.shade(axes[0], walk.times[1:], walk.rates[1:].mean((1, 2, 3, 4)), COLOURS.output)
     axes[0].set_title("when")
-    bill = walk.bill.mean((0, 2, 3))
-    grouped, bits = by_contrast(walk)
+    bill = walk.bill.mean((0, 2, 3)).tolist()
+    grouped, bits = (values.tolist() for values in by_contrast(walk))
     axes[1].bar(CHANNELS.keys(), bill, color=CHANNELS.values(), alpha=0.85)
     axes[1].set(title="which channel", ylabel="bits per value")
     axes[2].bar(range(len(bits)), bits, color=COLOURS.output, alpha=0.85)
     axes[2].set(title="flat areas, and edges", ylabel="bits per value",
                 xlabel="levels between neighbours")  # fmt: skip
-    axes[2].set_xticks(range(len(bits)), [_number(value) for value in grouped.tolist()])
-    top = 1.15 * max(float(bits.max()), float(bill.max()))
+    axes[2].set_xticks(range(len(bits)), [_number(value) for value in grouped])
+    top = 1.15 * max(bits + bill)
     for axis in axes[1:]:
         axis.set_ylim(0, top)
         axis.grid(axis="x", visible=False)
@@ -365,7 +365,7 @@ def curves_figure(curves: dict[str, list[dict]], dimensions: int, yardsticks=Non
         axis.axhline(bits, color=COLOURS.data, lw=1, ls=(0, (4, 3)))
         axis.text(1, bits, f"{name}  ", transform=axis.get_yaxis_transform(), fontsize=8.5,
                   ha="right", va="bottom")  # fmt: skip
-    axis.legend(loc="lower left")
+    axis.legend(loc="upper right")
     return figure
 
 
