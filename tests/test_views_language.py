@@ -232,10 +232,14 @@ def test_the_filling_explorer_shows_what_fill_gives(bfn):
     explorer = language.filling_explorer(bfn, [sentence, "an_ther"], n_steps=3, count=5, rows=4)
     page = pages(explorer)[0]
     seen = set()
-    for change, shown, seed in (({}, sentence, 1), ({"own": own}, own, 1), ({}, own, 2)):
+    for shown, seed in ((sentence, 1), (own, 2), (own, 3)):
         if seed == 2:
-            explorer.controls["again"].click()
-        explorer.set(**change)
+            explorer.set(own=own)
+            assert "2 missing characters: press" in explorer.caption
+            assert [row.strip() for row in letters(page)[1:]] == [""] * 4
+            assert explorer.png not in seen
+        if seed > 1:
+            explorer.controls["fill_it"].click()
         assert explorer.error is None and explorer.png not in seen
         seen.add(explorer.png)
         hole = language.gap(shown, 128)

@@ -477,8 +477,8 @@ def _draw_fillings(page, bars, labels, hole, filling, wide):
     where = hole.holes - hole.start
     where = where[where < wide].numpy()
     paper[0, where] = WHITE + 0.45 * (colour(style.COLOURS.other) - WHITE)
-    found = ranked(filling, hole.holes)
-    chance = _marginals(filling, hole.holes)
+    found = [] if filling is None else ranked(filling, hole.holes)
+    chance = None if filling is None else _marginals(filling, hole.holes)
     for row, (letters, _) in enumerate(found[: rows - 1], 1):
         classes[row] = classes[0]
         classes[row, where] = letters[: len(where)]
@@ -515,34 +515,44 @@ def filling_figure(hole: Gap, filling: Filling, rows: int = 3, wide: int = 56):
 
 
 def filling_explorer(
-    bfn: BFN, sentences, n_steps: int = 24, count: int = 12, rows: int = 6, wide: int = 56
+    bfn: BFN, sentences, n_steps: int = 20, count: int = 10, rows: int = 6, wide: int = 56
 ):
-    """Take a sentence with a hole, or write one, and fill it anew as often as you like."""
+    """Take a sentence with a hole, or write one, and fill it as often as you like."""
 
-    @lru_cache(maxsize=32)
-    def fillings(sentence, seed):
+    def read(sentence):
         hole = gap(sentence, bfn.network.length)
         if hole.size > wide:
             raise ValueError(f"the sentence has {hole.size} characters, and {wide} fit the picture")
-        generator = torch.Generator().manual_seed(seed)
-        return hole, fill(bfn, hole.x, hole.known, n_steps, count, generator=generator)
+        return hole
 
     figure, page, bars, labels = _filling_axes(rows, wide, (9.3, 0.3 * (rows + 1) + 0.2))
+    last = {"presses": -1, "sentence": None, "filling": None}
 
-    def update(sentence, own, again):
-        hole, filling = fillings(own.strip() or sentence, again + 1)
+    def update(sentence, own, fill_it):
+        sentence = own.strip() or sentence
+        hole, pressed = read(sentence), fill_it != last["presses"]
+        last["presses"] = fill_it
+        if pressed:  # at first too; a new sentence waits, since filling takes seconds
+            generator = torch.Generator().manual_seed(fill_it + 1)
+            found = fill(bfn, hole.x, hole.known, n_steps, count, generator=generator)
+            last.update(sentence=sentence, filling=found)
+        filling = last["filling"] if last["sentence"] == sentence else None
         _draw_fillings(page, bars, labels, hole, filling, wide)
+        if filling is None:
+            size = len(hole.holes)
+            return f"{size} missing character{'s' * (size > 1)}: press <b>fill</b>."
         chance = _marginals(filling, hole.holes)
         best, letter = chance.max(-1)
         open_bits = entropy(chance) / math.log(2)
         surest, vaguest = int(open_bits.argmin()), int(open_bits.argmax())
-        first = decode(torch.tensor(ranked(filling, hole.holes)[0][0]))
+        first = decode(torch.tensor(ranked(filling, hole.holes)[0][0])).replace(" ", "␣")
         letter = ["space" if c == " " else c for c in decode(letter)]
         return (
             f"{count} candidates, worth {filling.effective:.1f} of equal weight; the heaviest is "
-            f'<b style="{MONOSPACE};white-space:pre">{html.escape(first)}</b>. Surest is hole '
-            f"{surest + 1} (<b>{letter[surest]}</b>, {float(best[surest]):.0%}), least sure hole "
-            f"{vaguest + 1} ({float(open_bits[vaguest]):.1f} bits open)."
+            f'<b style="{MONOSPACE}">{html.escape(first)}</b>. Surest is letter '
+            f"{surest + 1} of the missing ones (<b>{letter[surest]}</b>, "
+            f"{float(best[surest]):.0%}), least sure letter {vaguest + 1} "
+            f"({float(open_bits[vaguest]):.1f} bits open)."
         )
 
     text = ipywidgets.Text(
@@ -552,7 +562,7 @@ def filling_explorer(
     controls = {
         "sentence": choice("sentence", sentences, width=430),
         "own": text,
-        "again": button("fill again"),
+        "fill_it": button("fill"),
     }
     return Explorer(
         figure,
