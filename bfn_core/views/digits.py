@@ -307,11 +307,13 @@ def drawing_figure(drawing: Drawing, steps=(0, 5, 10, 15, 20, 30, 50), count: in
     return figure
 
 
-def digits_figure(groups: dict[str, Tensor], *, columns: int = 8, size=(9.2, 3.0)):
+def digits_figure(
+    groups: dict[str, Tensor], *, columns: int = 8, size=(9.2, 3.0), colour: str = COLOURS.data
+):
     """Groups of digits side by side: from a title to images (N, H, W) in [0, 1]."""
     figure, axes = style.subplots(1, len(groups), size=size, squeeze=False)
     for axis, (title, images) in zip(axes[0], groups.items(), strict=True):
-        _ink(axis, images, COLOURS.data, title, columns)
+        _ink(axis, images, colour, title, columns)
     return figure
 
 
