@@ -419,11 +419,11 @@ def samples_explorer(beliefs: Tensor, guesses: Tensor, doubts: Tensor, step: int
         moved = ""
         if step > 0:
             change = levels(float((guesses[step] - guesses[step - 1]).square().mean().sqrt()))
-            moved = f" The last one moved the guess by {_number(change)}."
+            moved = f" The last message moved its guess by {_number(change)}."
         return (
-            f"After {step} of {count} messages, t = {step / count:.2f}: the network gives every "
+            f"After {step} of {count} messages, t = {step / count:.2f}: the network gives a "
             f"value a spread of <b>{_number(levels(float(doubts[step].median())))} levels</b> "
-            f"(the middle one).{moved}"
+            f"(median).{moved}"
         )
 
     return Explorer(
