@@ -217,8 +217,8 @@ class ContinuousFlow(BayesianFlow):
         self.check(x)
         check_time(t, wait=self.validate)
         time = per_example(t, x)
-        gamma = self.schedule.gamma(time)
-        mean = gamma * x + (gamma * (1 - gamma)).sqrt() * draw_normal(x, generator)
+        gamma, rest = self.schedule.gamma(time), self.schedule.rest(time)
+        mean = gamma * x + (gamma * rest).sqrt() * draw_normal(x, generator)
         precision = 1 + self.schedule.beta(time).reshape(-1)
         return GaussianParameters(mean, precision.expand(x.shape[0]))
 
@@ -230,8 +230,9 @@ class ContinuousFlow(BayesianFlow):
         time = per_example(t, theta.mean)
         known = time >= T_MIN
         # The denominator is made safe before it divides: a mask after it leaves NaN gradients.
-        gamma = self.schedule.gamma(time.clamp(min=T_MIN))
-        return 1 / gamma, ((1 - gamma) / gamma).sqrt(), known
+        time = time.clamp(min=T_MIN)
+        gamma, rest = self.schedule.gamma(time), self.schedule.rest(time)
+        return 1 / gamma, (rest / gamma).sqrt(), known
 
     def output(self, raw: Tensor, theta: GaussianParameters, t: float | Tensor) -> Delta:
         """The estimate x̂ = μ/γ − √((1−γ)/γ) ε̂ from the predicted noise ε̂ = raw (84)."""

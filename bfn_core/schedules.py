@@ -100,6 +100,11 @@ class GeometricSchedule:
         check_time(t)
         return -_expm1(-self._rate * t)
 
+    def rest(self, t: float | Tensor) -> float | Tensor:
+        """1 − γ(t) = σ₁^(2t), the prior's share: with all its digits, which γ near 1 has lost."""
+        check_time(t)
+        return _exp(-self._rate * t)
+
     def alpha(self, i: int | Tensor, n: int) -> float | Tensor:
         """Accuracy of message i of n, σ₁^(−2i/n) (1 − σ₁^(2/n)) (95)."""
         check_step(i, n)

@@ -45,6 +45,19 @@ def test_schedule_there_and_back(flow):
     torch.testing.assert_close(slope, middle, rtol=2e-3, atol=1e-6)
 
 
+def test_the_rest_keeps_its_digits_near_one():
+    """1 − γ in float32 is wrong by several per cent where σ₁² is ten times its resolution."""
+    schedule = ContinuousFlow(1e-3).schedule
+    t = torch.linspace(0, 1, 101, dtype=torch.float64)
+    torch.testing.assert_close(schedule.rest(t), 1 - schedule.gamma(t), rtol=1e-9, atol=1e-15)
+    single = schedule.rest(t.float())
+    torch.testing.assert_close(single.double(), schedule.rest(t), rtol=1e-5, atol=0)
+    assert schedule.rest(1.0) == pytest.approx(1e-6, rel=1e-12)
+    flow, x = ContinuousFlow(1e-3), torch.zeros(1, 200_000)
+    mean = flow.sample_flow(x, 1.0, torch.Generator().manual_seed(0)).mean
+    assert float(mean.double().std()) == pytest.approx(1e-3, rel=0.008)
+
+
 def test_gamma_keeps_its_digits_near_zero():
     flow, t = ContinuousFlow(0.02), 1e-6
     single = flow.gamma(torch.tensor([t], dtype=torch.float32))

@@ -180,9 +180,9 @@ def noise_differences(mean: Tensor, t: Tensor, sigma_1: float) -> list[Tensor]:
     """asinh of each pixel's differences to its neighbours and to the channel before it (to the
     last one, for the first), in units of the noise; five tensors like mean, (B, C, H, W).
     """
-    gamma = GeometricSchedule(sigma_1).gamma(t)
+    schedule = GeometricSchedule(sigma_1)
     # At t = 0 mean and noise are 0, and so the differences shall be.
-    noise = (gamma * (1 - gamma)).clamp_min(1e-12).sqrt()[:, None, None, None]
+    noise = (schedule.gamma(t) * schedule.rest(t)).clamp_min(1e-12).sqrt()[:, None, None, None]
     height, width = mean.shape[2:]
     framed = F.pad(mean, (1, 1, 1, 1), mode="replicate")
     others = [framed[:, :, i : i + height, j : j + width] for i, j in NEIGHBOURS]
