@@ -1,7 +1,8 @@
-"""Measure what the shipped text8 model writes: `python -m tools.text8 words|writing`.
+"""Measure what the shipped text8 model writes: `python -m tools.text8 words [FILE]|writing`.
 
-words    writes assets/text8_words.txt.xz, the words that occur at least five times in the training
-         part of the text at hand, the most frequent first. Against them spelling is judged.
+words    writes assets/words.txt.xz, against which spelling is judged: the words of Debian's package
+         wamerican (/usr/share/dict/american-english, from SCOWL) in text8's 27 symbols. The notice
+         of its authors is in assets/words_notice.txt.
 writing  writes assets/text8_writing.json: how much of what the shipped weights write is spelled
          right, for several numbers of messages, and when which kind of letter is settled. It needs
          the text too, to see how many of its own words the list knows.
@@ -10,7 +11,7 @@ writing  writes assets/text8_writing.json: how much of what the shipped weights 
 import json
 import lzma
 import sys
-from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,18 +22,16 @@ from bfn_core.data.vocabulary import spelling, whole_words
 from bfn_core.training import shipped
 from bfn_core.views.language import KINDS, settled
 
-LEAST = 5  # occurrences of a word that is listed
 STEPS = (5, 10, 25, 50, 100, 200)
 COUNT = 32  # samples for each
 WATCHED = 100  # of STEPS, the one whose steps are watched
 
 
-def words() -> None:
-    """Count the words of the training part, the cut ones at its two ends left out."""
-    counted = Counter(data.decode(data.text8(stand_in=False).train).split()[1:-1])
-    listed = sorted((-count, word) for word, count in counted.items() if count >= LEAST)
-    content = "".join(word + "\n" for _, word in listed).encode()
-    path = CHECKOUT / "text8_words.txt.xz"
+def words(source: Path = Path("/usr/share/dict/american-english")) -> None:
+    """Write the list; what stands behind an apostrophe is a word of its own, as in text8."""
+    listed = sorted(set(data.normalise(source.read_text(encoding="utf-8")).split()))
+    content = "".join(word + "\n" for word in listed).encode()
+    path = CHECKOUT / "words.txt.xz"
     path.write_bytes(lzma.compress(content, preset=9 | lzma.PRESET_EXTREME))
     print(f"{len(listed):,} words, {path.stat().st_size:,} bytes")
 
@@ -86,8 +85,8 @@ def _settling(guesses: torch.Tensor, n: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["words"]:
-        words()
+    if sys.argv[1:2] == ["words"]:
+        words(*map(Path, sys.argv[2:]))
     elif sys.argv[1:] == ["writing"]:
         measured = {"command": "python -m tools.text8 writing", **writing()}
         text = json.dumps(measured, indent=1, ensure_ascii=False) + "\n"

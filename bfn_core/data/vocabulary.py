@@ -1,4 +1,4 @@
-"""Is it spelled right? Words of a text against the words that text8 uses."""
+"""Is it spelled right? Words of a text against a list of English words."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from bfn_core.likelihood import Estimate
 
 @cache
 def words() -> frozenset[str]:
-    """The words that occur at least five times in the training part of text8's beginning.
+    """English words in text8's 27 symbols: Debian's word list wamerican, which is part of SCOWL.
 
     `python -m tools.text8 words` made the list. Raises DataError if it is not at hand.
     """
-    return frozenset(lzma.decompress(asset("text8_words.txt.xz").read_bytes()).decode().split())
+    return frozenset(lzma.decompress(asset("words.txt.xz").read_bytes()).decode().split())
 
 
 def whole_words(text: str) -> list[str]:
