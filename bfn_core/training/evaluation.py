@@ -24,6 +24,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """The test ELBO, L^n + L^r, for each n of `steps` (None: n = ∞), as JSON can hold it.
 
+    At n < ∞ on the first `settings.step_examples` of the test examples, where that is set.
+
     Binary pixels are drawn once, the same for every n, and every call gives the same figures.
     """
     device = task.test.device
@@ -31,7 +33,8 @@ def evaluate(
     x = task.prepare(task.test, generator=generator)
     found = {}
     for n in steps:
-        bound = elbo(bfn, x, n, repeats=settings.test_draws, generator=generator)
+        judged = x if n is None else x[: settings.step_examples]
+        bound = elbo(bfn, judged, n, repeats=settings.test_draws, generator=generator)
         found["infinity" if n is None else str(n)] = figures(bound, task)
     return {
         "data": task.name,
@@ -84,6 +87,7 @@ def figures(bound: ELBO, task: Task) -> dict[str, float]:
     return {
         "nats": bound.total.mean,
         "standard error": bound.total.standard_error,
+        "examples": bound.total.count,
         "messages": bound.messages.mean,
         "reconstruction": bound.reconstruction.mean,
         task.unit: bound.total.bits(task.variables).mean,
@@ -98,7 +102,7 @@ def sentences(found: dict[str, Any]) -> list[str]:
         n = "∞" if n == "infinity" else n
         lines.append(
             f"test ELBO, n = {n}: {row['nats']:.2f} ± {row['standard error']:.2f} nats per example "
-            f"({row[unit]:.4f} {unit}), on {found['examples']:,} test examples of {found['data']}"
+            f"({row[unit]:.4f} {unit}), on {row['examples']:,} test examples of {found['data']}"
         )
     return lines
 

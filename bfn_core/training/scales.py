@@ -68,6 +68,7 @@ class Settings:
     validate_every: int = 500  # also draws samples
     held_out: int = 2000  # training examples kept for validation
     test_examples: int | None = None  # how many of the test set are evaluated; None: all
+    step_examples: int | None = None  # how many of those for L^n, dear at 256 bins; None: all
     test_draws: int = 4  # draws of t and of the flow per test example
     sample_count: int = 64
     sample_steps: int = 50  # n of the sampler
@@ -262,7 +263,8 @@ _ALL = [
             "image_channels": 3, "channels": 64, "multipliers": (1, 2), "blocks": 1,
             "attention": (1,), "patch": 2, "fourier": 2, "differences": 1e-3,
         },
-        validate_every=2_500, held_out=1_000, test_draws=1, sample_count=16, sample_steps=100,
+        validate_every=2_500, held_out=1_000, step_examples=256, test_draws=1, sample_count=16,
+        sample_steps=100,
     ),
     Settings(
         **_CIFAR10, scale="gpu", steps=50_000, batch=128, warmup=1_000, learning_rate=5e-4,
