@@ -5,9 +5,22 @@ They are made here, and not in a test's own code, because a notebook's kernel in
 
 import os
 
+import pytest
+
 # The tests' scale, unless somebody asks for another: seconds of work, no network, no data to fetch.
 os.environ.setdefault("BFN_SCALE", "smoke")
 # Otherwise every kernel that starts prints a warning about frozen modules.
 os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
 # Where paths of Jupyter will be looked up from its next version on: asked for, it does not warn.
 os.environ.setdefault("JUPYTER_PLATFORM_DIRS", "1")
+
+
+@pytest.fixture
+def one_thread():
+    """For losses that must agree exactly: sums depend on the number of threads."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -32,13 +32,7 @@ TINY = replace(
 unix = pytest.mark.skipif(sys.platform == "win32", reason="needs Unix signals")
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Sums depend on the number of threads in their last digits, and losses must agree exactly."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def metrics(folder):

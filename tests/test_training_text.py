@@ -22,13 +22,7 @@ SMALL = (
 VERSE = "Ich weiß nicht,\nwas soll es bedeuten; 1823!\n"
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Losses are compared exactly, and sums depend on the number of threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

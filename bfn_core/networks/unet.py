@@ -161,7 +161,7 @@ class UNet(nn.Module):
             beside += [f(a) for a in angles for f in (torch.sin, torch.cos)]
         if self.differences is not None:
             beside += noise_differences(h, t, self.differences)
-        return torch.cat([h, *beside], 1)
+        return torch.cat([h, *beside], 1) if beside else h
 
     def from_planes(self, raw: Tensor, inputs: Tensor) -> Tensor:
         """The contract's shape of the last convolution's output."""

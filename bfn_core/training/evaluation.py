@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bfn_core import data
+from bfn_core.baselines.images import encode
 from bfn_core.likelihood import ELBO, Estimate, elbo
 from bfn_core.model import BFN, evaluating, stratified
 from bfn_core.training.runs import write_atomically
@@ -119,7 +119,7 @@ def draw(bfn: BFN, task: Task, settings: Settings, folder: Path) -> Path:
         path = folder / "samples.txt"
     else:
         pixels = (x * 255).to(torch.uint8) if settings.flow == "discrete" else data.to_bytes(x)
-        path, content = folder / "samples.png", png(grid(pixels))
+        path, content = folder / "samples.png", encode(grid(pixels), "PNG")
     write_atomically(path, lambda file: file.write(content))
     return path
 
@@ -132,13 +132,3 @@ def grid(pixels: Tensor, gap: int = 2) -> Tensor:
     framed = torch.cat([framed, framed.new_full((missing, *framed.shape[1:]), 128)])
     rows = framed.unflatten(0, (-1, columns))  # (rows, columns, C, H, W)
     return rows.permute(2, 0, 3, 1, 4).flatten(3).flatten(1, 2)
-
-
-def png(picture: Tensor) -> bytes:
-    """A picture (C, H, W), uint8, with C = 1 or 3, as a PNG file."""
-    from PIL import Image
-
-    array = picture.permute(1, 2, 0).numpy()
-    content = io.BytesIO()
-    Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).save(content, "PNG")
-    return content.getvalue()

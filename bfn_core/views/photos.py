@@ -128,6 +128,14 @@ def _number(value: float) -> str:
     return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 0.095 else f"{value:.2f}"
 
 
+def _time_and_photo(walk: Walk, names: dict[str, int], t: float) -> dict:
+    """The controls of an explorer that shows one of the photos at one of the walk's times."""
+    return {
+        "t": slider("time t", 0.0, 1.0, t, 1 / (len(walk.times) - 1), width=300),
+        "photo": choice("photo", list(names.items())),
+    }
+
+
 def flow_explorer(walk: Walk, names: dict[str, int], t: float = 0.25) -> Explorer:
     """One image: its noisy belief, the network's guess and what the guess gets wrong.
 
@@ -162,13 +170,8 @@ def flow_explorer(walk: Walk, names: dict[str, int], t: float = 0.25) -> Explore
             f"every byte right now would cost <b>{naming:.2f} bits</b> each."
         )
 
-    steps = len(walk.times) - 1
-    controls = {
-        "t": slider("time t", 0.0, 1.0, t, 1 / steps, width=300),
-        "photo": choice("photo", list(names.items())),
-    }
     return Explorer(
-        figure, update, controls, play="t", moving=shown,
+        figure, update, _time_and_photo(walk, names, t), play="t", moving=shown,
         description="A small photo, the noisy belief about it, what the network makes of that, and "
         "what it gets wrong, at a time t.",
     )  # fmt: skip
@@ -279,13 +282,9 @@ def where_explorer(walk: Walk, names: dict[str, int], t: float = 0.5) -> Explore
             f"{open_by} levels, more or less."
         )
 
-    steps = len(walk.times) - 1
-    controls = {
-        "t": slider("time t", 0.0, 1.0, t, 1 / steps, width=300),
-        "photo": choice("photo", list(names.items())),
-    }
     return Explorer(
-        figure, update, controls, play="t", moving=[photo_image, heat, *lines, here],
+        figure, update, _time_and_photo(walk, names, t), play="t",
+        moving=[photo_image, heat, *lines, here],
         description="A small photo, the bits spent on each of its pixels up to a time t, and the "
         "price over time of its three colour channels.",
     )  # fmt: skip
