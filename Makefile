@@ -17,7 +17,7 @@ SETUP_FILES := requirements.txt constraints.txt pyproject.toml
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test bench notebooks train lint setup clean
+.PHONY: help lab test bench notebooks links train lint setup clean
 
 help:  ## say what there is
 	@grep -E '^[a-z]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' \
@@ -35,12 +35,16 @@ bench: $(VENV)/.ready-to-test  ## measure the cost of a training step, and more
 notebooks: $(VENV)/.ready  ## run the notebooks and write their outputs  (ARGS="notebooks/01_*.ipynb")
 	$(BIN)/python tools/notebooks.py $(ARGS)
 
+links: $(VENV)/.ready  ## point the Colab links at your fork  (REPO=owner/name)
+	$(BIN)/python tools/links.py $(REPO)
+
 train: $(VENV)/.ready  ## train on MNIST  (ARGS="cifar10 --scale gpu --run runs/cifar10")
 	$(BIN)/python -m bfn_core.training $(or $(ARGS),mnist --run runs/mnist)
 
 lint: $(VENV)/.ready-to-test  ## check the style, of the notebooks too
 	$(BIN)/ruff check .
 	$(BIN)/python tools/notebooks.py --check
+	$(BIN)/python tools/links.py --check
 
 setup: $(VENV)/.ready-to-test  ## only the set-up
 
