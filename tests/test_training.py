@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from bfn_core import training
-from bfn_core.training import TrainingError, loop, runs, settings_for
+from bfn_core.training import TrainingError, loop, optimisers, runs, settings_for
 from bfn_core.training.runs import Run
 from bfn_core.training.scales import DATA_SETS, SCALES, Settings, changed, of_pixels
 from bfn_core.training.scales import command as command_of
@@ -598,12 +598,12 @@ def test_weights_that_cannot_be_loaded_are_named(finished, tmp_path):
 
 
 def test_the_learning_rate_rises_and_falls():
-    settings = replace(TINY, learning_rate=1.0, warmup=10, steps=100)
-    rates = [loop.learning_rate(settings, step) for step in range(100)]
+    settings = replace(TINY, warmup=10, steps=100)
+    rates = [optimisers.share(settings, step) for step in range(100)]
     assert rates[0] == pytest.approx(0.1) and max(rates) == pytest.approx(rates[9], rel=0.03)
     assert rates[50] == pytest.approx(0.5) and 0 < rates[-1] < 0.001
     flat = replace(settings, decay=False, warmup=0)
-    assert {loop.learning_rate(flat, step) for step in range(100)} == {1.0}
+    assert {optimisers.share(flat, step) for step in range(100)} == {1.0}
 
 
 def test_the_average_of_the_weights_follows_its_definition(tmp_path):

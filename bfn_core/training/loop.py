@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 import os
 import platform
 import sys
@@ -29,6 +28,7 @@ from bfn_core.flows import BayesianFlow
 from bfn_core.likelihood import elbo
 from bfn_core.model import BFN, stratified
 from bfn_core.training.evaluation import draw, evaluate
+from bfn_core.training.optimisers import optimisers_for, share
 from bfn_core.training.progress import Interruption, Progress, tensorboard
 from bfn_core.training.runs import Run, fit, save_weights
 from bfn_core.training.scales import Settings
@@ -136,10 +136,7 @@ class Trainer:
             torch._foreach_lerp_(averaged, current, 1 - ready)
 
         self.ema = AveragedModel(plain, multi_avg_fn=average)
-        self.optimiser = torch.optim.AdamW(
-            plain.parameters(), lr=settings.learning_rate, betas=settings.betas,
-            weight_decay=settings.weight_decay,
-        )
+        self.optimisers = optimisers_for(plain, settings, self.say)
         self.plain = plain
         if settings.compile:
             plain.compile()
@@ -184,7 +181,8 @@ class Trainer:
             fit(self.ema.module, state["ema"], run.checkpoint)
             old = json.loads(state["settings"])
             check_same(run.checkpoint, old, state["data"], self.settings, self.task)
-            self.optimiser.load_state_dict(state["optimiser"])
+            for optimiser, old in zip(self.optimisers, state["optimisers"], strict=True):
+                optimiser.load_state_dict(old)
             self.ema.n_averaged.copy_(state["averaged"])
             self.step, self.seconds = state["step"], state["seconds"]
             self.window = list(state["window"])
@@ -221,10 +219,12 @@ class Trainer:
     def make_step(self) -> None:
         """One step of the optimiser: this process's share of the batch, in equal pieces."""
         settings, accelerator = self.settings, self.accelerator
-        x, t, theta = draw_batch(self.task, self.bfn.flow, settings, self.step, self.generator)
+        x, t, weight, theta = draw_batch(
+            self.task, self.bfn.flow, settings, self.step, self.generator
+        )
         torch.manual_seed(mix(settings.seed, "dropout", self.step, accelerator.process_index))
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(settings, self.step)
+        for group in self.groups():
+            group["lr"] = group["highest"] * share(settings, self.step)
         pieces = settings.accumulation * accelerator.num_processes
         size = settings.batch // pieces
         mine = range(settings.accumulation * accelerator.process_index, pieces)
@@ -237,15 +237,20 @@ class Trainer:
             with nullcontext() if last else accelerator.no_sync(self.network):
                 output = self.bfn.output(cut(theta, part), t[part])
                 cost = self.bfn.flow.rate_cost(x[part], output, t[part])
-                loss = cost.flatten(1).sum(1).mean() / settings.accumulation
+                loss = (weight[part] * cost.flatten(1).sum(1)).mean() / settings.accumulation
                 accelerator.backward(loss)
             total = total + loss.detach()
         norm = nn.utils.clip_grad_norm_(self.plain.parameters(), settings.clip)
-        self.optimiser.step()
-        self.optimiser.zero_grad()
+        for optimiser in self.optimisers:
+            optimiser.step()
+            optimiser.zero_grad()
         self.ema.update_parameters(self.plain)
         self.window.append(torch.stack([total, norm.detach()]))
         self.step += 1
+
+    def groups(self) -> list[dict[str, Any]]:
+        """The groups of weights, each with a learning rate of its own."""
+        return [group for optimiser in self.optimisers for group in optimiser.param_groups]
 
     def agreed(self, asked: bool) -> bool:
         """Whether any process was interrupted; several ask each other once per line of metrics."""
@@ -286,7 +291,7 @@ class Trainer:
             "step": self.step,
             "loss": loss,
             "gradient_norm": norm,
-            "learning_rate": self.optimiser.param_groups[0]["lr"],
+            "learning_rate": self.groups()[0]["lr"],
             "seconds": round(self.seconds, 3),
         }
         self.window.clear()
@@ -339,7 +344,7 @@ class Trainer:
                 "network": self.plain.state_dict(),
                 "ema": self.ema.module.state_dict(),
                 "averaged": self.ema.n_averaged,
-                "optimiser": self.optimiser.state_dict(),
+                "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             })
         self.saved_step = self.step
 
@@ -404,17 +409,10 @@ def mix(*parts: Any) -> int:
     return int.from_bytes(hashlib.sha256(name).digest()[:8], "big") >> 1
 
 
-def learning_rate(settings: Settings, step: int) -> float:
-    """The learning rate of step 0, 1, …: linear warm-up, then constant or half a cosine to 0."""
-    rise = min(1.0, (step + 1) / max(1, settings.warmup))
-    fall = 0.5 * (1 + math.cos(math.pi * step / settings.steps)) if settings.decay else 1.0
-    return settings.learning_rate * rise * fall
-
-
 def draw_batch(
     task: Task, flow: BayesianFlow, settings: Settings, step: int, generator: Generator
-) -> tuple[Tensor, Tensor, Any]:
-    """x, t and θ of a step's whole batch, the same whichever process asks.
+) -> tuple[Tensor, Tensor, Tensor, Any]:
+    """x, t, the weights of the times and θ of a step's whole batch, whichever process asks.
 
     Examples are drawn with replacement, so that a step needs no memory of those before it.
     """
@@ -426,8 +424,20 @@ def draw_batch(
         mirrored = torch.rand(len(x), generator=generator, device=device) < 0.5
         x = torch.where(mirrored[:, None, None, None], x.flip(-1), x)
     like = torch.empty(0, device=device)
-    t = stratified(settings.batch, like=like, generator=generator)
-    return x, t, flow.sample_flow(x, t, generator)
+    u = stratified(settings.batch, like=like, generator=generator)
+    t, weight = times(u, settings.time_power)
+    return x, t, weight, flow.sample_flow(x, t, generator)
+
+
+def times(u: Tensor, power: float) -> tuple[Tensor, Tensor]:
+    """t = u^power for uniform u, (B,), and the weights dt/du under which ∫ cost dt stays itself.
+
+    With power 1/2, t is drawn in proportion to t, as the rate of discrete data grows: the costs of
+    all times then weigh about the same, and vary less from draw to draw.
+    """
+    # Below it a cost in proportion to t is nothing, and the weight would be infinite.
+    u = u.clamp_min(1e-6) if power != 1 else u
+    return u**power, power * u ** (power - 1)
 
 
 def cut(theta: Any, part: slice) -> Any:

@@ -55,7 +55,9 @@ class Settings:
     warmup: int = 100  # steps over which the learning rate rises from 0
     decay: bool = True  # lower it along a half cosine to 0 at the last step; else keep it
     betas: tuple[float, float] = (0.9, 0.98)  # of AdamW
-    weight_decay: float = 0.01  # of AdamW
+    weight_decay: float = 0.01  # of AdamW and Muon
+    muon: float | None = None  # highest learning rate of Muon, for the matrices of the blocks
+    time_power: float = 1.0  # t = u^power, u uniform; the costs are weighted so that L^∞ stays
     clip: float = 5.0  # gradients are scaled down to this norm
     ema: float = 0.998  # decay of the average of the weights, per step
     seed: int = 0  # of the initial weights, the batches and all noise
@@ -290,7 +292,8 @@ _ALL = [
         test_draws=1, sample_count=4, sample_steps=5,
     ),
     Settings(
-        **_TEXT8, scale="laptop", length=128, steps=6_000, batch=32, warmup=200, ema=0.998,
+        **_TEXT8, scale="laptop", length=128, steps=13_000, batch=32, warmup=200, ema=0.999,
+        muon=0.02, time_power=0.5,
         network_arguments={"layers": 4, "heads": 4, "width": 192, "reach": 4},
         sample_count=20, sample_steps=100, held_out=500, test_examples=2_000, test_draws=1,
     ),
