@@ -1,0 +1,223 @@
+"""Build the book as static HTML: pages to read, to search, to print, and two explorers to drag.
+
+    python -m tools.website               into build/site
+    python -m tools.website FOLDER        into FOLDER, which must be new, empty or an earlier site
+
+Nothing is executed: a page shows the outputs that are committed. The README is the first page,
+because it is the book's cover already: what a BFN is, a picture, the map.
+
+The work is done by Sphinx with MyST-NB, in the theme Furo. Tried as well: Jupyter Book 2 (MyST),
+which fetches its theme from api.mystmd.org at build time, so that nobody can build it offline or
+twice the same; Sphinx Book Theme, which puts half as much again on the reader's line and wants
+Python 3.11; nbconvert, which would have left navigation, links and search to code of our own.
+Formulas are MathJax's, out of a package from PyPI: no page asks another host for anything.
+
+What stands here only fits the sources to a page (`website_static/` has its style sheet and script).
+A link that leads nowhere is an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import html
+import importlib.metadata
+import posixpath
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+
+ROOT = Path(__file__).resolve().parent.parent
+STATIC = Path(__file__).resolve().parent / "website_static"
+TITLE = "Bayesian Flow Networks"
+CONFIGURATION = {
+    "project": TITLE,
+    "html_title": TITLE,
+    "language": "en",
+    "extensions": ["myst_nb"],
+    "nb_execution_mode": "off",
+    "nb_ipywidgets_js": {},  # the stored pictures do without the scripts of a live widget
+    "myst_enable_extensions": ["dollarmath", "amsmath"],
+    "myst_heading_anchors": 4,  # headings down to #### can be linked to
+    "mathjax_path": "mathjax/tex-chtml.js",
+    # The menu would make each formula a stop on the way of the tab key.
+    "mathjax3_config": {"options": {"enableMenu": False}},
+    "html_theme": "furo",
+    "html_theme_options": {"top_of_page_buttons": []},
+    "html_static_path": ["static"],
+    "html_css_files": ["website.css"],
+    "html_js_files": [("website.js", {"defer": "defer"})],
+    "html_favicon": "static/favicon.svg",
+    "html_copy_source": False,
+    "html_show_copyright": False,
+    "html_use_index": False,
+}
+# The parts of MathJax that a page uses; the package has 24 MB, these are 2.
+MATHJAX = re.compile(r"/static/mathjax/(tex-chtml\.js|output/chtml/fonts/woff-v2/.*\.woff)$")
+
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+REMOTE_PICTURES = (  # a badge: its words will do
+    re.compile(r"!\[([^\]]*)\]\(https?:[^)]*\)"),
+    re.compile(r"""<img\b(?=[^>]*\bsrc=["']https?:)[^>]*?\balt=["']([^"']*)["'][^>]*>"""),
+)
+PICTURES = (".png", ".svg", ".gif", ".jpg")
+PAGES = (".ipynb", ".md")
+EXPLORER = re.compile(r"_explorer\(")  # how a cell of the book makes one
+STILL = '<p class="still">The first state of an explorer, which moves in JupyterLab and Colab.</p>'
+# A frame cannot be measured from outside: it tells its page how high its content is.
+MEASURE = """<script>
+new ResizeObserver(() => parent.postMessage({ bfnHeight: document.body.offsetHeight }, "*"))
+  .observe(document.body);
+</script></html>"""
+CONTENTS = """
+
+```{{toctree}}
+:hidden:
+:caption: The book
+
+{book}
+```
+
+```{{toctree}}
+:hidden:
+
+{rest}
+```
+"""
+
+
+def _as_page(text: str, place: str, folder: Path) -> str:
+    """Fit the Markdown of the file `place` (relative to ROOT) to the site.
+
+    Links to pages stay, those to other files of the repository become downloads; whatever is
+    linked to is copied to `folder`. Pictures from other hosts become their words.
+    """
+
+    def link(found):
+        target = found[1]
+        path, mark, anchor = target.partition("#")
+        if re.match(r"[a-z]+:", target):
+            return found[0]
+        # Jupyter and GitHub spell the anchor of one heading differently; this is GitHub's way.
+        anchor = mark + re.sub(r"[^\w-]", "", anchor.lower())
+        if not path:
+            return f"]({anchor})"
+        goal = posixpath.normpath(posixpath.join(posixpath.dirname(place), path))
+        if goal == "README.md":
+            goal, path = "index.md", path.replace("README", "index")
+        elif goal.endswith(PAGES):
+            pass  # each is a page already, or Sphinx will say that it is none
+        elif (ROOT / goal).is_file():
+            (folder / goal).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / goal, folder / goal)
+            if not goal.endswith(PICTURES):
+                path = f"path:{path}"
+        return f"]({path}{anchor})"
+
+    for picture in REMOTE_PICTURES:
+        text = picture.sub(r"\1", text)
+    return LINK.sub(link, text)
+
+
+def _for_reading(book: nbformat.NotebookNode, place: str, folder: Path) -> nbformat.NotebookNode:
+    """Return a notebook's cells as a reader of a page needs them."""
+    cells = []
+    for cell in book.cells:
+        cells.append(cell)
+        if cell.cell_type == "markdown":
+            cell.source = _as_page(cell.source, place, folder)
+            continue
+        if "google.colab" in cell.source:  # the set-up: of no use to whoever only reads
+            cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-input"]
+        cell.source = re.sub(r"^# NBVAL_\w+\n", "", cell.source, flags=re.MULTILINE)
+        kinds = set().union(*(output.get("data", {}) for output in cell.outputs))
+        for output in cell.outputs:
+            _fit_output(output, cell)
+        if EXPLORER.search(cell.source) and "image/png" in kinds and "text/html" not in kinds:
+            cells.append(nbformat.v4.new_markdown_cell(STILL))
+    book.cells = cells
+    return book
+
+
+def _fit_output(output: nbformat.NotebookNode, cell: nbformat.NotebookNode) -> None:
+    """Give a picture its alt text, and an explorer that runs in a frame as much room as it needs."""
+    picture = output.get("metadata", {}).get("image/png")
+    if picture and "alt" in picture:  # MyST-NB looks for it in the cell
+        if "mystnb" in cell.metadata:
+            raise ValueError(f"two pictures, and MyST-NB knows one alt text a cell:\n{cell.source}")
+        cell.metadata["mystnb"] = {"image": {"alt": picture["alt"]}}
+    page = output.get("data", {}).get("text/html")
+    if page and "<iframe" in page:
+        page = page.replace(html.escape("</html>"), html.escape(MEASURE))
+        page = page.replace(' loading="lazy"', "")  # unseen frames would be printed empty
+        # The words below it are about pages where nothing moves.
+        output.data["text/html"] = re.sub(r"\s*<p><small>.*?</small></p>", "", page, flags=re.S)
+
+
+def prepare(folder: Path) -> None:
+    """Write all that Sphinx is to read into `folder`: pages, pictures, style sheet, MathJax."""
+    (folder / "notebooks").mkdir(parents=True)
+    notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    for path in notebooks:
+        place = f"notebooks/{path.name}"
+        book = _for_reading(nbformat.read(path, as_version=4), place, folder)
+        nbformat.write(book, folder / place)
+    rest = [path for path in (ROOT / "CONTRIBUTING.md",) if path.exists()]
+    for path in rest:
+        (folder / path.name).write_text(_as_page(path.read_text("utf-8"), path.name, folder), "utf-8")
+    readme = _as_page((ROOT / "README.md").read_text("utf-8"), "README.md", folder)
+    contents = CONTENTS.format(
+        book="\n".join(f"notebooks/{path.stem}" for path in notebooks),
+        rest="\n".join(path.stem for path in rest),
+    )
+    (folder / "index.md").write_text(readme + contents, "utf-8")
+    shutil.copytree(STATIC, folder / "static")
+    for file in importlib.metadata.files("sphinx-mathjax-offline"):
+        found = MATHJAX.search(f"/{file.as_posix()}")
+        if found:
+            target = folder / "static" / "mathjax" / found[1]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file.locate(), target)
+
+
+def build(target: Path) -> int:
+    """Build the site into `target`; return the exit code, not 0 if there was any warning."""
+    from sphinx.application import Sphinx
+    from sphinx.util.docutils import docutils_namespace, patch_docutils
+
+    ours = (target / ".buildinfo").exists()  # Sphinx leaves it in every site
+    if target.exists() and any(target.iterdir()) and not ours:
+        raise ValueError(f"{target} is neither empty nor an earlier site, so it is left alone")
+    with tempfile.TemporaryDirectory() as scratch:
+        source, made, trees = (Path(scratch, name) for name in ("source", "html", "trees"))
+        prepare(source)
+        with patch_docutils(), docutils_namespace():
+            app = Sphinx(
+                source, None, made, trees, "html", confoverrides=CONFIGURATION,
+                status=None, warning=sys.stderr, warningiserror=True,
+            )  # fmt: skip
+            app.build()
+        if app.statuscode == 0:
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(made, target)
+        return app.statuscode
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "build" / "site")
+    folder = parser.parse_args(arguments).folder
+    code = build(folder)
+    if code == 0:
+        print(f"The book is in {folder}: python -m http.server -d {folder}, or any file server.")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
