@@ -7,6 +7,12 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# Environments of other versions, beside the reader's own.
+COLAB := $(VENV)-colab
+OLDEST := $(VENV)-oldest
+# For the oldest versions: torch from 2.4.0 on would do, but where PyPI is all there is, an older
+# torch for Linux brings CUDA, some gigabytes. .github/workflows/tests.yml takes 2.4.0 for CPUs.
+TORCH ?= 2.13.0
 # Two threads are enough for small networks, and more would only wait for each other.
 TEST_THREADS ?= 2
 # Jupyter refuses to run as root unless told; in a container there is often nobody else.
@@ -17,17 +23,24 @@ SETUP_FILES := requirements.txt constraints.txt pyproject.toml
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test bench notebooks links train lint setup clean
+.PHONY: help lab test test-colab test-oldest bench notebooks links train lint setup clean
 
 help:  ## say what there is
-	@grep -E '^[a-z]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' \
-	  | awk -F '\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' \
+	  | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 lab: $(VENV)/.ready  ## open the book in JupyterLab  (ARGS="--no-browser --port 8899")
 	$(BIN)/python -m jupyterlab $(AS_ROOT) $(FIRST_PAGE) $(ARGS)
 
 test: $(VENV)/.ready-to-test  ## run every notebook and every test  (ARGS="-k flows")
 	OMP_NUM_THREADS=$(TEST_THREADS) $(BIN)/python -m pytest --nbval $(ARGS) notebooks/ tests/
+
+test-colab: $(COLAB)/.ready  ## run every notebook on the versions that Google Colab ships
+	OMP_NUM_THREADS=$(TEST_THREADS) $(COLAB)/bin/python -m pytest $(ARGS) tests/colab/check_colab.py
+
+test-oldest: $(OLDEST)/.ready  ## run the tests on the lowest versions allowed  (TORCH=2.4.0)
+	OMP_NUM_THREADS=$(TEST_THREADS) $(OLDEST)/bin/python -m pytest --nbval $(ARGS) \
+	  --ignore tests/browser notebooks/01_*.ipynb notebooks/04_*.ipynb tests/
 
 bench: $(VENV)/.ready-to-test  ## measure the cost of a training step, and more
 	$(BIN)/python -m tools.bench $(ARGS)
@@ -48,8 +61,8 @@ lint: $(VENV)/.ready-to-test  ## check the style, of the notebooks too
 
 setup: $(VENV)/.ready-to-test  ## only the set-up
 
-clean:  ## remove the environment and the linter's and pytest's caches
-	rm -rf $(VENV) build bfn_core.egg-info .pytest_cache .ruff_cache
+clean:  ## remove the environments and the linter's and pytest's caches
+	rm -rf $(VENV) $(COLAB) $(OLDEST) build bfn_core.egg-info .pytest_cache .ruff_cache
 
 $(VENV)/.ready: $(SETUP_FILES) | $(BIN)/python
 	@echo "Installing what requirements.txt lists into $(VENV) (a few minutes, once) ..."
@@ -61,14 +74,32 @@ $(VENV)/.ready-to-test: $(VENV)/.ready
 	@$(PIP_INSTALL) -e '.[test]'
 	@touch $@
 
+$(COLAB)/.ready: tests/colab/constraints.txt requirements.txt | $(COLAB)/bin/python
+	@echo "Installing what Google Colab ships into $(COLAB) (a few minutes, once) ..."
+	@$(COLAB)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -c tests/colab/constraints.txt -r requirements.txt
+	@touch $@
+
+# uv can look for the lowest versions. torch comes by pip, so that both know the same places.
+$(OLDEST)/.ready: requirements.txt pyproject.toml | $(OLDEST)/bin/python
+	@echo "Installing the lowest versions allowed into $(OLDEST) (a few minutes, once) ..."
+	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check uv torch==$(TORCH)
+	@echo torch==$(TORCH) > $(OLDEST)/torch.txt
+	@$(OLDEST)/bin/uv pip install --quiet --python $(OLDEST)/bin/python --override $(OLDEST)/torch.txt \
+	  --resolution lowest-direct -r requirements.txt -e '.[test]'
+	@touch $@
+
 # The first of these that is Python 3.10 or newer makes the environment.
-$(BIN)/python:
-	@for python in $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.10 python); do \
+PYTHONS := python3 python3.13 python3.12 python3.11 python3.10 python
+$(COLAB)/bin/python: PYTHONS := python3.13 $(PYTHONS)
+$(OLDEST)/bin/python: PYTHONS := python3.10 $(PYTHONS)
+$(BIN)/python $(COLAB)/bin/python $(OLDEST)/bin/python:
+	@for python in $(or $(PYTHON),$(PYTHONS)); do \
 	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then \
-	    echo "Making $(VENV) with $$("$$python" --version) ..."; \
-	    "$$python" -m venv $(VENV) && exit 0; \
+	    echo "Making $(@:/bin/python=) with $$("$$python" --version) ..."; \
+	    "$$python" -m venv $(@:/bin/python=) && exit 0; \
 	    echo "That Python cannot make environments (on Debian: apt install python3-venv)." >&2; \
-	    rm -rf $(VENV); exit 1; \
+	    rm -rf $(@:/bin/python=); exit 1; \
 	  fi; \
 	done; \
 	echo "Python 3.10 or newer is needed, and $(or $(PYTHON),python3) is not." >&2; \

@@ -1,0 +1,3 @@
+"""Where anywidget looks up the widget manager in force."""
+
+_installed_url = None
