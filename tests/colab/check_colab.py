@@ -27,7 +27,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 REPOSITORY = links.repository()
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-IN_BROWSER = {"01_gaussian_mixture", "04_simplex"}  # what they show needs Colab's own widget manager
+IN_BROWSER = {"01_gaussian_mixture", "04_simplex"}  # an anywidget there
 
 
 def python(*arguments, cwd, **options):
