@@ -95,7 +95,7 @@ function panel(pen, box, title, axis) {
   pen.fillStyle = "#222";
   pen.textAlign = "left";
   pen.font = "600 " + FONT;
-  pen.fillText(title, box.x, box.y - 9);
+  pen.fillText(title, box.x, box.y - 9, box.w); // rather narrower letters than a title cut off
   pen.font = FONT;
   pen.lineWidth = 1;
   for (const value of [-1, -0.5, 0, 0.5, 1]) {
@@ -202,7 +202,7 @@ function placeRibbon(pen, box, s, across, y, colour) {
 
 function drawFlow(pen, box, s, now) {
   const { colours } = s;
-  const y = panel(pen, box, "The flow: where Bob\u2019s belief may be at each time", "time t");
+  const y = panel(pen, box, "The flow: where Bob\u2019s belief may be", "time t");
   const across = (t) => box.x + t * (box.w - box.tail);
   for (const t of [0, 0.25, 0.5, 0.75, 1]) {
     pen.fillText(String(t), across(t), box.y + box.h + 16);
@@ -247,7 +247,7 @@ function drawFlow(pen, box, s, now) {
 
 function drawBelief(pen, box, s, now) {
   const { colours } = s;
-  const y = panel(pen, box, "What Bob believes now", "density, same peak");
+  const y = panel(pen, box, "Bob\u2019s belief now", "density, same peak");
   clipped(pen, box, () => {
     const add = (density, colour, look) =>
       sideways(pen, box, y, density, box.x, box.w * 0.94, colour, look);
