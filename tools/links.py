@@ -5,7 +5,7 @@
     python tools/links.py --check       change nothing; list the files that disagree
 
 Each notebook gets a link under its title that opens it in Google Colab, and the same first code
-cell, which fetches bfn_core there. Links in prose, here and in README.md, follow the repository.
+cell, which fetches bfn_core there. Links in prose, here and in PROSE's files, follow the repository.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ except ModuleNotFoundError:  # run as a script: this folder, and not its parent,
     from notebooks import as_text, normalise
 
 ROOT = Path(__file__).resolve().parent.parent
-PROSE = ("README.md", "CONTRIBUTING.md")
+PROSE = ("README.md", "CONTRIBUTING.md", "CITATION.cff")
 COLAB = "https://colab.research.google.com/github/{}/blob/main/notebooks/{}"
 NAME = r"[\w.-]+/[\w.-]+"  # owner/name
 HOME = re.compile(rf'^(Repository = "https://github\.com/)({NAME})(")$', re.MULTILINE)

@@ -1,0 +1,36 @@
+"""CONTRIBUTING.md: its recipes run as they stand."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+RECIPES = {
+    re.findall(r"^## (.+)$", PAGE[: found.start()], re.M)[-1]: found[1]
+    for found in re.finditer(r"^```python\n(.*?)^```$", PAGE, re.M | re.S)
+}
+
+
+def test_there_is_a_recipe_for_each_thing_to_add():
+    assert list(RECIPES) == ["A flow", "A network", "An explorer"]
+    assert all("assert " in recipe for recipe in RECIPES.values())
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_runs_as_it_stands(name):
+    exec(compile(RECIPES[name], f"CONTRIBUTING.md, {name}", "exec"), {"__name__": "recipe"})
+
+
+def test_the_recipes_are_in_the_style_of_the_rest():
+    for name, recipe in RECIPES.items():
+        check = [sys.executable, "-m", "ruff", "check", "--ignore", "D,I001,E402", "-"]
+        run = subprocess.run(check, cwd=ROOT, input=recipe, capture_output=True, text=True)
+        assert run.returncode == 0, f"{name}:\n{run.stdout}{run.stderr}"
+
+
+def test_the_page_keeps_to_its_width():
+    assert [line for line in PAGE.splitlines() if len(line) > 100] == []
