@@ -21,12 +21,14 @@ import zlib
 
 import ipywidgets
 import numpy
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.lines import Line2D
 
 from . import style
 
 CSS = """<style>
-.bfn-explorer {max-width: 940px; box-sizing: border-box}
+.bfn-explorer {max-width: 940px; box-sizing: border-box; contain: layout style}
 .bfn-explorer .bfn-controls > * {margin: 2px 18px 2px 2px}
 .bfn-explorer .bfn-controls .widget-slider {height: auto; flex-wrap: wrap}
 .bfn-explorer .bfn-controls .widget-slider > .widget-label {
@@ -321,10 +323,30 @@ class _Canvas:
                 self._limits = limits
             self._agg.restore_region(self._still)
             for artist in self._moving:
+                _as_arrays(artist)
                 self._figure.draw_artist(artist)
         else:
             self._agg.draw()
-        return _encode(numpy.asarray(self._agg.buffer_rgba())[..., :3])
+        return _encode(_rgb(self._agg))
+
+
+def _as_arrays(artist):
+    """Give a line that was given tensors arrays: Matplotlib would take tensors apart, number by
+    number, to see what is in them, which takes longer than the drawing.
+    """
+    if isinstance(artist, Line2D):
+        data = artist.get_data(orig=True)
+        if any(isinstance(part, torch.Tensor) for part in data):
+            artist.set_data(*map(numpy.asarray, data))
+
+
+def _rgb(agg):
+    """The canvas as (height, width, 3) bytes; channel by channel, as pixel by pixel is slow."""
+    four = numpy.asarray(agg.buffer_rgba())
+    three = numpy.empty((*four.shape[:2], 3), numpy.uint8)
+    for channel in range(3):
+        three[..., channel] = four[..., channel]
+    return three
 
 
 def _encode(pixels):
@@ -348,6 +370,6 @@ def _encode(pixels):
     return (
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(rows.tobytes(), 1))
+        + chunk(b"IDAT", zlib.compress(rows, 1))
         + chunk(b"IEND", b"")
     )

@@ -1,4 +1,4 @@
-"""One JupyterLab and one Chromium for all the browser tests, and the table of latencies."""
+"""One JupyterLab and one Chromium for all the browser tests, and a table of their times."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ from tests.browser.lab import ROOT, LabServer, OpenNotebook
 from tests.chromium import headless
 
 ARTEFACTS = ROOT / "artefacts" / "browser"
-latencies: dict[str, list[float]] = {}  # of each explorer, in milliseconds
+table = {}  # of all explorers that were moved, by name
 
 
 # Scope: a running Playwright owns the thread's event loop, so it should end with this folder.
@@ -63,25 +63,45 @@ def artefacts(request):
 
 
 @pytest.fixture
-def record_latencies():
-    """A function that puts an explorer's latencies into the table at the end of the run."""
-    return lambda name, values: latencies.setdefault(name, []).extend(values)
+def record():
+    """A function that puts an explorer's times into the table at the end of the run."""
+    return lambda name, explorer: table.__setitem__(name, explorer)
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Print how long the explorers took; nothing depends on it, a busy machine is slower."""
-    if not latencies:
+    """Print how quick the explorers were; nothing depends on it, a busy machine is slower."""
+    rows = {name: summary(explorer) for name, explorer in sorted(table.items())}
+    if not rows:
         return
-    terminalreporter.section("from key press to changed picture, in milliseconds")
-    width = max(map(len, latencies))
-    terminalreporter.line(f"{'explorer':{width}}  presses  median  95th percentile")
-    rows = {}
-    for name, values in latencies.items():
-        values = sorted(values)
-        high = values[min(len(values) - 1, round(0.95 * (len(values) - 1)))]
-        rows[name] = {"presses": len(values), "median": statistics.median(values), "p95": high}
-        terminalreporter.line(
-            f"{name:{width}}  {len(values):7d}  {rows[name]['median']:6.0f}  {high:15.0f}"
-        )
+    width = max(map(len, rows))
+    terminalreporter.section("how quick the explorers are")
+    terminalreporter.line(
+        f"{'':{width}}  key press to changed picture, ms   redraws per second, while dragged"
+    )
+    terminalreporter.line(
+        f"{'explorer':{width}}  presses  median  95th percentile  sliders  median  lowest"
+    )
+    for name, row in rows.items():
+        words = [f"{name:{width}}"]
+        for key, room in ROOM.items():
+            value = row.get(key)
+            words.append(f"{'' if value is None else f'{value:.0f}':>{room}}")
+        terminalreporter.line("  ".join(words))
     ARTEFACTS.mkdir(parents=True, exist_ok=True)
     (ARTEFACTS / "latency.json").write_text(json.dumps(rows, indent=1) + "\n")
+
+
+# The table's columns after the name, and how wide they are.
+ROOM = {"presses": 7, "ms": 6, "ms_95": 15, "sliders": 7, "redraws": 6, "redraws_lowest": 6}
+
+
+def summary(explorer):
+    """A row of the table: medians and extremes; without what was not measured."""
+    row = {}
+    if times := sorted(explorer.latencies):
+        late = times[min(len(times) - 1, round(0.95 * (len(times) - 1)))]
+        row |= {"presses": len(times), "ms": statistics.median(times), "ms_95": late}
+    if rates := explorer.redraws:
+        row |= {"sliders": len(rates), "redraws": statistics.median(rates),
+                "redraws_lowest": min(rates)}  # fmt: skip
+    return row

@@ -210,6 +210,7 @@ class Explorer:
     def __init__(self, page, box, number: int):
         self.page, self.box, self.number = page, box, number
         self.latencies: list[float] = []  # from key press to changed picture, in milliseconds
+        self.redraws: list[float] = []  # per second, while each slider was dragged
 
     def wait_for_picture(self) -> None:
         """Return when the first picture is there; raise StillPicture if it never comes."""
@@ -275,20 +276,29 @@ class Explorer:
         self.page.mouse.click(x, at["y"] + at["height"] / 2)
         self._settle()
 
-    def drag_by_mouse(self, handle) -> None:
-        """Drag a slider's handle by a quarter of its track; raise StillPicture if in vain."""
+    def drag_by_mouse(self, handle, seconds: float = 0.8) -> None:
+        """Drag a slider's handle to and fro over a quarter of its track, as long as told, and note
+        the redraws per second; raise StillPicture if nothing changes.
+        """
         self._settle()
         handle.scroll_into_view_if_needed()
         at = handle.evaluate("h => bfnProbe.slider(h)")
-        share = (at["value"] - at["min"]) / (at["max"] - at["min"])
+        share = min(max((at["value"] - at["min"]) / (at["max"] - at["min"]), 0.01), 0.99)
         x, y = at["x"] + share * at["width"], at["y"] + at["height"] / 2
-        far = x + (0.25 if share < 0.5 else -0.25) * at["width"]
+        way = (0.25 if share < 0.5 else -0.25) * at["width"]
 
         def drag():
-            self.page.mouse.move(x, y)
-            self.page.mouse.down()
-            self.page.mouse.move(far, y, steps=8)
-            self.page.mouse.up()
+            mouse, frame = self.page.mouse, 1000 / 60
+            mouse.move(x, y)
+            mouse.down()
+            self.box.evaluate("box => bfnProbe.count(box)")
+            began = time.monotonic()
+            while (passed := (time.monotonic() - began) / seconds) < 1:
+                mouse.move(x + way * (1 - abs(2 * passed - 1)), y)
+                self.page.wait_for_timeout(frame)
+            self.redraws.append(self.page.evaluate("() => bfnProbe.counted()"))
+            mouse.move(x + way, y)  # elsewhere, so that a picture drawn at the end differs too
+            mouse.up()
 
         if self._changes(drag) is None:
             self._still(f"the slider “{self.name_of(handle)}” was dragged")
@@ -344,9 +354,8 @@ class Explorer:
             for share, name in places:
                 self.place(handle, share)
                 self.box.screenshot(path=folder / f"{stem}-slider-{number}-{name}.png")
+            self.drag_by_mouse(handle)
             self.place(handle, (start["value"] - start["min"]) / (start["max"] - start["min"]))
-        if sliders:
-            self.drag_by_mouse(sliders[0])
         self.press_buttons()
         self._settle()
         self.box.screenshot(path=folder / f"{stem}-after.png")

@@ -40,6 +40,31 @@ window.bfnProbe = {
     });
   },
 
+  // Count from here on, until `counted`, in how many frames of the screen there is a new picture:
+  // an image that has arrived, or something that the browser drew itself.
+  count(box) {
+    let changed = false, frames = 0, running = true;
+    const note = () => { changed = true; };
+    const observer = new MutationObserver(note);
+    for (const part of box.querySelectorAll("canvas, svg")) {
+      observer.observe(part, { attributes: true, childList: true, subtree: true });
+    }
+    box.addEventListener("load", note, { capture: true });
+    const start = performance.now();
+    const look = () => {
+      if (changed) frames += 1;
+      changed = false;
+      if (running) requestAnimationFrame(look);
+    };
+    requestAnimationFrame(look);
+    this.counted = () => {
+      running = false;
+      observer.disconnect();
+      box.removeEventListener("load", note, { capture: true });
+      return frames / (performance.now() - start) * 1000;
+    };
+  },
+
   // Where a slider stands, whether Lab drew it (noUiSlider) or the browser did (a range input).
   slider(handle) {
     const range = handle.tagName === "INPUT";

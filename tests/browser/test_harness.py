@@ -89,6 +89,8 @@ def test_the_harness_notices_what_it_must(notebook, artefacts):
     assert len(live.latencies) >= 4 and all(0 < ms < 10_000 for ms in live.latencies)
     drawn.tour(artefacts)
     assert len(drawn.latencies) == 4
+    assert len(live.redraws) == len(drawn.redraws) == 1
+    assert live.redraws[0] > 0 and drawn.redraws[0] > 0
     deaf.patience = dead_button.patience = 2
     with pytest.raises(StillPicture, match="“deaf” was moved by keyboard"):
         deaf.tour(artefacts)

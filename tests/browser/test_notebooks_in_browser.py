@@ -11,7 +11,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_runs_and_its_explorers_move(path, open_notebook, artefacts, record_latencies):
+def test_notebook_runs_and_its_explorers_move(path, open_notebook, artefacts, record):
     notebook = open_notebook(f"notebooks/{path.name}")
     notebook.run_all()
     notebook.save_picture(artefacts / "notebook.png")
@@ -22,8 +22,7 @@ def test_notebook_runs_and_its_explorers_move(path, open_notebook, artefacts, re
     assert explorers, "the notebook shows no explorer"
     for explorer in explorers:
         explorer.tour(artefacts, pictures=pictures)
-        if explorer.latencies:
-            record_latencies(f"{path.stem} {explorer.number}", explorer.latencies)
+        record(f"{path.stem} {explorer.number}", explorer)
     assert notebook.errors() == []
     assert notebook.console == []
     assert notebook.foreign == []
