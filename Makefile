@@ -23,7 +23,7 @@ SETUP_FILES := requirements.txt constraints.txt pyproject.toml
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-colab test-oldest bench notebooks links train lint setup clean
+.PHONY: help lab test test-colab test-oldest bench notebooks site links train lint setup clean
 
 help:  ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' \
@@ -47,6 +47,9 @@ bench: $(VENV)/.ready-to-test  ## measure the cost of a training step, and more
 
 notebooks: $(VENV)/.ready  ## run the notebooks and write their outputs  (ARGS="notebooks/01_*.ipynb")
 	$(BIN)/python tools/notebooks.py $(ARGS)
+
+site: $(VENV)/.ready-for-site  ## build the book as a website, into build/site  (ARGS="FOLDER")
+	$(BIN)/python -m tools.website $(ARGS)
 
 links: $(VENV)/.ready  ## point the Colab links at your fork  (REPO=owner/name)
 	$(BIN)/python tools/links.py $(REPO)
@@ -87,6 +90,11 @@ $(OLDEST)/.ready: requirements.txt pyproject.toml | $(OLDEST)/bin/python
 	@echo torch==$(TORCH) > $(OLDEST)/torch.txt
 	@$(OLDEST)/bin/uv pip install --quiet --python $(OLDEST)/bin/python --override $(OLDEST)/torch.txt \
 	  --resolution lowest-direct -r requirements.txt -e '.[test]'
+	@touch $@
+
+$(VENV)/.ready-for-site: $(VENV)/.ready
+	@echo "Installing what builds the website beside it ..."
+	@$(PIP_INSTALL) -e '.[site]'
 	@touch $@
 
 # The first of these that is Python 3.10 or newer makes the environment.

@@ -134,27 +134,35 @@ def _for_reading(book: nbformat.NotebookNode, place: str, folder: Path) -> nbfor
             cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-input"]
         cell.source = re.sub(r"^# NBVAL_\w+\n", "", cell.source, flags=re.MULTILINE)
         kinds = set().union(*(output.get("data", {}) for output in cell.outputs))
-        for output in cell.outputs:
-            _fit_output(output, cell)
+        cell.outputs = [part for output in cell.outputs for part in _fit_output(output, cell)]
         if EXPLORER.search(cell.source) and "image/png" in kinds and "text/html" not in kinds:
             cells.append(nbformat.v4.new_markdown_cell(STILL))
     book.cells = cells
     return book
 
 
-def _fit_output(output: nbformat.NotebookNode, cell: nbformat.NotebookNode) -> None:
-    """Give a picture its alt text, and an explorer that runs in a frame as much room as it needs."""
+def _fit_output(output: nbformat.NotebookNode, cell: nbformat.NotebookNode) -> list:
+    """Give a picture its alt text, and an explorer in a frame as much room as it needs.
+
+    Such an explorer becomes two outputs, the frame and its picture: the style sheet puts the one
+    on the screen and the other on paper.
+    """
+    data = output.get("data", {})
     picture = output.get("metadata", {}).get("image/png")
     if picture and "alt" in picture:  # MyST-NB looks for it in the cell
         if "mystnb" in cell.metadata:
             raise ValueError(f"two pictures, and MyST-NB knows one alt text a cell:\n{cell.source}")
         cell.metadata["mystnb"] = {"image": {"alt": picture["alt"]}}
-    page = output.get("data", {}).get("text/html")
-    if page and "<iframe" in page:
-        page = page.replace(html.escape("</html>"), html.escape(MEASURE))
-        page = page.replace(' loading="lazy"', "")  # unseen frames would be printed empty
-        # The words below it are about pages where nothing moves.
-        output.data["text/html"] = re.sub(r"\s*<p><small>.*?</small></p>", "", page, flags=re.S)
+    if "<iframe" not in data.get("text/html", ""):
+        return [output]
+    page = data["text/html"].replace(html.escape("</html>"), html.escape(MEASURE))
+    # The words below the frame are about pages where nothing moves.
+    page = re.sub(r"\s*<p><small>.*?</small></p>", "", page, flags=re.DOTALL)
+    still = {"image/png": data["image/png"]}
+    return [
+        nbformat.v4.new_output("display_data", {"text/html": page}),
+        nbformat.v4.new_output("display_data", still, metadata=output.metadata),
+    ]
 
 
 def prepare(folder: Path) -> None:
@@ -166,14 +174,17 @@ def prepare(folder: Path) -> None:
         book = _for_reading(nbformat.read(path, as_version=4), place, folder)
         nbformat.write(book, folder / place)
     rest = [path for path in (ROOT / "CONTRIBUTING.md",) if path.exists()]
-    for path in rest:
-        (folder / path.name).write_text(_as_page(path.read_text("utf-8"), path.name, folder), "utf-8")
-    readme = _as_page((ROOT / "README.md").read_text("utf-8"), "README.md", folder)
+    prose = {
+        path.name: _as_page(path.read_text("utf-8"), path.name, folder)
+        for path in (ROOT / "README.md", *rest)
+    }
     contents = CONTENTS.format(
         book="\n".join(f"notebooks/{path.stem}" for path in notebooks),
         rest="\n".join(path.stem for path in rest),
     )
-    (folder / "index.md").write_text(readme + contents, "utf-8")
+    prose["index.md"] = prose.pop("README.md") + contents
+    for name, text in prose.items():
+        (folder / name).write_text(text, "utf-8")
     shutil.copytree(STATIC, folder / "static")
     for file in importlib.metadata.files("sphinx-mathjax-offline"):
         found = MATHJAX.search(f"/{file.as_posix()}")
@@ -215,7 +226,7 @@ def main(arguments: list[str] | None = None) -> int:
     folder = parser.parse_args(arguments).folder
     code = build(folder)
     if code == 0:
-        print(f"The book is in {folder}: python -m http.server -d {folder}, or any file server.")
+        print(f"The book is in {folder}; to read it here: python -m http.server -d {folder}")
     return code
 
 
