@@ -40,7 +40,8 @@ test-colab: $(COLAB)/.ready  ## run every notebook on the versions that Google C
 
 test-oldest: $(OLDEST)/.ready  ## run the tests on the lowest versions allowed  (TORCH=2.4.0)
 	OMP_NUM_THREADS=$(TEST_THREADS) $(OLDEST)/bin/python -m pytest --nbval $(ARGS) \
-	  --ignore tests/browser notebooks/01_*.ipynb notebooks/04_*.ipynb tests/
+	  -W ignore::DeprecationWarning -W ignore::FutureWarning --ignore tests/browser \
+	  notebooks/01_*.ipynb notebooks/04_*.ipynb tests/
 
 bench: $(VENV)/.ready-to-test  ## measure the cost of a training step, and more
 	$(BIN)/python -m tools.bench $(ARGS)
@@ -61,6 +62,7 @@ lint: $(VENV)/.ready-to-test  ## check the style, of the notebooks too
 	$(BIN)/ruff check .
 	$(BIN)/python tools/notebooks.py --check
 	$(BIN)/python tools/links.py --check
+	$(BIN)/zizmor --offline --no-progress --quiet .github
 
 setup: $(VENV)/.ready-to-test  ## only the set-up
 
@@ -83,13 +85,16 @@ $(COLAB)/.ready: tests/colab/constraints.txt requirements.txt | $(COLAB)/bin/pyt
 	  -c tests/colab/constraints.txt -r requirements.txt
 	@touch $@
 
-# uv can look for the lowest versions. torch comes by pip, so that both know the same places.
+# uv can look for the lowest versions, of those that need no compiler. torch comes by pip first,
+# which may know where a build for CPUs lies.
 $(OLDEST)/.ready: requirements.txt pyproject.toml | $(OLDEST)/bin/python
 	@echo "Installing the lowest versions allowed into $(OLDEST) (a few minutes, once) ..."
 	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check uv torch==$(TORCH)
 	@echo torch==$(TORCH) > $(OLDEST)/torch.txt
-	@$(OLDEST)/bin/uv pip install --quiet --python $(OLDEST)/bin/python --override $(OLDEST)/torch.txt \
-	  --resolution lowest-direct -r requirements.txt -e '.[test]'
+	@$(OLDEST)/bin/uv pip install --quiet --python $(OLDEST)/bin/python --only-binary :all: \
+	  --resolution lowest-direct --override $(OLDEST)/torch.txt \
+	  -r requirements.txt -r pyproject.toml --extra test
+	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
 $(VENV)/.ready-for-site: $(VENV)/.ready
