@@ -28,7 +28,7 @@ from matplotlib.lines import Line2D
 from . import style
 
 CSS = """<style>
-.bfn-explorer {max-width: 940px; box-sizing: border-box; contain: layout style}
+.bfn-explorer {max-width: 940px; box-sizing: border-box}
 .bfn-explorer .bfn-controls > * {margin: 2px 18px 2px 2px}
 .bfn-explorer .bfn-controls .widget-slider {height: auto; flex-wrap: wrap}
 .bfn-explorer .bfn-controls .widget-slider > .widget-label {

@@ -182,14 +182,16 @@ class OpenNotebook:
         boxes = self.page.locator(".bfn-explorer")
         return [Explorer(self.page, boxes.nth(i), i + 1) for i in range(boxes.count())]
 
-    def save_picture(self, path: Path) -> None:
-        """Save the whole notebook, from top to bottom, as one picture."""
+    def save_pictures(self, folder: Path, tall: int = 6_000) -> None:
+        """Save the whole notebook, from top to bottom, as pictures of at most `tall` pixels."""
         size = self.page.viewport_size
-        height = self.page.evaluate(
-            "() => document.querySelector('.jp-WindowedPanel-outer').scrollHeight"
-        )
-        self.page.set_viewport_size({"width": size["width"], "height": min(height + 120, 16_000)})
-        self.page.screenshot(path=path)
+        outer = self.page.locator(".jp-WindowedPanel-outer")
+        self.page.set_viewport_size({"width": size["width"], "height": tall})
+        height, shown = outer.evaluate("o => [o.scrollHeight, o.clientHeight]")
+        for number in range(-(-height // shown)):
+            outer.evaluate("(o, top) => { o.scrollTop = top; }", number * shown)
+            self.page.wait_for_timeout(200)  # pictures that come into view are decoded
+            self.page.screenshot(path=folder / f"notebook-{number + 1}.png")
         self.page.set_viewport_size(size)
 
     def close(self) -> None:

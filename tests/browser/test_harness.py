@@ -84,6 +84,9 @@ def notebook(server, open_notebook):
 
 def test_the_harness_notices_what_it_must(notebook, artefacts):
     live, drawn, deaf, dead_button = notebook.explorers()
+    notebook.save_pictures(artefacts, tall=400)
+    tops = {path.read_bytes() for path in artefacts.glob("notebook-*.png")}
+    assert len(tops) > 2  # each shows another part
 
     live.tour(artefacts)
     assert len(live.latencies) >= 4 and all(0 < ms < 10_000 for ms in live.latencies)

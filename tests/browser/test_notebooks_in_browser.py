@@ -14,7 +14,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 def test_notebook_runs_and_its_explorers_move(path, open_notebook, artefacts, record):
     notebook = open_notebook(f"notebooks/{path.name}")
     notebook.run_all()
-    notebook.save_picture(artefacts / "notebook.png")
+    notebook.save_pictures(artefacts)
     assert notebook.errors() == []
     # Nobody looks at pictures that a CI machine made, and they take half of the time.
     pictures = os.environ.get("CI") != "true"

@@ -1,0 +1,341 @@
+"""The book as a website, built anew and read in a real browser, on a phone and on paper too."""
+
+import hashlib
+import importlib.util
+import re
+import subprocess
+import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+
+import nbformat
+import pytest
+
+from tests.browser.lab import ROOT
+from tests.chromium import unavailable
+from tools import website
+
+bs4 = pytest.importorskip("bs4")  # comes with nbconvert, and so with JupyterLab
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PAGES = ["index.html", *(f"notebooks/{path.stem}.html" for path in NOTEBOOKS)]
+PHONE = {"width": 375, "height": 800}
+PAPER = {"width": 680, "height": 960}  # A4 without its margins, in CSS pixels
+DESK = {"width": 1280, "height": 900}
+IN_THE_BROWSER = {"01_gaussian_mixture": (0.2, 0.5), "04_simplex": (0.75, 0.8)}  # where to drag
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """A plain file server that keeps its log to itself."""
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The site, built in a folder of its own; no notebook may change."""
+    missing = [name for name in ("sphinx", "myst_nb", "furo") if not importlib.util.find_spec(name)]
+    if missing:
+        unavailable(f'{missing[0]} is missing, so the website was not tested (pip install -e ".[site]").')
+    target = tmp_path_factory.mktemp("site")
+    before = [hashlib.sha256(path.read_bytes()).digest() for path in NOTEBOOKS]
+    command = [sys.executable, "-m", "tools.website", str(target)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert [hashlib.sha256(path.read_bytes()).digest() for path in NOTEBOOKS] == before
+    return target
+
+
+@pytest.fixture(scope="module")
+def address(folder):
+    """Where a plain file server offers the site."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+
+
+def open_page(browser, address, name):
+    """A page whose formulas are set, and a list of all that went wrong in it."""
+    page = browser.new_page(viewport=DESK)
+    page.problems = []
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.on("console", lambda m: page.problems.append(m.text) if m.type == "error" else None)
+    page.on("requestfailed", lambda request: page.problems.append(request.url))
+    page.on("request", lambda request: None if request.url.startswith((address, "data:", "blob:"))
+            else page.problems.append(request.url))  # fmt: skip
+    page.goto(address + name)
+    page.evaluate("async () => { await window.MathJax?.startup.promise }")
+    return page
+
+
+@pytest.fixture(scope="module", params=PAGES)
+def page(request, browser, address):
+    """Each page in turn, opened once for all the tests that only look at it."""
+    page = open_page(browser, address, request.param)
+    page.name = request.param
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def fresh(browser, address):
+    """A function that opens a page for one test that moves things."""
+    opened = []
+
+    def fresh(name):
+        opened.append(open_page(browser, address, name))
+        return opened[-1]
+
+    yield fresh
+    for page in opened:
+        assert page.problems == []
+        page.close()
+
+
+# What every page must be.
+
+
+def test_a_page_opens_without_an_error_and_asks_nobody_else(page):
+    for frame in page.locator("iframe").all():
+        frame.scroll_into_view_if_needed()
+        frame.content_frame.locator("canvas[data-redraws]").wait_for()
+    assert page.problems == []
+
+
+def test_every_picture_is_there_and_told_in_words(page):
+    pictures = page.evaluate(
+        "[...document.querySelectorAll('article img')].map(i => [i.src, i.naturalWidth, i.alt])"
+    )
+    assert pictures
+    assert [src for src, width, _ in pictures if not width] == []
+    assert [src for src, _, alt in pictures if not alt.strip()] == []
+
+
+def test_every_formula_is_set(page):
+    left = page.evaluate(
+        """() => {
+            const text = document.querySelector("article").cloneNode(true);
+            text.querySelectorAll("pre, code, iframe, mjx-container").forEach(e => e.remove());
+            return text.textContent.match(/\\$[^$]+\\$|\\\\[([].{0,80}/g) || [];
+        }"""
+    )
+    assert left == []
+    missing = "[...document.querySelectorAll('.math')].filter(e => !e.querySelector('mjx-math'))"
+    assert page.evaluate(missing + ".map(e => e.textContent)") == []
+    assert page.locator("mjx-merror, [data-mjx-error]").count() == 0
+
+
+# What sticks out to the right of the window, or is wider than a box that cannot be scrolled.
+STICKS_OUT = """(paper) => {
+  const wide = document.documentElement.clientWidth;
+  const shown = (e) => e.checkVisibility() && !e.closest(".mobile-header, mjx-assistive-mml")
+    && !e.closest("nav, aside, .skip-to-content, .visually-hidden");
+  const scrolls = (e) => ["auto", "scroll"].includes(getComputedStyle(e).overflowX);
+  const inBox = (e) => {
+    for (let up = e.parentElement; up && up !== document.body; up = up.parentElement) {
+      if (scrolls(up)) return true;
+    }
+  };
+  const found = document.documentElement.scrollWidth > wide ? ["the page itself"] : [];
+  for (const e of document.querySelectorAll(".main *")) {
+    if (!shown(e)) continue;
+    const cut = paper && e.clientWidth && e.scrollWidth > e.clientWidth + 1
+      && getComputedStyle(e).overflowX !== "visible";
+    const out = e.getBoundingClientRect().right > wide + 1 && (paper || !inBox(e));
+    if (cut || out) found.push(`${e.tagName}.${e.className} ${e.textContent.trim().slice(0, 60)}`);
+  }
+  return found;
+}"""
+
+
+def test_a_page_fits_a_phone(page):
+    page.set_viewport_size(PHONE)
+    assert page.evaluate(STICKS_OUT, False) == []
+    for frame in page.locator("iframe").all():
+        inside = frame.content_frame.locator("html")
+        room = frame.evaluate("f => [f.clientWidth, f.clientHeight]")
+        page.wait_for_function(  # the frame asks for its height, and gets it
+            "([f, before]) => f.clientHeight !== before || before === 0", arg=[frame.element_handle(), 0]
+        )
+        needs = inside.evaluate("h => [h.scrollWidth, document.body.offsetHeight]")
+        room = frame.evaluate("f => [f.clientWidth, f.clientHeight]")
+        assert needs[0] <= room[0] and needs[1] <= room[1]
+    page.set_viewport_size(DESK)
+
+
+def test_nothing_is_cut_off_on_paper(page):
+    page.set_viewport_size(PAPER)
+    page.emulate_media(media="print")
+    folded = page.locator("details:not([open])").count()
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("details:not([open])").count() == 0
+    assert page.evaluate(STICKS_OUT, True) == []
+    assert page.locator("iframe:visible, .sidebar-drawer:visible").count() == 0
+    for frame in page.locator(".cell_output:has(iframe)").all():
+        assert frame.locator("img").is_visible()
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator("details:not([open])").count() == folded
+    page.emulate_media(media="screen")
+    page.set_viewport_size(DESK)
+
+
+def test_a_folded_part_opens(page):
+    folded = page.locator("article details")
+    assert folded.count() or page.name == "index.html"
+    for part in folded.all()[-1:]:
+        inside = part.locator(":scope > :not(summary)").first
+        assert not inside.is_visible()
+        part.locator("summary").click()
+        assert inside.is_visible()
+        part.locator("summary").click()
+
+
+# The site as files.
+
+
+def test_no_link_is_broken_and_nothing_comes_from_elsewhere(folder):
+    pages = {path: bs4.BeautifulSoup(path.read_text("utf-8"), "html.parser")
+             for path in folder.rglob("*.html")}  # fmt: skip
+    anchors = {path: {tag["id"] for tag in soup.find_all(id=True)} for path, soup in pages.items()}
+    seen = 0
+    for path, soup in pages.items():
+        here = f"site:///{path.relative_to(folder).as_posix()}"
+        for tag in soup.find_all(["a", "link", "script", "img", "iframe", "source"]):
+            target = tag.get("href") or tag.get("src")
+            if not target or target.startswith(("data:", "mailto:")):
+                continue
+            if urlsplit(target).scheme:
+                assert tag.name == "a", f"{path.name} takes {target} from another host"
+                continue
+            goal, anchor = urldefrag(urljoin(here.replace("site:", "http:"), target))
+            goal = folder / unquote(urlsplit(goal).path).lstrip("/")
+            assert goal.is_file(), f"{path.name} links to {target}"
+            assert goal.suffix != ".ipynb", f"{path.name} links to {target}, not to its page"
+            if anchor and goal in anchors:
+                assert unquote(anchor) in anchors[goal], f"{path.name} links to {target}"
+            seen += 1
+    assert seen > 20 * len(NOTEBOOKS)
+
+
+def test_every_page_leads_to_all_others_and_to_its_neighbours(folder):
+    titles = [re.sub(r"^# ", "", nbformat.read(path, 4).cells[0].source.split("\n")[0])
+              for path in NOTEBOOKS]  # fmt: skip
+    for number, name in enumerate(PAGES):
+        soup = bs4.BeautifulSoup((folder / name).read_text("utf-8"), "html.parser")
+        assert [a.text for a in soup.select(".sidebar-tree li a")][: len(titles)] == titles
+        for side, other in ((".prev-page", number - 1), (".next-page", number + 1)):
+            if 0 <= other < len(PAGES):
+                target = soup.select_one(side)["href"]
+                assert urljoin(f"/{name}", target) == f"/{PAGES[other]}"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_an_explorer_runs_or_says_where_it_does(folder, path):
+    soup = bs4.BeautifulSoup((folder / f"notebooks/{path.stem}.html").read_text("utf-8"), "html.parser")
+    cells = [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+    explorers = [source for source in cells if "_explorer(" in source]
+    assert explorers
+    frames = soup.select("iframe")
+    assert len(frames) == (path.stem in IN_THE_BROWSER)
+    assert len(soup.select(".still")) == len(explorers) - len(frames)
+    for words in soup.select(".still"):
+        assert words.find_previous_sibling().select_one(".cell_output img")
+
+
+# What a reader does.
+
+
+def test_the_search_finds_a_word_and_leads_to_it(fresh):
+    page = fresh("index.html")
+    page.locator(".sidebar-search").fill("spectral")
+    page.keyboard.press("Enter")
+    found = page.locator("#search-results li a").first
+    found.wait_for()
+    assert "01_gaussian_mixture.html" in found.get_attribute("href")
+    found.click()
+    page.wait_for_url("**/01_gaussian_mixture.html*")
+    assert "spectral norm" in page.locator("article").inner_text()
+
+
+def test_the_keyboard_skips_to_the_text_and_shows_where_it_is(fresh):
+    page = fresh(PAGES[1])
+    page.keyboard.press("Tab")
+    skip = page.locator(".skip-to-content")
+    assert skip.evaluate("e => e === document.activeElement")
+    page.wait_for_function("document.activeElement.getBoundingClientRect().top >= 0")
+    page.keyboard.press("Enter")
+    assert page.url.endswith("#furo-main-content")
+    page.keyboard.press("Tab")
+    inside, outline = page.evaluate(
+        """[document.activeElement.closest("article") !== null,
+            getComputedStyle(document.activeElement).outlineStyle]"""
+    )
+    assert inside and outline == "solid"
+
+
+@pytest.mark.parametrize("name", IN_THE_BROWSER)
+def test_an_explorer_moves_under_the_mouse_and_the_keys(fresh, name):
+    page = fresh(f"notebooks/{name}.html")
+    outer = page.locator("iframe")
+    outer.scroll_into_view_if_needed()
+    frame = outer.content_frame
+    canvas = frame.locator("canvas[data-redraws]")
+    canvas.wait_for()
+
+    def picture():
+        return canvas.evaluate("c => c.toDataURL()")
+
+    across, down = IN_THE_BROWSER[name]
+    area = canvas.bounding_box()
+    x, y = area["x"] + across * area["width"], area["y"] + down * area["height"]
+    before, redraws = picture(), int(canvas.get_attribute("data-redraws"))
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 60, y, steps=6)
+    page.mouse.up()
+    page.wait_for_timeout(100)
+    assert picture() != before
+    assert int(canvas.get_attribute("data-redraws")) >= redraws + 2
+
+    # By keyboard alone: from the page into the frame, to the first slider, and one step on.
+    outer.evaluate("f => { f.tabIndex = -1; f.focus(); f.removeAttribute('tabindex'); }")
+    slider = frame.locator("input[type=range]").first
+    for _ in range(4):
+        page.keyboard.press("Tab")
+        if slider.evaluate("s => s === document.activeElement"):
+            break
+    before, value = picture(), slider.input_value()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_timeout(100)
+    assert slider.input_value() != value
+    assert picture() != before
+
+
+# The tool itself; these need no Sphinx.
+
+
+def test_a_folder_that_is_no_site_is_left_alone(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(ValueError, match="neither empty nor an earlier site"):
+        website.build(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_prose_is_fitted_to_its_page(tmp_path):
+    def page(text):
+        return website._as_page(text, "notebooks/00_start_here.ipynb", tmp_path)
+
+    assert page("[![how it is](https://a.example/b.svg)](https://a.example)") == (
+        "[how it is](https://a.example)"
+    )
+    assert page('a <img src="https://a.example/b.svg" width="3" alt="badge"> b') == "a badge b"
+    assert page("[x](../README.md#Ten-lines,-no-more)") == "[x](../index.md#ten-lines-no-more)"
+    assert page("[x](#A-heading)") == "[x](#a-heading)"
+    assert page("[x](../LICENSE)") == "[x](path:../LICENSE)"
+    assert (tmp_path / "LICENSE").exists()
+    assert page("[x](https://a.example/#That)") == "[x](https://a.example/#That)"
