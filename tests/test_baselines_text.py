@@ -7,9 +7,9 @@ from collections import Counter
 
 import pytest
 import torch
-from oracles import generator
 
 from bfn_core.baselines import text
+from tests.oracles import generator
 
 
 def chain(count, seed, stay=0.9, classes=3):

@@ -4,7 +4,9 @@ import math
 
 import pytest
 import torch
-from oracles import (
+
+from bfn_core import BFN, ContinuousFlow, DiscreteFlow, DiscretisedFlow, Estimate, ExactBFN, elbo
+from tests.oracles import (
     agree,
     correlated_bins,
     correlated_table,
@@ -13,8 +15,6 @@ from oracles import (
     normal_grid,
     table_entropy,
 )
-
-from bfn_core import BFN, ContinuousFlow, DiscreteFlow, DiscretisedFlow, Estimate, ExactBFN, elbo
 
 
 def discrete_case(beta_1: float = 9.0):

@@ -4,10 +4,10 @@ from itertools import pairwise
 
 import pytest
 import torch
-from oracles import generator
 
 from bfn_core import ContinuousFlow, DiscreteFlow, DiscretisedFlow, ExactBFN
 from bfn_core.conditioning import Filling, effective, fill, filling_steps
+from tests.oracles import generator
 
 WORDS = ["the", "tho", "she", "sho", "sly", "thy", "try", "tie"]
 LETTERS = sorted(set("".join(WORDS)))

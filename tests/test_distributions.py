@@ -6,7 +6,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import brute_message_log_prob, generator
 
 from bfn_core import ContinuousFlow, DiscreteFlow, DiscretisedFlow, GaussianParameters
 from bfn_core.distributions import (
@@ -17,6 +16,7 @@ from bfn_core.distributions import (
     bin_index,
     discretised_mean,
 )
+from tests.oracles import brute_message_log_prob, generator
 
 means = st.floats(-30.0, 30.0)
 log_stds = st.floats(math.log(1e-4), math.log(30.0))

@@ -6,7 +6,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import generator
 
 from bfn_core import (
     CategoricalParameters,
@@ -15,6 +14,7 @@ from bfn_core import (
     DiscretisedFlow,
     GaussianParameters,
 )
+from tests.oracles import generator
 
 FLOWS = [ContinuousFlow(0.1), DiscretisedFlow(16, 0.02), DiscreteFlow(5, 2.0)]
 accuracies = st.lists(st.floats(1e-3, 50.0), min_size=1, max_size=6)

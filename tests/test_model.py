@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from oracles import generator
 from torch import nn
 
 from bfn_core import (
@@ -20,6 +19,7 @@ from bfn_core.distributions import Gaussian
 from bfn_core.model import stratified
 from bfn_core.networks.mlp import MLP
 from bfn_core.networks.siren import Siren
+from tests.oracles import generator
 
 SHAPE = (2, 3)
 

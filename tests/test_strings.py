@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from oracles import generator
 
 from bfn_core import DiscreteFlow, ExactBFN
 from bfn_core.data.strings import Strings, sums
+from tests.oracles import generator
 
 
 @pytest.mark.parametrize("digits", [1, 2])

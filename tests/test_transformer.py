@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from oracles import generator
 
 from bfn_core import BFN, DiscreteFlow, ExactBFN, elbo
 from bfn_core.networks.attention import attend
 from bfn_core.networks.transformer import Transformer
 from bfn_core.training import settings_for
 from bfn_core.training.tasks import build_network
+from tests.oracles import generator
 
 SMALL = {"layers": 2, "heads": 2, "width": 16}
 

@@ -5,12 +5,12 @@ import re
 
 import pytest
 import torch
-from oracles import generator
 
 from bfn_core import Estimate, elbo
 from bfn_core.distributions import Delta
 from bfn_core.flows import CategoricalParameters, ContinuousFlow
 from bfn_core.views import bits
+from tests.oracles import generator
 
 TABLE = torch.tensor([[10.0, 2, 1], [2, 5, 2], [1, 3, 6]])
 NAMES = ("sun", "cloud", "rain")

@@ -5,10 +5,10 @@ import re
 
 import pytest
 import torch
-from oracles import generator
 
 from bfn_core import CategoricalParameters, DiscreteFlow, Estimate, ExactBFN
 from bfn_core.views import digits
+from tests.oracles import generator
 
 SIDE = 6
 POINTS = (torch.rand(5, 1, SIDE, SIDE, generator=generator(0)) < 0.4).long()

@@ -6,12 +6,12 @@ import re
 import numpy
 import pytest
 import torch
-from oracles import generator
 
 from bfn_core import BFN, DiscreteFlow, data
 from bfn_core.conditioning import Filling, fill
 from bfn_core.networks.transformer import Transformer
 from bfn_core.views import language, style
+from tests.oracles import generator
 
 LINE = "the quick brown fox jumps over the lazy dog and the sleepy cat watches from a low wall "
 LINE = (LINE * 2)[:128]

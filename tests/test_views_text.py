@@ -6,11 +6,11 @@ import warnings
 
 import pytest
 import torch
-from oracles import generator
 
 from bfn_core import DiscreteFlow, ExactBFN
 from bfn_core.data.strings import sums
 from bfn_core.views import style, text
+from tests.oracles import generator
 
 LANGUAGE = sums()
 PERFECT = ExactBFN(DiscreteFlow(LANGUAGE.classes, 2.0), LANGUAGE.data)
