@@ -63,7 +63,7 @@ def test_linux_does_what_is_done_before_a_commit_and_the_others_what_the_readme_
 
 
 def test_every_python_that_is_claimed_is_tried():
-    of = {name: job["strategy"]["matrix"] for _, name, job in jobs()}
+    of = {name: job["strategy"]["matrix"] for _, name, job in jobs() if "strategy" in job}
     tried = of["linux"]["python"]
     text = (ROOT / "pyproject.toml").read_text("utf-8")
     claimed = SpecifierSet(re.search(r'^requires-python = "(.*)"', text, re.M)[1])
