@@ -1,5 +1,6 @@
 """The pictures of code lengths show the numbers of bfn_core, and move with every control."""
 
+import itertools
 import math
 import re
 
@@ -161,7 +162,7 @@ EXPLORERS = {
         {"x": (-0.8, 0.8), "guess": (-1.0, 1.0), "spread": (0.15, 1.0), "alpha": (1.0, 300.0),
          "kind": ("continuous", "discretised")},
     ),
-    "steps": (lambda: bits.steps_explorer(TABLE), {"n": (1.0, 200.0), "network": ("alone",)}),
+    "steps": (lambda: bits.steps_explorer(TABLE), {"n": (1, 200), "network": ("alone",)}),
     "imperfect": (
         lambda: bits.imperfect_explorer(TABLE, NAMES),
         {"share": (0.5, 1.0), "temperature": (1 / 3, 3.0)},
@@ -207,6 +208,17 @@ def test_the_captions_state_the_right_numbers():
     assert messages == pytest.approx(total + more, abs=0.011)
     message = bits.message_explorer(kind="continuous", x=0.4, guess=0.0, alpha=8.0)
     assert "0.92 bits" in message.caption  # 8/2 · 0.4² / ln 2
+
+
+def test_every_press_of_a_key_moves_the_bars_to_another_number_of_messages():
+    explorer = bits.steps_explorer(TABLE, n=77)
+    counts = explorer.controls["n"].options
+    assert counts[0] == 1 and 77 in counts and counts[-1] == 200
+    assert all(isinstance(n, int) for n in counts) and len(counts) < 60
+    for n, following in itertools.pairwise(counts):
+        assert n < following <= max(n + 1, 1.15 * n)
+        explorer.set(n=following)
+        assert f"n = {following}:" in explorer.caption
 
 
 def test_a_table_with_impossible_pairs_can_be_drawn():

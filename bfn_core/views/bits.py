@@ -17,7 +17,7 @@ from bfn_core.flows import CategoricalParameters, ContinuousFlow, DiscreteFlow, 
 from bfn_core.model import BFN
 
 from . import style
-from .explorer import Explorer, button, choice, log_slider, slider
+from .explorer import Explorer, button, choice, count_slider, log_slider, slider
 from .style import COLOURS
 
 NATS = math.log(2.0)  # in a bit
@@ -678,7 +678,6 @@ def steps_explorer(table, *, n=6, beta_1=9.0):
     sums = {name: [float(costs.prices(name, m).sum()) for m in marks] for name in costs.networks}
 
     def update(network, n):
-        n = round(n)
         prices = costs.prices(network, n)
         steps.show(n * prices, costs.rates[network])
         dots.set_data(marks, sums[network])
@@ -693,7 +692,7 @@ def steps_explorer(table, *, n=6, beta_1=9.0):
     kinds = [("perfect", "perfect"), ("looks at each alone", "alone")]
     controls = {
         "network": choice("network", kinds),
-        "n": log_slider("messages n", 1, 200, n, form=".0f", width=300),
+        "n": count_slider("messages n", 1, 200, n, width=300),
     }
     return Explorer(
         figure, update, controls, moving=[*steps.artists, dots, here],

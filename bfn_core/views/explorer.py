@@ -82,6 +82,18 @@ def log_slider(label, low, high, value, *, steps=60, form=".3g", settle=False, w
     return _dress(control, width)
 
 
+def count_slider(label, low, high, value, *, factor=1.1, width=230):
+    """A slider over whole numbers from `low` to `high` that grows by a factor, or at least by 1.
+
+    Each press of an arrow key moves it to another number, which rounding a `log_slider` does not.
+    """
+    counts = [low]
+    while counts[-1] < high:
+        counts.append(min(high, max(counts[-1] + 1, round(counts[-1] * factor))))
+    options = {"options": sorted({*counts, value}), "value": value, "description": label}
+    return _dress(ipywidgets.SelectionSlider(**options), width)
+
+
 def choice(label, options, value=None, *, width=None):
     """One of a few things: buttons side by side up to four, otherwise a list that drops down.
 
@@ -154,6 +166,7 @@ class Explorer(ipywidgets.VBox):
         self._image.layout.max_width = "100%"
         self._image.layout.object_fit = "contain"
         self._image.add_class("bfn-picture-image")
+        self._image.tooltip = description  # its name for a screen reader; ipywidgets 7 has none
         self._caption = ipywidgets.HTML()
         self._caption.add_class("bfn-caption")
 
