@@ -28,6 +28,7 @@ ROOT = HERE.parents[1]
 REPOSITORY = links.repository()
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 IN_BROWSER = {"01_gaussian_mixture", "04_simplex"}  # an anywidget there
+WEIGHTS = {"07_mnist": "mnist", "08_cifar10": "cifar10", "09_text8": "text8"}
 
 
 def python(*arguments, cwd, **options):
@@ -168,3 +169,6 @@ def test_a_notebook_runs_as_in_colab(installed, path):
     raw = installed.environment["COLAB_RAW"]
     assert [url for url in fetched if not url.startswith(raw)] == []
     assert len(set(fetched)) == len(fetched), "an asset is fetched once and kept"
+    if path.stem in WEIGHTS:
+        kept = Path(installed.environment["BFN_DATA_DIR"], "assets")
+        assert (kept / f"{WEIGHTS[path.stem]}.safetensors").exists(), "whence came its weights?"
