@@ -305,6 +305,34 @@ class Explorer:
         if self._changes(drag) is None:
             self._still(f"the slider “{self.name_of(handle)}” was dragged")
 
+    def nameless(self) -> list[str]:
+        """Return the pictures for which a screen reader has no words."""
+        return self.box.evaluate("""box => [...box.querySelectorAll("img, canvas")].filter((e) =>
+            !(e.alt || e.title || e.getAttribute("aria-label"))).map((e) => e.outerHTML)""")
+
+    def walk_by_tab(self, steps: int = 40) -> None:
+        """Go from the first slider on by the Tab key alone; raise StillPicture if it never comes
+        to one of the others.
+        """
+        handles = self.sliders()
+        if not handles:
+            return
+        for handle in handles:
+            handle.evaluate("(h) => { h.dataset.reached = ''; }")
+        handles[0].focus()
+        for _ in range(steps):
+            left = self.box.evaluate("""box => {
+                if (box.contains(document.activeElement)) {
+                  document.activeElement.dataset.reached = "yes";
+                }
+                return box.querySelectorAll("[data-reached='']").length;
+            }""")
+            if not left:
+                return
+            self.page.keyboard.press("Tab")
+        missed = [self.name_of(h) for h in handles if not h.get_attribute("data-reached")]
+        raise StillPicture(f"explorer {self.number}: Tab never comes to {missed}")
+
     def press_buttons(self) -> None:
         """Press every button, tick every box, choose from every list; see each picture change."""
         # All buttons are counted: a selector that leaves out the active ones would be evaluated
@@ -348,8 +376,8 @@ class Explorer:
         self.box.scroll_into_view_if_needed()
         stem = f"explorer-{self.number}"
         self.box.screenshot(path=folder / f"{stem}.png")
-        sliders = self.sliders()
-        for number, handle in enumerate(sliders, 1):
+        self.walk_by_tab()
+        for number, handle in enumerate(self.sliders(), 1):
             start = handle.evaluate("h => bfnProbe.slider(h)")
             self.move_by_keyboard(handle, presses)
             places = ((0.0, "min"), (0.5, "middle"), (1.0, "max")) if pictures else ()

@@ -100,6 +100,11 @@ def test_the_harness_notices_what_it_must(notebook, artefacts):
     with pytest.raises(StillPicture, match="“dead” was pressed"):
         dead_button.tour(artefacts)
 
+    assert len(live.nameless()) == len(drawn.nameless()) == 1
+    live.box.locator(".noUi-handle").evaluate("h => { h.parentElement.inert = true; }")
+    with pytest.raises(StillPicture, match="Tab never comes"):
+        live.walk_by_tab()
+
     assert any("ZeroDivisionError" in error for error in notebook.errors())
     assert any("a warning" in error for error in notebook.errors())
     assert any("ours" in line for line in notebook.console)

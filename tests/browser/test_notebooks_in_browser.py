@@ -22,6 +22,7 @@ def test_notebook_runs_and_its_explorers_move(path, open_notebook, artefacts, re
     assert explorers, "the notebook shows no explorer"
     for explorer in explorers:
         explorer.tour(artefacts, pictures=pictures)
+        assert explorer.nameless() == []
         record(f"{path.stem} {explorer.number}", explorer)
     assert notebook.errors() == []
     assert notebook.console == []
