@@ -182,6 +182,17 @@ def untold_pictures(page: Page) -> list[str]:
     return [f"too few words for a picture: {t!r}" for t in told if len(t.split()) < LEAST_WORDS]
 
 
+def unseen(page: Page) -> list[str]:
+    """Whatever a cell shows has left a picture, for pages on which nothing runs."""
+    found = []
+    for cell in page.code_cells:
+        shows = re.findall(r"^(?:\w+\.\w+_explorer|style\.show)\(", cell.source, re.M)
+        pictures = sum("image/png" in output.get("data", {}) for output in cell.outputs)
+        if pictures < len(shows):
+            found.append(f"{len(shows)} pictures should stand here, not {pictures}: {shows}")
+    return found
+
+
 # Where the links lead.
 
 
@@ -463,6 +474,7 @@ ON_NOTEBOOKS = (
     complaints_in_outputs,
     bound_to_a_machine,
     untold_pictures,
+    unseen,
     broken_links,
     unknown_names,
     misspelt,

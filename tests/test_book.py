@@ -101,7 +101,7 @@ def sound():
     metadata = {"image/png": {"alt": picture["text/plain"]}}
     page.code_cells[0].outputs = [nbformat.v4.new_output("stream", text="Python 3.12.1\n")]
     page.code_cells[1].outputs = [
-        nbformat.v4.new_output("display_data", picture, metadata=metadata)
+        nbformat.v4.new_output("display_data", picture, metadata=metadata) for _ in range(2)
     ]
     return page
 
@@ -156,7 +156,7 @@ def no_picture(page):
 
 
 def no_alt(page):
-    del page.code_cells[1].outputs[0].metadata["image/png"]
+    del page.code_cells[1].outputs[1].metadata["image/png"]
 
 
 def not_run(page):
@@ -215,6 +215,10 @@ DISEASES = {
         "too few words": rewrite("Handwritten digits in white on black.", "Digits."),
         "a tag without alt": add('<img src="../assets/mnist.png">'),
         "a tag in an output": show("text/html", '<p><img src="data:image/png;base64,iV"></p>'),
+    },
+    book.unseen: {
+        "an explorer without a picture": lambda page: page.code_cells[1].outputs.pop(),
+        "a figure without a picture": rewrite("simplex.flow_ex", "style.show(x)\nsimplex.flow_ex"),
     },
     book.broken_links: {
         "no such notebook": rewrite("](00_start_here.ipynb)", "](00_begin.ipynb)"),

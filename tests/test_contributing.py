@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md: its recipes run as they stand."""
+"""The recipes of CONTRIBUTING.md, and the README's ten lines, run as they stand."""
 
 import re
 import subprocess
@@ -18,6 +18,12 @@ RECIPES = {
 def test_there_is_a_recipe_for_each_thing_to_add():
     assert list(RECIPES) == ["A flow", "A network", "An explorer"]
     assert all("assert " in recipe for recipe in RECIPES.values())
+
+
+def test_the_readmes_ten_lines_run_as_they_stand(capsys):
+    (lines,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)
+    exec(compile(lines, "README.md", "exec"), {"__name__": "readme"})
+    assert len(lines.splitlines()) <= 10 and "torch.Size([8, 5])" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", RECIPES)
