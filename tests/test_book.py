@@ -9,7 +9,9 @@ import re
 
 import nbformat
 import pytest
+import yaml
 
+import bfn_core
 from tests import book
 from tests.book import NOTEBOOKS, PAGES, ROOT, Page
 from tools import badges
@@ -306,3 +308,15 @@ def test_the_badge_row_is_drawn_by_us_or_by_github():
     for picture in pictures:
         ours = (ROOT / picture).is_file()
         assert ours or picture.startswith(f"https://github.com/{HOME}/actions/workflows/")
+
+
+def test_the_citation_is_of_this_software_and_of_the_paper():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert str(citation["version"]) == bfn_core.__version__
+    assert citation["license"] == "MIT" and citation["type"] == "software"
+    assert citation["repository-code"] == f"https://github.com/{HOME}"
+    (paper,) = citation["references"]
+    assert paper["url"] == "https://arxiv.org/abs/2308.07037" and paper["year"] == 2023
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for author in paper["authors"]:
+        assert f"{author['family-names']}, {author['given-names']}" in readme
