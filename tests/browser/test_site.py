@@ -62,6 +62,7 @@ def address(folder):
 def open_page(browser, address, name):
     """A page whose formulas are set, and a list of all that went wrong in it."""
     page = browser.new_page(viewport=DESK)
+    page.set_default_timeout(120_000)  # hundreds of formulas, perhaps on a busy machine
     page.problems = []
     page.on("pageerror", lambda error: page.problems.append(str(error)))
     page.on("console", lambda m: page.problems.append(m.text) if m.type == "error" else None)

@@ -1,4 +1,4 @@
-// The two things that a page of the site needs a script for.
+// The three things that a page of the site needs a script for.
 
 // An explorer in a frame says how high it is, and gets that much room: on a narrow screen its
 // panels stand one above the other.
@@ -21,4 +21,18 @@ window.addEventListener("afterprint", () => {
     folded.open = false;
     delete folded.dataset.forPrint;
   }
+});
+
+// A formula in a line of prose that is wider than the page, as on a phone, gets a box to scroll in.
+// (Not each of them: a box that scrolls stands higher than the words beside it.)
+function fitFormulas() {
+  const formulas = [...document.querySelectorAll("span.math")];
+  const wide = formulas.map((formula) =>
+    formula.firstElementChild?.offsetWidth > formula.closest("p, li, td, article").clientWidth);
+  formulas.forEach((formula, i) => formula.classList.toggle("wide", wide[i]));
+}
+window.addEventListener("load", async () => {
+  if (!window.MathJax) return;
+  await window.MathJax.startup.promise;
+  new ResizeObserver(fitFormulas).observe(document.querySelector("article"));
 });
