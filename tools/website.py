@@ -8,8 +8,8 @@ because it is the book's cover already: what a BFN is, a picture, the map.
 
 The work is done by Sphinx with MyST-NB, in the theme Furo. Tried as well: Jupyter Book 2 (MyST),
 which fetches its theme from api.mystmd.org at build time, so that nobody can build it offline or
-twice the same; Sphinx Book Theme, which puts half as much again on the reader's line and wants
-Python 3.11; nbconvert, which would have left navigation, links and search to code of our own.
+twice the same; Sphinx Book Theme, twice as many files to load, and no longer for Python 3.10;
+nbconvert, which would have left navigation, links and search to code of our own.
 Formulas are MathJax's, out of a package from PyPI: no page asks another host for anything.
 
 What stands here only fits the sources to a page (`website_static/` has its style sheet and script).
@@ -63,6 +63,8 @@ REMOTE_PICTURES = (  # a badge: its words will do
     re.compile(r"!\[([^\]]*)\]\(https?:[^)]*\)"),
     re.compile(r"""<img\b(?=[^>]*\bsrc=["']https?:)[^>]*?\balt=["']([^"']*)["'][^>]*>"""),
 )
+# Sphinx puts a formula of several lines into `split`, where it may have no number.
+NUMBERED_LINES = re.compile(r"\$\$((?=[^$]*\\\\)[^$]*\\tag\{[^$]*)\$\$")
 PICTURES = (".png", ".svg", ".gif", ".jpg")
 PAGES = (".ipynb", ".md")
 EXPLORER = re.compile(r"_explorer\(")  # how a cell of the book makes one
@@ -119,6 +121,7 @@ def _as_page(text: str, place: str, folder: Path) -> str:
 
     for picture in REMOTE_PICTURES:
         text = picture.sub(r"\1", text)
+    text = NUMBERED_LINES.sub(r"\\begin{equation*}\1\\end{equation*}", text)
     return LINK.sub(link, text)
 
 

@@ -347,6 +347,8 @@ def test_prose_is_fitted_to_its_page(tmp_path):
     )
     assert page('a <img src="https://a.example/b.svg" width="3" alt="badge"> b') == "a badge b"
     assert page("[x](../README.md#Ten-lines,-no-more)") == "[x](../index.md#ten-lines-no-more)"
+    assert page(r"$$a \\ b \tag{3}$$") == r"\begin{equation*}a \\ b \tag{3}\end{equation*}"
+    assert page(r"$$a \\ b$$ and $$c \tag{3}$$") == r"$$a \\ b$$ and $$c \tag{3}$$"
     assert page("[x](#A-heading)") == "[x](#a-heading)"
     assert page("[x](../LICENSE)") == "[x](path:../LICENSE)"
     assert (tmp_path / "LICENSE").exists()
