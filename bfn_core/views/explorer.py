@@ -22,6 +22,7 @@ import zlib
 import ipywidgets
 import numpy
 import torch
+import traitlets
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.lines import Line2D
 
@@ -166,7 +167,10 @@ class Explorer(ipywidgets.VBox):
         self._image.layout.max_width = "100%"
         self._image.layout.object_fit = "contain"
         self._image.add_class("bfn-picture-image")
-        self._image.tooltip = description  # its name for a screen reader; ipywidgets 7 has none
+        # Its name for a screen reader. ipywidgets 8 asks for a `description` before it shows a
+        # tooltip, and an Image has none (7 has no tooltips either).
+        self._image.add_traits(description=traitlets.Unicode("").tag(sync=True))
+        self._image.tooltip = description
         self._caption = ipywidgets.HTML()
         self._caption.add_class("bfn-caption")
 
