@@ -5,7 +5,7 @@
     python tools/links.py --check       change nothing; list the files that disagree
 
 Each notebook gets a link under its title that opens it in Google Colab, and the same first code
-cell, which fetches bfn_core there. Links in prose, here and in PROSE's files, follow the repository.
+cell, which fetches bfn_core there. Links in prose, and in the files of PROSE, follow it too.
 """
 
 from __future__ import annotations
