@@ -69,10 +69,12 @@ PICTURES = (".png", ".svg", ".gif", ".jpg")
 PAGES = (".ipynb", ".md")
 EXPLORER = re.compile(r"_explorer\(")  # how a cell of the book makes one
 STILL = '<p class="still">The first state of an explorer, which moves in JupyterLab and Colab.</p>'
-# A frame cannot be measured from outside: it tells its page how high its content is.
+# A frame cannot be measured from outside: it tells its page how high its content is, whenever that
+# changes and whenever it is asked.
 MEASURE = """<script>
-new ResizeObserver(() => parent.postMessage({ bfnHeight: document.body.offsetHeight }, "*"))
-  .observe(document.body);
+const tell = () => parent.postMessage({ bfnHeight: document.body.offsetHeight }, "*");
+new ResizeObserver(tell).observe(document.body);
+addEventListener("message", tell);
 </script></html>"""
 CONTENTS = """
 

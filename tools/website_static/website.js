@@ -8,6 +8,9 @@ window.addEventListener("message", ({ data, source }) => {
   const frame = [...document.querySelectorAll("iframe")].find(own);
   if (frame) frame.style.height = `${Math.ceil(data.bfnHeight)}px`;
 });
+for (const frame of document.querySelectorAll("iframe")) { // one may have told before this ran
+  frame.contentWindow.postMessage("How high are you?", "*");
+}
 
 // On paper nothing can be unfolded: print what is folded away, and fold it again afterwards.
 window.addEventListener("beforeprint", () => {
