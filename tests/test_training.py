@@ -473,8 +473,13 @@ def test_any_setting_can_be_changed_and_the_command_says_so():
     assert chosen(arguments(words[3:])) == settings
     plain = command_of(settings_for("text8", "gpu"))
     assert "--set" not in plain and "--scale gpu" in plain
+    without = changed(settings_for("text8", "laptop"), "muon", None)
+    words = shlex.split(command_of(without))
+    assert "muon=null" in words and chosen(arguments(words[3:])) == without
     with pytest.raises(ValueError, match="'batch' has no parts, so no 'size'"):
         changed(settings, "batch.size", 3)
+    with pytest.raises(ValueError, match="'batch' is 64, and None is of another kind"):
+        changed(settings, "batch", None)
 
 
 def test_pixels_come_in_256_or_16_bins_discretised_or_continuous(tmp_path):

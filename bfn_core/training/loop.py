@@ -432,8 +432,8 @@ def draw_batch(
 def times(u: Tensor, power: float) -> tuple[Tensor, Tensor]:
     """t = u^power for uniform u, (B,), and the weights dt/du under which ∫ cost dt stays itself.
 
-    With power 1/2, t is drawn in proportion to t, as the rate of discrete data grows: the costs of
-    all times then weigh about the same, and vary less from draw to draw.
+    Below 1 late times are seen more often and count less each; with 1/2, t is drawn in proportion
+    to t, the factor in the rate of discrete data.
     """
     # Below it a cost in proportion to t is nothing, and the weight would be infinite.
     u = u.clamp_min(1e-6) if power != 1 else u
