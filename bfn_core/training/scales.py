@@ -295,7 +295,7 @@ _ALL = [
     ),
     Settings(
         **_TEXT8, scale="laptop", length=128, steps=10_500, batch=32, warmup=200, ema=0.999,
-        muon=0.02,
+        muon=0.02, time_power=0.5,
         network_arguments={"layers": 4, "heads": 4, "width": 192, "reach": 4},
         sample_count=20, sample_steps=100, held_out=500, test_examples=2_000, test_draws=1,
     ),
