@@ -186,7 +186,7 @@ def test_the_command_line_is_stopped_and_resumed_and_evaluates(tmp_path):
 
 
 def test_ctrl_c_in_a_notebook_leaves_a_checkpoint_and_says_how_to_go_on(finished, tmp_path):
-    said = []
+    said, before = [], signal.getsignal(signal.SIGINT)
 
     def interrupt(record):
         if record["step"] == 2:
@@ -195,7 +195,7 @@ def test_ctrl_c_in_a_notebook_leaves_a_checkpoint_and_says_how_to_go_on(finished
     result = training.train(TINY, tmp_path / "run", watch=interrupt, say=said.append)
     assert (result.step, result.finished) == (2, False)
     assert "Stopped after step 2 of 9" in said[-1] and "--resume" in said[-1]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
     training.train(TINY, tmp_path / "run", resume=True)
     assert metrics(tmp_path / "run") == metrics(finished)
 

@@ -290,14 +290,13 @@ class Explorer:
         way = (0.25 if share < 0.5 else -0.25) * at["width"]
 
         def drag():
-            mouse, frame = self.page.mouse, 1000 / 60
+            mouse = self.page.mouse
             mouse.move(x, y)
             mouse.down()
             self.box.evaluate("box => bfnProbe.count(box)")
             began = time.monotonic()
             while (passed := (time.monotonic() - began) / seconds) < 1:
-                mouse.move(x + way * (1 - abs(2 * passed - 1)), y)
-                self.page.wait_for_timeout(frame)
+                mouse.move(x + way * (1 - abs(2 * passed - 1)), y)  # returns with the next frame
             self.redraws.append(self.page.evaluate("() => bfnProbe.counted()"))
             mouse.move(x + way, y)  # elsewhere, so that a picture drawn at the end differs too
             mouse.up()
