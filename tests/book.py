@@ -215,7 +215,7 @@ def broken_links(page: Page) -> list[str]:
     for target in targets:
         colab = re.match(r"https://colab\.research\.google\.com/github/(.*)", target)
         if colab and page.path.suffix == ".ipynb":
-            if colab[1] != f"{here}/blob/main/notebooks/{page.path.name}":
+            if target != repository_links.COLAB.format(here, page.path.name):
                 found.append(f"its link to Colab opens {target}")
             continue
         ours = re.match(rf"https://github\.com/{re.escape(here)}/(?:blob|tree)/main/(.+)", target)

@@ -1,10 +1,7 @@
 """What the repository ships beside its code: found, fetched, checked, and what it claims to be."""
 
-import functools
-import http.server
 import json
 import shutil
-import threading
 
 import pytest
 import torch
@@ -12,6 +9,7 @@ import torch
 from bfn_core import data, training
 from bfn_core.data import assets
 from bfn_core.training.scales import Settings, command
+from tests.files import served
 
 NAMES = sorted(path.stem for path in assets.CHECKOUT.glob("*.safetensors"))
 
@@ -19,24 +17,13 @@ NAMES = sorted(path.stem for path in assets.CHECKOUT.glob("*.safetensors"))
 @pytest.fixture
 def elsewhere(tmp_path, monkeypatch):
     """bfn_core as if installed without its checkout, with the repository on a local server."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
-
     home = tmp_path / "home"
     home.mkdir()
-    handler = functools.partial(Quiet, directory=str(home))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
     monkeypatch.setenv("BFN_DATA_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(assets, "CHECKOUT", tmp_path / "nothing")
-    monkeypatch.setattr(assets, "_home", lambda: f"http://127.0.0.1:{server.server_port}/")
-    yield home
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with served(home) as address:
+        monkeypatch.setattr(assets, "_home", lambda: address)
+        yield home
 
 
 def test_without_a_checkout_a_file_is_fetched_once_and_checked(elsewhere):

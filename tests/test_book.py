@@ -19,7 +19,7 @@ from tools import links as repository_links
 from tools.notebooks import from_percent
 
 HOME = repository_links.repository()
-COLAB = f"https://colab.research.google.com/github/{HOME}/blob/main/notebooks"
+COLAB = repository_links.COLAB.format(HOME, "").rstrip("/")
 
 
 @pytest.mark.parametrize("check", book.ON_NOTEBOOKS, ids=lambda check: check.__name__)

@@ -181,8 +181,8 @@ class Trainer:
             fit(self.ema.module, state["ema"], run.checkpoint)
             old = json.loads(state["settings"])
             check_same(run.checkpoint, old, state["data"], self.settings, self.task)
-            for optimiser, old in zip(self.optimisers, state["optimisers"], strict=True):
-                optimiser.load_state_dict(old)
+            for optimiser, kept in zip(self.optimisers, state["optimisers"], strict=True):
+                optimiser.load_state_dict(kept)
             self.ema.n_averaged.copy_(state["averaged"])
             self.step, self.seconds = state["step"], state["seconds"]
             self.window = list(state["window"])

@@ -22,7 +22,7 @@ def optimisers_for(
     say: told if this torch has no Muon; AdamW then takes its place.
     Raises TrainingError if the network has no such matrices.
     """
-    weights, matrices = list(network.parameters()), []
+    matrices = []
     if settings.muon is not None:
         matrices = [p for p in getattr(network, "blocks", nn.Module()).parameters() if p.ndim == 2]
         if not matrices:
@@ -35,7 +35,7 @@ def optimisers_for(
                 "place, and learns more slowly.")
             matrices = []
     taken = {id(p) for p in matrices}
-    rest = [p for p in weights if id(p) not in taken]
+    rest = [p for p in network.parameters() if id(p) not in taken]
     found: list[Optimizer] = [
         AdamW(rest, lr=settings.learning_rate, betas=settings.betas,
               weight_decay=settings.weight_decay)

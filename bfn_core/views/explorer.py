@@ -67,7 +67,7 @@ def slider(label, low, high, value, step=None, *, digits=2, settle=False, width=
     return _dress(ipywidgets.FloatSlider(step=step, readout_format=form, **options), width)
 
 
-def log_slider(label, low, high, value, *, steps=60, form=".3g", settle=False, width=230):
+def log_slider(label, low, high, value, *, steps=60, settle=False, width=230):
     """A slider whose value grows by a factor per step, from `low` to `high` (both above 0)."""
     first, last = math.log10(low), math.log10(high)
     control = ipywidgets.FloatLogSlider(
@@ -77,7 +77,7 @@ def log_slider(label, low, high, value, *, steps=60, form=".3g", settle=False, w
         step=(last - first) / steps,
         value=value,
         description=label,
-        readout_format=form,
+        readout_format=".3g",
         continuous_update=not settle,
     )
     return _dress(control, width)

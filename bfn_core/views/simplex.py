@@ -525,7 +525,7 @@ def classes_explorer(*, beta_1=3.0):
         {
             "t": slider("time t", 0.0, 1.0, 0.18),
             "classes": choice("classes K", COUNTS, 27),
-            "beta_1": log_slider("β(1)", 0.02, 20, beta_1, form=".3g"),
+            "beta_1": log_slider("β(1)", 0.02, 20, beta_1),
             "seed": slider("seed of the belief", 0, 50, 2),
         },
         play="t",

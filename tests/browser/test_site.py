@@ -4,9 +4,6 @@ import importlib.util
 import re
 import subprocess
 import sys
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 import nbformat
@@ -14,6 +11,7 @@ import pytest
 
 from tests.browser.lab import ROOT
 from tests.chromium import unavailable
+from tests.files import served
 from tools import website
 
 bs4 = pytest.importorskip("bs4")  # comes with nbconvert, and so with JupyterLab
@@ -24,13 +22,6 @@ PHONE = {"width": 375, "height": 800}
 PAPER = {"width": 680, "height": 960}  # A4 without its margins, in CSS pixels
 DESK = {"width": 1280, "height": 900}
 IN_THE_BROWSER = {"01_gaussian_mixture": (0.2, 0.5), "04_simplex": (0.75, 0.8)}  # where to drag
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    """A plain file server that keeps its log to itself."""
-
-    def log_message(self, *_):
-        """Say nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +40,8 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def address(folder):
     """Where a plain file server offers the site."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    server.server_close()
+    with served(folder) as address:
+        yield address
 
 
 def open_page(browser, address, name):

@@ -6,8 +6,6 @@ repository at the address that the cell names (git is told that it lies in a fol
 The name of this file keeps it out of `make test`.
 """
 
-import functools
-import http.server
 import importlib.metadata
 import json
 import os
@@ -15,12 +13,12 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import threading
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 
+from tests.files import served
 from tools import links
 
 HERE = Path(__file__).resolve().parent
@@ -103,19 +101,8 @@ class Colab:
 @pytest.fixture(scope="session")
 def assets():
     """A server of the repository's assets on this machine."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
-
-    handler = functools.partial(Quiet, directory=str(ROOT / "assets"))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with served(ROOT / "assets") as address:
+        yield address
 
 
 @pytest.fixture(scope="session")
