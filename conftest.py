@@ -9,6 +9,10 @@ import pytest
 
 # The tests' scale, unless somebody asks for another: seconds of work, no network, no data to fetch.
 os.environ.setdefault("BFN_SCALE", "smoke")
+# The CPU, whose digits they compare, whatever GPU is there, unless somebody asks for it.
+if not os.environ.get("BFN_TEST_GPU"):
+    os.environ["ACCELERATE_USE_CPU"] = "true"
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 # Otherwise every kernel that starts prints a warning about frozen modules.
 os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
 # Where paths of Jupyter will be looked up from its next version on: asked for, it does not warn.

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from bfn_core import training
-from bfn_core.training import TrainingError, loop, optimisers, runs, settings_for
+from bfn_core.training import TrainingError, evaluation, loop, optimisers, runs, settings_for
 from bfn_core.training.runs import Run
 from bfn_core.training.scales import DATA_SETS, SCALES, Settings, changed, of_pixels
 from bfn_core.training.scales import command as command_of
@@ -79,7 +79,7 @@ def kill_self(*_):
 
 
 def die_between_checkpoints(folder):
-    """After step 5: a line of metrics and a validation, of step 4, are newer than checkpoint 3."""
+    """After step 5; the last checkpoint is that of step 4, made before its validation."""
     make_step = loop.Trainer.make_step
 
     def last_step(self):
@@ -91,8 +91,14 @@ def die_between_checkpoints(folder):
     training.train(TINY, folder)
 
 
+def die_before_validating(folder):
+    """At a validation: its step is kept, so that one that cannot end does not end the run."""
+    loop.Trainer.validate = kill_self
+    training.train(TINY, folder)
+
+
 def die_while_writing_a_checkpoint(folder):
-    """Half of checkpoint 6 is on the disk."""
+    """Half of checkpoint 6 is on the disk, and a line of metrics is newer than checkpoint 4."""
     save = torch.save
 
     def half(state, file):
@@ -123,8 +129,9 @@ def die_before_the_first_checkpoint(folder):
 @pytest.mark.parametrize(
     ("moment", "checkpoint"),
     [
-        (die_between_checkpoints, 3),
-        (die_while_writing_a_checkpoint, 3),
+        (die_between_checkpoints, 4),
+        (die_before_validating, 4),
+        (die_while_writing_a_checkpoint, 4),
         (die_before_the_first_checkpoint, None),
     ],
 )
@@ -209,13 +216,18 @@ def test_training_leaves_the_global_generator_alone(tmp_path):
 # Several processes, several pieces ---------------------------------------------------------------
 
 
-def train_as_one_of_two(settings, folder):
+def train_in_small_pieces(settings, folder):
+    """Three examples are judged at a time, so that there is something to share."""
+    evaluation.PIECE = 3
     training.train(settings, folder)
 
 
 @unix
 @pytest.mark.slow
-def test_two_processes_compute_what_one_does(finished, tmp_path):
+def test_two_processes_compute_what_one_does(monkeypatch, tmp_path):
+    monkeypatch.setattr(evaluation, "PIECE", 3)
+    alone = tmp_path / "alone"
+    training.train(TINY, alone)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -226,14 +238,16 @@ def test_two_processes_compute_what_one_does(finished, tmp_path):
             "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
             "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true",
         }
-        target = (train_as_one_of_two, (TINY, folder), environment)
+        target = (train_in_small_pieces, (TINY, folder), environment)
         pair.append(processes.Process(target=_child, args=target))
         pair[-1].start()
     for process in pair:
         process.join(90)
     assert [process.exitcode for process in pair] == [0, 0]
     assert json.loads(Run(folder).settings.read_text())["processes"] == 2
-    assert_close(metrics(folder), metrics(finished))
+    assert_close(metrics(folder), metrics(alone))
+    found, wanted = (run.read_json(run.evaluation)["elbo"] for run in (Run(folder), Run(alone)))
+    assert found["infinity"] == pytest.approx(wanted["infinity"], rel=2e-5)
 
 
 def assert_close(found, wanted):
@@ -390,10 +404,10 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_names_the_step(finished, 
     with expected as caught, trainer.alone(), loop.Interruption() as interruption:
         trainer.begin(False)
         trainer.loop(interruption)
-    assert f"{Run(folder).checkpoint}, step 3" in str(caught.value)
+    assert f"{Run(folder).checkpoint}, step 4" in str(caught.value)
     assert "lower learning rate" in str(caught.value)
     state = Run(folder).read_checkpoint()
-    assert state["step"] == 3 and all(w.isfinite().all() for w in state["network"].values())
+    assert state["step"] == 4 and all(w.isfinite().all() for w in state["network"].values())
     training.train(TINY, folder, resume=True)
     assert metrics(folder) == metrics(finished)
 
@@ -420,7 +434,7 @@ def test_a_full_disk_is_named_and_the_last_checkpoint_is_intact(finished, tmp_pa
     said = (tmp_path / "said").read_text()
     assert f"{Run(folder).checkpoint} cannot be written" in said
     assert "what was there before is intact" in said and "\n" not in said
-    assert Run(folder).read_checkpoint()["step"] == 3
+    assert Run(folder).read_checkpoint()["step"] == 4
     training.train(TINY, folder, resume=True)
     assert metrics(folder) == metrics(finished)
 

@@ -43,7 +43,7 @@ def test_each_optimiser_has_its_own_highest_learning_rate(tmp_path):
         trainer.begin(False)
         for share in (0.5, 1.0):
             trainer.make_step()
-            rates = [group["lr"] for group in trainer.groups()]
+            rates = [group["lr"] for group in trainer.optimisers.groups()]
             assert rates == pytest.approx([0.003 * share, 0.05 * share])
 
 

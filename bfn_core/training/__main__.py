@@ -32,7 +32,9 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("data", choices=DATA_SETS, help="what to learn")
     parser.add_argument("--run", required=True, metavar="DIR", help="the run's directory")
-    parser.add_argument("--scale", choices=SCALES, help="default: BFN_SCALE, else gpu or laptop")
+    parser.add_argument(
+        "--scale", choices=SCALES, help="default: BFN_SCALE, else what this machine does in an hour"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     parser.add_argument("--steps", type=whole(1), metavar="N", help="steps in all")
     parser.add_argument("--seed", type=whole(0), metavar="N", help="of weights and noise")
@@ -146,13 +148,12 @@ def train_run(options: argparse.Namespace) -> int:
 
 def evaluate_run(options: argparse.Namespace) -> int:
     settings = chosen(options)
-    import torch
-
     from bfn_core.training.evaluation import bill, evaluate, sentences
+    from bfn_core.training.loop import accelerator_for
     from bfn_core.training.runs import Run, load
     from bfn_core.training.tasks import load_task
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = accelerator_for().device  # as in training
     run = Run(options.run)
     bfn = load(options.run).to(device)
     task = load_task(settings, device)

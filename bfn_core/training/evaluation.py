@@ -16,17 +16,58 @@ from bfn_core.likelihood import ELBO, Estimate, elbo
 from bfn_core.model import BFN, evaluating, stratified
 from bfn_core.training.runs import write_atomically
 from bfn_core.training.scales import Settings
+from bfn_core.training.seeds import mix
 from bfn_core.training.tasks import Task
+
+PIECE = 256  # examples that are costed together, with noise of their own
+
+
+def code_length(
+    bfn: BFN, x: Tensor, n: int | None = None, *, repeats: int = 1, seed: int, accelerator=None
+) -> ELBO:
+    """−ELBO of x as `likelihood.elbo` has it, shared among the processes of an `accelerator`.
+
+    Each piece of x has a seed of its own, so any number of processes finds the same on the same
+    kind of device, and each of them gets the whole answer.
+    """
+    rank, processes = 0, 1
+    if accelerator is not None:
+        rank, processes = accelerator.process_index, accelerator.num_processes
+    found = []
+    for index, piece in list(enumerate(x.split(PIECE)))[rank::processes]:
+        generator = torch.Generator(x.device).manual_seed(mix(seed, "cost", n, index))
+        bound = elbo(bfn, piece, n, repeats=repeats, batch_size=PIECE, generator=generator)
+        found.append((index, bound))
+    if processes > 1:
+        from accelerate.utils import gather_object
+
+        found = gather_object(found)
+    bounds = [bound for _, bound in sorted(found, key=lambda pair: pair[0])]
+    parts = ("messages", "reconstruction", "total")
+    return ELBO(*(pooled([getattr(bound, part) for bound in bounds]) for part in parts), n)
+
+
+def pooled(estimates: list[Estimate]) -> Estimate:
+    """The estimate over all examples from those over parts of them."""
+    count = sum(e.count for e in estimates)
+    mean = sum(e.count * e.mean for e in estimates) / count
+    if count == 1:
+        return estimates[0]
+    squares = sum(e.count * (e.mean - mean) ** 2 for e in estimates)  # between the parts
+    squares += sum(e.count * (e.count - 1) * e.standard_error**2 for e in estimates if e.count > 1)
+    return Estimate(mean, math.sqrt(squares / (count * (count - 1))), count)
 
 
 def evaluate(
-    bfn: BFN, task: Task, settings: Settings, steps: Iterable[int | None] = (None,)
+    bfn: BFN, task: Task, settings: Settings, steps: Iterable[int | None] = (None,), *,
+    accelerator=None,
 ) -> dict[str, Any]:
     """The test ELBO, L^n + L^r, for each n of `steps` (None: n = ∞), as JSON can hold it.
 
     At n < ∞ on the first `settings.step_examples` of the test examples, where that is set.
 
-    Binary pixels are drawn once, the same for every n, and every call gives the same figures.
+    Binary pixels are drawn once, the same for every n, and every call gives the same figures on
+    the same kind of device. With an `accelerator` its processes share the work.
     """
     device = task.test.device
     generator = torch.Generator(device).manual_seed(settings.seed)
@@ -34,7 +75,9 @@ def evaluate(
     found = {}
     for n in steps:
         judged = x if n is None else x[: settings.step_examples]
-        bound = elbo(bfn, judged, n, repeats=settings.test_draws, generator=generator)
+        bound = code_length(
+            bfn, judged, n, repeats=settings.test_draws, seed=settings.seed, accelerator=accelerator
+        )
         found["infinity" if n is None else str(n)] = figures(bound, task)
     return {
         "data": task.name,
@@ -63,8 +106,8 @@ def bill(
         for part in x.split(batch):
             t = stratified(len(part), like=torch.empty(0, device=device), generator=generator)
             output = bfn.output(bfn.flow.sample_flow(part, t, generator), t)
-            cost = bfn.flow.rate_cost(part, output, t).double()
-            times.append(t)
+            cost = bfn.flow.rate_cost(part, output, t).cpu().double()  # a Mac's GPU has no float64
+            times.append(t.cpu())
             costs.append(cost.flatten(1).sum(1))
             dimensions = dimensions + cost.sum(0) / len(x)
     t, cost = torch.cat(times), torch.cat(costs)

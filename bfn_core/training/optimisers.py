@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,6 +12,61 @@ from torch.optim import AdamW, Optimizer
 
 from bfn_core.training.scales import Settings
 from bfn_core.training.tasks import TrainingError
+
+
+class Optimisers:
+    """All optimisers of a run, as one; with fp16, the scaling of its gradients too.
+
+    Args:
+        network: whose weights they move, where they will stay.
+        settings: of the run.
+        say: told what cannot be had.
+        scaler: multiplies an fp16 loss, so that small gradients do not vanish; None without fp16.
+    """
+
+    def __init__(self, network: nn.Module, settings: Settings, say: Callable[[str], None], *,
+                 scaler: torch.amp.GradScaler | None = None) -> None:
+        self.all = optimisers_for(network, settings, say)
+        self.scaler = scaler
+
+    def groups(self) -> list[dict[str, Any]]:
+        """The groups of weights, each with a learning rate of its own; AdamW's is the first."""
+        return [group for optimiser in self.all for group in optimiser.param_groups]
+
+    def set_rates(self, share: float) -> None:
+        """Set the learning rates to a share of the highest."""
+        for group in self.groups():
+            group["lr"] = group["highest"] * share
+
+    @property
+    def scale(self) -> float:
+        """What the loss is multiplied by. Reading it waits for the device."""
+        return self.scaler.get_scale() if self.scaler else 1.0
+
+    def unscale(self) -> None:
+        """Divide the gradients by what the loss was multiplied by: to be done before clipping."""
+        if self.scaler:
+            for optimiser in self.all:
+                self.scaler.unscale_(optimiser)
+
+    def step(self) -> None:
+        """Move the weights and forget the gradients; with fp16 only where these are finite."""
+        for optimiser in self.all:
+            self.scaler.step(optimiser) if self.scaler else optimiser.step()
+            optimiser.zero_grad()
+        if self.scaler:
+            self.scaler.update()
+
+    def states(self) -> list[dict[str, Any]]:
+        """For a checkpoint."""
+        return [optimiser.state_dict() for optimiser in self.all]
+
+    def load(self, states: list[dict[str, Any]], scaler: dict[str, Any] | None) -> None:
+        """From a checkpoint. Raises ValueError or KeyError if it does not fit."""
+        for optimiser, state in zip(self.all, states, strict=True):
+            optimiser.load_state_dict(state)
+        if self.scaler and scaler:
+            self.scaler.load_state_dict(scaler)
 
 
 def optimisers_for(
@@ -36,9 +92,11 @@ def optimisers_for(
             matrices = []
     taken = {id(p) for p in matrices}
     rest = [p for p in network.parameters() if id(p) not in taken]
+    # Fused: one kernel for all weights, which alone need not wait to see whether fp16 overflowed.
+    fused = True if rest[0].is_cuda else None
     found: list[Optimizer] = [
         AdamW(rest, lr=settings.learning_rate, betas=settings.betas,
-              weight_decay=settings.weight_decay)
+              weight_decay=settings.weight_decay, fused=fused)
     ]
     if matrices:
         found.append(

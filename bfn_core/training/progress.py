@@ -6,8 +6,13 @@ import math
 import signal
 import sys
 import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
+import torch
+
+from bfn_core.training.devices import synchronise
 from bfn_core.training.tasks import Task
 
 
@@ -35,6 +40,44 @@ class Interruption:
 
     def __exit__(self, *error: Any) -> None:
         self.restore()
+
+
+class Pace:
+    """Says once, from a timed handful of steps, how long the rest will take.
+
+    Args:
+        device: that makes the steps.
+        step: steps made before.
+        steps: steps in all.
+        say: told the sentence.
+    """
+
+    FIRST, LAST = 3, 8  # the first steps are slower: kernels are chosen, memory is found
+
+    def __init__(
+        self, device: torch.device, step: int, steps: int, say: Callable[[str], None]
+    ) -> None:
+        self.device, self.rest, self.say, self.made, self.began = device, steps - step, say, 0, 0.0
+
+    def advance(self) -> None:
+        """To be called after each step. Waits for the device twice in a run."""
+        self.made += 1
+        if self.made == self.FIRST:
+            synchronise(self.device)
+            self.began = time.perf_counter()
+        elif self.made == self.LAST:
+            synchronise(self.device)
+            each = (time.perf_counter() - self.began) / (self.LAST - self.FIRST)
+            to_go = spelled(each * (self.rest - self.made))
+            self.say(f"{each:.3g} s a step: about {to_go} to go, validation not counted.")
+
+
+def spelled(seconds: float) -> str:
+    """A time as a reader would say it."""
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} minutes" if minutes < 100 else f"{minutes / 60:.1f} hours"
 
 
 class Progress:

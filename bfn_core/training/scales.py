@@ -1,6 +1,6 @@
-"""How much work to do: the four scales, and the settings of every data set at each of them.
+"""How much work to do: the five scales, and the settings of every data set at each of them.
 
-This module imports nothing but the standard library and, to see whether a GPU is there, torch.
+This module imports nothing but the standard library and, to see which GPU is there, `devices`.
 """
 
 from __future__ import annotations
@@ -11,20 +11,27 @@ import shlex
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-SCALES = ("smoke", "laptop", "gpu", "paper")
+from bfn_core.training import devices
+
+SCALES = ("smoke", "laptop", "t4", "gpu", "paper")
 DATA_SETS = ("mnist", "cifar10", "text8")
 
 
-def current_scale() -> str:
-    """The scale in force: the variable BFN_SCALE, else "gpu" where CUDA is present, else "laptop".
+def current_scale(start: bool = True) -> str:
+    """The scale in force: the variable BFN_SCALE, else what the machine does in about an hour.
 
-    Raises ValueError if BFN_SCALE is set to something else than smoke, laptop, gpu or paper.
+    That is "gpu" on a good NVIDIA GPU, "t4" on one that is older or smaller, else "laptop".
+
+    start: whether CUDA may be started where that alone can tell; if not, "gpu or t4" is said.
+
+    Raises ValueError if BFN_SCALE is set to something else than smoke, laptop, t4, gpu or paper.
     """
     scale = os.environ.get("BFN_SCALE", "").strip().lower()
     if not scale:
-        import torch
-
-        return "gpu" if torch.cuda.is_available() else "laptop"
+        if card := devices.card(start):
+            return card.scale
+        unknown = "gpu" if start else "gpu or t4"
+        return unknown if devices.device_type() == "cuda" else "laptop"
     if scale not in SCALES:
         raise ValueError(f"BFN_SCALE is {scale!r}, but must be one of {', '.join(SCALES)}")
     return scale
@@ -35,7 +42,7 @@ class Settings:
     """Everything that, with the code and the data, decides what a training run computes."""
 
     data: str  # mnist, cifar10 or text8
-    scale: str  # smoke, laptop, gpu or paper
+    scale: str  # smoke, laptop, t4, gpu or paper
     flow: str  # continuous, discretised or discrete
     network: str  # unet or transformer
     network_arguments: dict[str, Any] = field(default_factory=dict)
@@ -61,9 +68,10 @@ class Settings:
     clip: float = 5.0  # gradients are scaled down to this norm
     ema: float = 0.998  # decay of the average of the weights, per step
     seed: int = 0  # of the initial weights, the batches and all noise
-    precision: str = "no"  # mixed precision, as Accelerate calls it: no or bf16
+    precision: str = "no"  # mixed precision, as Accelerate calls it: no, bf16 or fp16
     channels_last: bool = False  # memory layout of an image network
     compile: bool = False  # torch.compile the network
+    deterministic: bool = False  # on CUDA: the same losses to the last digit every time, but slower
 
     log_every: int = 10  # steps per line of metrics.jsonl
     checkpoint_every: int = 500
@@ -105,6 +113,9 @@ def _with(kind: type, values: dict[str, Any]) -> dict[str, Any]:
 def settings_for(data: str, scale: str | None = None, **changes: Any) -> Settings:
     """The settings for a data set at a scale (None: the one in force), with `changes` applied.
 
+    Where they ask for mixed precision and an NVIDIA GPU is at hand, it is of the kind that this GPU
+    has circuits for: bf16, on older ones fp16.
+
     Raises ValueError if there is no such data set or scale.
     """
     scale = current_scale() if scale is None else scale
@@ -112,7 +123,10 @@ def settings_for(data: str, scale: str | None = None, **changes: Any) -> Setting
         raise ValueError(f"data is {data!r}, but must be one of {', '.join(DATA_SETS)}")
     if scale not in SCALES:
         raise ValueError(f"scale is {scale!r}, but must be one of {', '.join(SCALES)}")
-    return replace(_SETTINGS[data, scale], **changes)
+    settings = _SETTINGS[data, scale]
+    if settings.precision != "no" and "precision" not in changes and (card := devices.card()):
+        settings = replace(settings, precision=card.precision)
+    return replace(settings, **changes)
 
 
 def on_text(settings: Settings, path: str | os.PathLike, alphabet: str | None = None) -> Settings:
@@ -181,7 +195,7 @@ def changed(settings: Settings, name: str, value: Any) -> Settings:
 def command(settings: Settings, run: str = "RUN") -> str:
     """The shell command that trains with these settings."""
     words = [f"python -m bfn_core.training {settings.data} --scale {settings.scale}"]
-    old = settings_for(settings.data, settings.scale)
+    old = _SETTINGS[settings.data, settings.scale]  # not this machine's: the command is for any
     if settings.text is not None:
         old = on_text(old, settings.text, settings.alphabet)
         words.append(f"--text {_word(settings.text)}")
@@ -235,6 +249,14 @@ _ALL = [
         },
     ),
     Settings(
+        **_MNIST, scale="t4", steps=30_000, batch=128, warmup=500, ema=0.9995, precision="fp16",
+        channels_last=True,
+        network_arguments={
+            "channels": 64, "multipliers": (1, 2), "blocks": 2, "attention": (1,), "dropout": 0.1,
+        },
+        log_every=50, checkpoint_every=1_000, validate_every=5_000, sample_steps=100,
+    ),
+    Settings(
         **_MNIST, scale="gpu", steps=40_000, batch=512, warmup=1_000, learning_rate=1e-3,
         ema=0.9995, precision="bf16", channels_last=True,
         network_arguments={
@@ -271,6 +293,16 @@ _ALL = [
         sample_steps=100,
     ),
     Settings(
+        **_CIFAR10, scale="t4", steps=40_000, batch=64, warmup=500, learning_rate=1e-3,
+        betas=(0.9, 0.99), ema=0.9995, precision="fp16", channels_last=True,
+        network_arguments={
+            "image_channels": 3, "channels": 128, "multipliers": (1, 2), "blocks": 2,
+            "attention": (1,), "patch": 2, "fourier": 2, "differences": 1e-3,
+        },
+        log_every=50, checkpoint_every=1_000, validate_every=5_000, held_out=1_000,
+        step_examples=256, test_draws=1, sample_count=16, sample_steps=100,
+    ),
+    Settings(
         **_CIFAR10, scale="gpu", steps=50_000, batch=128, warmup=1_000, learning_rate=5e-4,
         betas=(0.9, 0.99), ema=0.9995, precision="bf16", channels_last=True,
         network_arguments={
@@ -300,6 +332,13 @@ _ALL = [
         sample_count=20, sample_steps=100, held_out=500, test_examples=2_000, test_draws=1,
     ),
     Settings(
+        **_TEXT8, scale="t4", length=128, steps=20_000, batch=128, warmup=500, learning_rate=1e-3,
+        ema=0.9995, precision="fp16", time_power=0.5,
+        network_arguments={"layers": 6, "heads": 6, "width": 384, "reach": 4}, sample_count=20,
+        log_every=50, checkpoint_every=1_000, validate_every=5_000, sample_steps=100,
+        held_out=1_000, test_examples=2_000, test_draws=1,
+    ),
+    Settings(
         **_TEXT8, scale="gpu", length=256, steps=30_000, batch=256, warmup=1_000,
         learning_rate=6e-4, ema=0.9995, precision="bf16",
         network_arguments={"layers": 8, "heads": 8, "width": 512, "reach": 4}, sample_count=8,
@@ -308,6 +347,7 @@ _ALL = [
     ),
     Settings(
         **_TEXT8, **_PUBLISHED, length=256, batch=3_328, learning_rate=1e-4, betas=(0.9, 0.98),
+        accumulation=26,  # pieces of 128 sequences, which one GPU of 80 GiB holds
         network_arguments={"layers": 24, "heads": 12, "width": 768}, sample_count=8,
         sample_steps=1_000,
     ),

@@ -11,14 +11,16 @@ from dataclasses import dataclass
 
 from packaging.requirements import Requirement
 
+from bfn_core.training import devices
 from bfn_core.training.scales import current_scale
 
 PACKAGES = ("torch", "numpy", "matplotlib", "ipywidgets", "anywidget", "plotly", "jupyterlab")
 SCALES = {
     "smoke": "seconds of work on data that ships with the packages; what the tests use",
     "laptop": "minutes of work on a CPU",
+    "t4": "up to an hour of work on an older or smaller GPU, such as Colab's T4",
     "gpu": "up to an hour of work on one good GPU",
-    "paper": "the published settings, which keep one GPU busy for days",
+    "paper": "the published settings: days on a good GPU for MNIST, many GPUs for text8",
 }
 
 
@@ -94,13 +96,12 @@ def report() -> Report:
 
 
 def versions() -> None:
-    """Print one line: what this notebook ran on."""
-    import torch
-
+    """Print one line: what this notebook runs on. Does not start CUDA, so it can still fork."""
     names = ("torch", "numpy", "matplotlib", "ipywidgets")
     packages = " · ".join(f"{name} {_version(name)}" for name in names)
-    device = "CUDA" if torch.cuda.is_available() else "CPU"
-    print(f"Python {platform.python_version()} · {packages} · {device} · scale {current_scale()}")
+    device = {"cuda": "CUDA", "mps": "a Mac's GPU"}.get(devices.device_type(), "CPU")
+    scale = current_scale(start=False)
+    print(f"Python {platform.python_version()} · {packages} · {device} · scale {scale}")
 
 
 def _python() -> Finding:
@@ -149,13 +150,15 @@ def _unmet(requirements: list[Requirement]) -> list[Finding]:
 def _computer() -> Finding:
     import torch
 
-    if not torch.cuda.is_available():
-        cores = os.cpu_count() or 1
+    cores = os.cpu_count() or 1
+    kind = devices.device_type()
+    if kind == "cpu":
         return Finding("computer", f"no GPU, {cores} CPU cores; most of the book needs no more")
+    if kind == "mps":
+        return Finding("computer", f"a Mac's GPU, which training uses, and {cores} CPU cores")
     count = torch.cuda.device_count()
-    gpu = torch.cuda.get_device_properties(0)
-    memory = f"{gpu.total_memory / 2**30:.0f} GiB of memory"
-    return Finding("computer", f"{count} GPU{'s' * (count > 1)} ({gpu.name}, {memory})")
+    card = devices.card() or "which does not say its name"
+    return Finding("computer", f"{count} GPU{'s' * (count > 1)} ({card})")
 
 
 def _scale() -> Finding:
@@ -165,10 +168,10 @@ def _scale() -> Finding:
         return Finding("scale", str(error), 'set it right: os.environ["BFN_SCALE"] = "laptop"')
     if os.environ.get("BFN_SCALE", "").strip():
         why = "as BFN_SCALE says"
-    elif scale == "gpu":
-        why = "because there is a GPU"
+    elif devices.device_type() == "cuda":
+        why = "because of this GPU"
     else:
-        why = "because there is no GPU"
+        why = "because there is no NVIDIA GPU"
     return Finding("scale", f"{scale}, {why}: {SCALES[scale]}")
 
 
