@@ -156,7 +156,7 @@ class Trainer:
     def plan(self) -> str:
         """What is about to be done, and on what."""
         settings, processes = self.settings, self.accelerator.num_processes
-        kind = {"no": "float32"}.get(settings.precision, settings.precision)
+        kind = settings.precision if self.accelerator.native_amp else "float32"
         where = devices.name_of(self.device)
         where += f", {processes} processes" if processes > 1 else ""
         sentence = (
