@@ -23,6 +23,7 @@ import torch
 from torch import Generator, Tensor
 from torch.distributions import Distribution
 
+from bfn_core.distributions import check_generator, placed
 from bfn_core.model import BFN, Parameters, evaluating
 from bfn_core.schedules import check_step
 
@@ -121,7 +122,7 @@ def filling_steps(
         raise ValueError(f"count must be at least 1, got {count}")
     flow, like = bfn.flow, bfn._reference
     theta = flow.prior((count, *x.shape), dtype=like.dtype, device=like.device)
-    log_weights = torch.zeros(count, dtype=torch.float64, device=like.device)
+    log_weights = torch.zeros(count, dtype=torch.float64)  # on the CPU: not every device has it
     resampled = False
     for i in range(n_steps + 1):
         with torch.no_grad(), evaluating(bfn):
@@ -129,7 +130,8 @@ def filling_steps(
         if i == n_steps and weigh:
             log_weights = log_weights - _over(flow.final_cost(x.expand(count, *x.shape), output),
                                               known)
-        yield FillingStep(i, theta, output, log_weights.log_softmax(0), resampled)
+        shown = placed(log_weights.log_softmax(0), like.device)
+        yield FillingStep(i, theta, output, shown, resampled)
         if i < n_steps:
             alpha = flow.alpha(i + 1, n_steps)
             y = _message(flow, x, known, output, alpha, generator).to(like.dtype)
@@ -140,7 +142,7 @@ def filling_steps(
             theta = flow.update(theta, y, alpha)
             resampled = weigh and effective(log_weights.log_softmax(0)) < count / 2
             if resampled:
-                theta = _chosen(theta, _systematic(log_weights, generator))
+                theta = _chosen(theta, _systematic(log_weights, like.device, generator))
                 log_weights = torch.zeros_like(log_weights)
 
 
@@ -153,17 +155,22 @@ def _message(flow, x, known, output, alpha, generator) -> Tensor:
 
 
 def _over(cost: Tensor, known: Tensor) -> Tensor:
-    """The sum of (N, *shape) over what is known, (N,), in float64."""
-    return torch.where(known, cost, 0.0).double().flatten(1).sum(1)
+    """The sum of (N, *shape) over what is known, (N,), in float64 on the CPU."""
+    return torch.where(known, cost, 0.0).cpu().double().flatten(1).sum(1)
 
 
-def _systematic(log_weights: Tensor, generator: Generator | None) -> Tensor:
-    """Indices (N,) by weight: N evenly spaced marks with one random offset on the CDF."""
+def _systematic(log_weights: Tensor, device: torch.device, generator: Generator | None) -> Tensor:
+    """Indices (N,) by weight: N evenly spaced marks with one random offset on the CDF.
+
+    `device` is the generator's, and that of the indices.
+    """
+    check_generator(generator, device)
     count = len(log_weights)
     cdf = log_weights.softmax(0).cumsum(0)
-    marks = torch.arange(count, dtype=cdf.dtype, device=cdf.device)
-    offset = torch.rand(1, generator=generator, dtype=cdf.dtype, device=cdf.device)
-    return torch.searchsorted(cdf, (marks + offset) / count).clamp(max=count - 1)
+    marks = torch.arange(count, dtype=cdf.dtype)
+    dtype = torch.float32 if device.type == "mps" else cdf.dtype
+    offset = torch.rand(1, generator=generator, dtype=dtype, device=device).cpu()
+    return torch.searchsorted(cdf, (marks + offset) / count).clamp(max=count - 1).to(device)
 
 
 def _chosen(theta: Parameters, index: Tensor) -> Parameters:

@@ -21,19 +21,63 @@ _SQRT_HALF = math.sqrt(0.5)
 _PHI_0 = 1 / math.sqrt(2.0 * math.pi)  # φ(0)
 
 
+def wide(x: Tensor) -> Tensor:
+    """x in float64: on the CPU where its device has none, as mps, a Mac's GPU, has none."""
+    return (x.cpu() if x.device.type == "mps" else x).double()
+
+
+def placed(x: Tensor, device: torch.device) -> Tensor:
+    """x on a device, in float32 if it is float64 and the device has none."""
+    return (x.float() if device.type == "mps" and x.dtype == torch.float64 else x).to(device)
+
+
+def check_generator(generator: Generator | None, device: torch.device) -> None:
+    """Raise ValueError unless the generator, if there is one, can draw on the device."""
+    if generator is not None and generator.device.type != device.type:
+        raise ValueError(
+            f"generator must be None or on {device.type}, where the draws are made: "
+            f"torch.Generator({device.type!r}); got one on {generator.device.type}"
+        )
+
+
 def draw_normal(like: Tensor, generator: Generator | None, prefix=()) -> Tensor:
     """Standard normal noise, (*prefix, *like.shape), of the dtype and device of `like`."""
+    check_generator(generator, like.device)
     shape = (*prefix, *like.shape)
     return torch.randn(shape, generator=generator, dtype=like.dtype, device=like.device)
 
 
 def draw_index(probs: Tensor, generator: Generator | None, prefix=()) -> Tensor:
     """Draw from categorical distributions, (..., K) -> (*prefix, ...) int64, by their CDFs."""
+    check_generator(generator, probs.device)
+    if probs.device.type != "cpu":  # CUDA's cumsum adds in an order that changes
+        return _race(probs, generator, prefix)
     cdf = probs.cumsum(-1)
     shape = (*prefix, *probs.shape[:-1], 1)
     u = torch.rand(shape, generator=generator, dtype=probs.dtype, device=probs.device)
     # The last entry of the CDF may differ from 1 by rounding; ≤ skips classes of probability 0.
     return (cdf <= u * cdf[..., -1:]).sum(-1).clamp_(max=probs.shape[-1] - 1)
+
+
+def _race(probs: Tensor, generator: Generator | None, prefix=()) -> Tensor:
+    """As draw_index: the first of exponential waiting times with rates p is k with chance p_k."""
+    dtype = torch.promote_types(probs.dtype, torch.float32)
+    wait = torch.empty((*prefix, *probs.shape), dtype=dtype, device=probs.device)
+    wait.exponential_(generator=generator).clamp_(min=torch.finfo(dtype).tiny)
+    return (probs / wait).argmax(-1)  # a class of probability 0 is never ahead
+
+
+def add_at(y: Tensor, index: Tensor, value: Tensor) -> Tensor:
+    """y[..., index] += value: (..., K) and (...) int64 -> (..., K). y itself may be overwritten.
+
+    A scatter is quickest on a CPU; a GPU would have to sort the indices first to add in an order
+    that does not change, and compares instead.
+    """
+    index = index.unsqueeze(-1)
+    if y.device.type == "cpu":
+        return y.scatter_add_(-1, index, value.expand(index.shape))
+    classes = torch.arange(y.shape[-1], device=y.device)
+    return torch.where(index == classes, y + value, y)
 
 
 def pick(table: Tensor, index: Tensor) -> Tensor:
@@ -179,8 +223,8 @@ class CategoricalMessage(_Drawn):
         k = self._event_shape[0]
         noise = draw_normal(self.log_probs, generator, prefix)
         y = noise * (self.alpha * k).sqrt() - self.alpha
-        index = draw_index(self.log_probs.exp(), generator, prefix).unsqueeze(-1)
-        return y.scatter_add_(-1, index, (self.alpha * k).expand(index.shape))
+        index = draw_index(self.log_probs.exp(), generator, prefix)
+        return add_at(y, index, self.alpha * k)
 
     def log_prob(self, y: Tensor) -> Tensor:
         k, alpha = self._event_shape[0], self.alpha
@@ -295,11 +339,36 @@ class DiscretisedNormal(_Drawn):
         # The outer bins reach to −∞ and +∞, where log_ndtr would leave NaN in the gradient: their
         # closed edges go through the same formula, and `where` then takes the one-sided mass.
         open_left, open_right = index == 0, index == self.bins - 1
-        log_far, log_near = torch.special.log_ndtr(far), torch.special.log_ndtr(near)
+        log_far, log_near = log_ndtr(far), log_ndtr(near)
         gap = (log_far - log_near).clamp(max=-torch.finfo(mean.dtype).tiny)
         inner = log_near + torch.log(-torch.expm1(gap))
-        outer = torch.special.log_ndtr(torch.where(open_left, right, -left))
+        outer = log_ndtr(torch.where(open_left, right, -left))
         return torch.where(open_left | open_right, outer, inner)
+
+
+def log_ndtr(z: Tensor) -> Tensor:
+    """ln Φ(z) of a standard normal."""
+    return torch.special.log_ndtr(z) if z.device.type != "mps" else log_ndtr_by_series(z)
+
+
+# ln(e^(x²) erfc x) − ln t as a polynomial in t = 1/(1 + 0.4x), for x ≥ 0: least squares on
+# Chebyshev's nodes, right to 3e−8.
+_ERFC = (
+    -1.48865566, 0.99999733, 0.42011565, 0.17143239, 0.04136460, -0.12330172,
+    0.07737964, -0.19318777, -0.18883672, 0.62549948, -0.44659114, 0.10478394,
+)  # fmt: skip
+
+
+def log_ndtr_by_series(z: Tensor) -> Tensor:
+    """ln Φ(z) in operations that every device has, as exact as float32 is."""
+    below = z < 0
+    x = torch.where(below, -z, z) * _SQRT_HALF
+    t = 1.0 / (1.0 + 0.4 * x)
+    series = torch.full_like(t, _ERFC[-1])
+    for c in reversed(_ERFC[:-1]):
+        series = series * t + c
+    tail = (0.5 * t).log() + series - x * x  # ln Φ(−|z|)
+    return torch.where(below, tail, torch.log1p(-tail.exp()))
 
 
 def discretised_mean(loc: Tensor, scale: Tensor, bins: int) -> Tensor:

@@ -24,6 +24,7 @@ from bfn_core.distributions import (
     Delta,
     DiscretisedNormal,
     Gaussian,
+    add_at,
     bin_centres,
     bin_index,
     draw_normal,
@@ -65,6 +66,8 @@ class CategoricalParameters:
 
 def per_example(value: float | Tensor, like: Tensor) -> Tensor:
     """A float or (B,) as a tensor that broadcasts against `like`, (B, …)."""
+    if isinstance(value, (int, float)):  # filled in by the device, which nothing waits for
+        value = torch.full((), value, dtype=like.dtype, device=like.device)
     value = torch.as_tensor(value, dtype=like.dtype, device=like.device)
     if value.dim() > 1 or (value.dim() == 1 and value.shape[0] not in (1, like.shape[0])):
         raise ValueError(
@@ -433,8 +436,7 @@ class DiscreteFlow(BayesianFlow):
         noise = torch.empty((*x.shape, self.classes), dtype=_float_dtype(t), device=x.device)
         variance = self.schedule.beta(per_example(t, noise)) * self.classes
         y = draw_normal(noise, generator) * variance.sqrt()
-        y.scatter_add_(-1, x.unsqueeze(-1), variance.expand(*x.shape, 1))
-        return CategoricalParameters(y.log_softmax(-1))
+        return CategoricalParameters(add_at(y, x, variance).log_softmax(-1))
 
     def network_input(self, theta: CategoricalParameters) -> Tensor:
         return theta.probs
@@ -452,8 +454,7 @@ class DiscreteFlow(BayesianFlow):
     def rate_cost(self, x: Tensor, output: Distribution, t: float | Tensor) -> Tensor:
         """K β(1) t ‖e_x − ê‖² (205), where ê are the output probabilities."""
         probs = output.probs
-        index = x.unsqueeze(-1)
-        error = probs.scatter_add(-1, index, probs.new_full((), -1.0).expand(index.shape))
+        error = add_at(probs.clone(), x, probs.new_full((), -1.0))
         rate = self.schedule.rate(per_example(t, error[..., 0]))
         return 0.5 * self.classes * rate * error.square().sum(-1)
 

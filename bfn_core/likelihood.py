@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from bfn_core.distributions import wide
 from bfn_core.model import BFN, evaluating, stratified
 
 
@@ -31,7 +32,7 @@ class Estimate:
     @classmethod
     def of(cls, values: Tensor) -> "Estimate":
         """From one value per example, (N,)."""
-        values = values.double()
+        values = wide(values)
         error = values.std() / math.sqrt(len(values)) if len(values) > 1 else math.nan
         return cls(float(values.mean()), float(error), len(values))
 
@@ -107,9 +108,10 @@ def elbo(
         for x in batches:
             costs = message_costs(x)
             finals = [bfn.reconstruction_loss(x, generator=generator) for _ in range(repeats)]
-            messages.append(torch.stack(costs).double().mean(0))
-            reconstruction.append(torch.stack(finals).double().mean(0))
-    if not messages or sum(map(len, messages)) == 0:
+            messages.append(torch.stack(costs))
+            reconstruction.append(torch.stack(finals))
+    if not messages or sum(part.shape[1] for part in messages) == 0:
         raise ValueError("data must hold at least one example, got none")
-    sent, rest = torch.cat(messages), torch.cat(reconstruction)
+    # In float64, and only now, so that no batch waits for the device.
+    sent, rest = (wide(torch.cat(part, 1)).mean(0) for part in (messages, reconstruction))
     return ELBO(Estimate.of(sent), Estimate.of(rest), Estimate.of(sent + rest), n)

@@ -11,6 +11,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.distributions import Distribution
 
+from bfn_core.distributions import check_generator
 from bfn_core.flows import BayesianFlow, CategoricalParameters, GaussianParameters, per_example
 from bfn_core.schedules import check_step, check_time
 
@@ -51,6 +52,7 @@ def stratified(count: int, *, like: Tensor, generator: Generator | None = None) 
 
     The mean of a function of them varies less than over independent times, at no cost.
     """
+    check_generator(generator, like.device)
     offset = torch.rand(1, generator=generator, dtype=like.dtype, device=like.device)
     spread = torch.arange(count, dtype=like.dtype, device=like.device) / count
     return (offset + spread) % 1.0

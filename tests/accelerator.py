@@ -247,6 +247,8 @@ class Pretend(contextlib.ExitStack):
     def mps(self):
         yield torch.backends.mps, "is_available", lambda: True
         yield torch.backends.mps, "is_built", lambda: True
+        yield torch.mps, "is_available", lambda: True
+        yield torch.mps, "device_count", lambda: 1
         yield torch.mps, "synchronize", lambda: self.wait("synchronize")
         yield torch.mps, "get_rng_state", lambda *args: torch.get_rng_state()
         yield torch.mps, "set_rng_state", lambda state, *args: torch.set_rng_state(state)
