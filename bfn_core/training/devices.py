@@ -124,8 +124,7 @@ def name_of(device: torch.device) -> str:
 
 def synchronise(device: torch.device) -> None:
     """Wait until a device has done what it was asked to; for timing."""
-    if device.type != "cpu":
-        getattr(torch, device.type).synchronize()
+    torch.zeros((), device=device).item()  # work is done in the order in which it was asked for
 
 
 def out_of_memory(error: BaseException) -> bool:
