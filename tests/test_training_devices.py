@@ -331,9 +331,9 @@ def test_the_plan_and_the_pace_are_said(tmp_path):
 
 
 def test_the_time_to_go_is_that_of_the_timed_steps(monkeypatch):
-    said, clock = [], iter([10.0, 20.0])
+    said, clock = [], iter([10.0, 18.0])
     monkeypatch.setattr("bfn_core.training.progress.time.perf_counter", lambda: next(clock))
-    pace = Pace(torch.device("cpu"), 100, 1108, said.append)
+    pace = Pace(torch.device("cpu"), 100, 1105, said.append)
     for _ in range(20):
         pace.advance()
     assert said == ["2 s a step: about 33 minutes to go, validation not counted."]  # 1,000 steps

@@ -52,7 +52,7 @@ class Pace:
         say: told the sentence.
     """
 
-    FIRST, LAST = 3, 8  # the first steps are slower: kernels are chosen, memory is found
+    FIRST, LAST = 1, 5  # the first step is slower: kernels are chosen, memory is found
 
     def __init__(
         self, device: torch.device, step: int, steps: int, say: Callable[[str], None]
