@@ -25,7 +25,7 @@ from torch.distributions import Distribution
 
 from bfn_core.distributions import check_generator, placed
 from bfn_core.model import BFN, Parameters, evaluating
-from bfn_core.schedules import check_step
+from bfn_core.schedules import whole
 
 
 @dataclass(frozen=True)
@@ -111,16 +111,18 @@ def filling_steps(
     generator: Generator | None = None,
 ) -> Iterator[FillingStep]:
     """The n_steps + 1 states of `count` candidates; arguments and errors as for `fill`."""
+    for name, value in (("x", x), ("known", known)):
+        if not isinstance(value, Tensor):
+            raise ValueError(f"{name} must be a tensor of one example, (*shape), got {type(value)}")
     bfn.flow.check(x.unsqueeze(0))
-    check_step(1, n_steps)
     if known.dtype != torch.bool or known.shape != x.shape:
         raise ValueError(
             f"known must be bool of shape {tuple(x.shape)}, got {known.dtype} of shape "
             f"{tuple(known.shape)}"
         )
-    if count < 1:
-        raise ValueError(f"count must be at least 1, got {count}")
+    n_steps, count = whole("n_steps", n_steps), whole("count", count)
     flow, like = bfn.flow, bfn._reference
+    x = x.to(like.dtype) if x.is_floating_point() else x
     theta = flow.prior((count, *x.shape), dtype=like.dtype, device=like.device)
     log_weights = torch.zeros(count, dtype=torch.float64)  # on the CPU: not every device has it
     resampled = False

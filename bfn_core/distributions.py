@@ -3,6 +3,7 @@
 All are factorised over the variables of an example: with x of shape (B, *shape), `log_prob` gives
 (B, *shape), in nats (one value per variable), and `sample(generator=g)` gives equal draws for equal
 generators. A message about a discrete variable is a vector of K numbers; it counts as one event.
+Whatever comes in 16 bits is computed and drawn in single precision.
 
 Source: Graves et al. 2023, arXiv 2308.07037.
 """
@@ -40,15 +41,30 @@ def check_generator(generator: Generator | None, device: torch.device) -> None:
         )
 
 
+def at_least_single(dtype: torch.dtype) -> torch.dtype:
+    """The dtype, or float32 for one of 16 bits: in those, sums of 256 probabilities are wrong by
+    whole classes, a uniform number takes 256 values, and the accuracies of 8-bit data overflow.
+    """
+    return torch.promote_types(dtype, torch.float32)
+
+
+def single(x: Tensor) -> Tensor:
+    """x in single precision at least."""
+    return x.to(at_least_single(x.dtype))
+
+
 def draw_normal(like: Tensor, generator: Generator | None, prefix=()) -> Tensor:
-    """Standard normal noise, (*prefix, *like.shape), of the dtype and device of `like`."""
+    """Standard normal noise, (*prefix, *like.shape), on the device of `like` and of its dtype, in
+    single precision at least.
+    """
     check_generator(generator, like.device)
-    shape = (*prefix, *like.shape)
-    return torch.randn(shape, generator=generator, dtype=like.dtype, device=like.device)
+    shape, dtype = (*prefix, *like.shape), at_least_single(like.dtype)
+    return torch.randn(shape, generator=generator, dtype=dtype, device=like.device)
 
 
 def draw_index(probs: Tensor, generator: Generator | None, prefix=()) -> Tensor:
     """Draw from categorical distributions, (..., K) -> (*prefix, ...) int64, by their CDFs."""
+    probs = single(probs)
     check_generator(generator, probs.device)
     if probs.device.type != "cpu":  # CUDA's cumsum adds in an order that changes
         return _race(probs, generator, prefix)
@@ -114,8 +130,8 @@ class Gaussian(_Drawn):
 
     def __init__(self, mean: Tensor, precision: Tensor) -> None:
         super().__init__(mean.shape)
-        self.mean = mean
-        self.precision = precision
+        self.mean = single(mean)
+        self.precision = single(precision)
 
     @property
     def variance(self) -> Tensor:
@@ -165,7 +181,7 @@ class Categorical(_Drawn):
 
     def __init__(self, logits: Tensor) -> None:
         super().__init__(logits.shape[:-1])
-        self.log_probs = logits.log_softmax(-1)  # (B, *shape, K)
+        self.log_probs = single(logits).log_softmax(-1)  # (B, *shape, K)
 
     @cached_property
     def probs(self) -> Tensor:
@@ -206,8 +222,8 @@ class CategoricalMessage(_Drawn):
 
     def __init__(self, log_probs: Tensor, alpha: Tensor) -> None:
         super().__init__(log_probs.shape[:-1], log_probs.shape[-1:])
-        self.log_probs = log_probs
-        self.alpha = alpha
+        self.log_probs = single(log_probs)
+        self.alpha = single(alpha)
 
     @property
     def mean(self) -> Tensor:
@@ -234,13 +250,16 @@ class CategoricalMessage(_Drawn):
 
 
 def bin_centres(bins: int, like: Tensor) -> Tensor:
-    """k_c = (2k + 1)/K − 1 for k = 0…K−1, (K,), in the dtype and on the device of `like`."""
-    return (2 * torch.arange(bins, dtype=like.dtype, device=like.device) + 1) / bins - 1
+    """k_c = (2k + 1)/K − 1 for k = 0…K−1, (K,), on the device of `like` and in its dtype, in single
+    precision at least.
+    """
+    dtype = at_least_single(like.dtype)
+    return (2 * torch.arange(bins, dtype=dtype, device=like.device) + 1) / bins - 1
 
 
 def bin_index(x: Tensor, bins: int) -> Tensor:
     """The bin that holds each x in [−1, 1], int64."""
-    return ((x + 1) * (0.5 * bins)).floor().long().clamp_(0, bins - 1)
+    return ((single(x) + 1) * (0.5 * bins)).floor().long().clamp_(0, bins - 1)
 
 
 class Binned(_Drawn):
@@ -253,7 +272,7 @@ class Binned(_Drawn):
     def __init__(self, log_probs: Tensor) -> None:
         super().__init__(log_probs.shape[:-1])
         self.bins = log_probs.shape[-1]
-        self.log_probs = log_probs
+        self.log_probs = single(log_probs)
 
     @cached_property
     def probs(self) -> Tensor:
@@ -291,8 +310,8 @@ class DiscretisedNormal(_Drawn):
 
     def __init__(self, mean: Tensor, std: Tensor, bins: int) -> None:
         super().__init__(mean.shape)
-        self.loc = mean
-        self.scale = std
+        self.loc = single(mean)
+        self.scale = single(std)
         self.bins = bins
 
     @property

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from bfn_core.distributions import Binned, Categorical, Delta, placed, wide
+from bfn_core.distributions import Binned, Categorical, Delta, at_least_single, placed, wide
 from bfn_core.flows import (
     BayesianFlow,
     CategoricalParameters,
@@ -38,7 +38,9 @@ class ExactBFN(BFN):
 
     def __init__(self, flow: BayesianFlow, data: Tensor, weights: Tensor | None = None) -> None:
         super().__init__(flow, None)
-        if not isinstance(data, Tensor) or data.dim() < 1 or data.shape[0] == 0:
+        if not isinstance(data, Tensor):
+            raise ValueError(f"data must be a tensor of points (N, *shape), got {type(data)}")
+        if data.dim() < 1 or data.shape[0] == 0:
             raise ValueError("data must hold at least one point, shape (N, *shape), got none")
         flow.check(data)
         if weights is None:
@@ -71,7 +73,7 @@ class ExactBFN(BFN):
     @property
     def _reference(self) -> Tensor:
         dtype = self.data.dtype if self.data.is_floating_point() else torch.get_default_dtype()
-        return torch.empty(0, dtype=dtype, device=self.data.device)
+        return torch.empty(0, dtype=at_least_single(dtype), device=self.data.device)
 
     def entropy(self) -> float:
         """Entropy of the data in nats, equal points counted once: what the best code pays."""

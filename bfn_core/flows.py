@@ -25,19 +25,23 @@ from bfn_core.distributions import (
     DiscretisedNormal,
     Gaussian,
     add_at,
+    at_least_single,
     bin_centres,
     bin_index,
     draw_normal,
     pick,
+    single,
 )
 from bfn_core.schedules import (
     GeometricSchedule,
     QuadraticSchedule,
     check_time,
     on_accelerator,
+    whole,
     within,
 )
 
+CLOSE = 1e-6  # how far float32 may leave x from the centre of its bin, however it was computed
 T_MIN = 1e-6  # below it the belief holds nothing and the network's output is not used (84)
 
 
@@ -65,10 +69,13 @@ class CategoricalParameters:
 
 
 def per_example(value: float | Tensor, like: Tensor) -> Tensor:
-    """A float or (B,) as a tensor that broadcasts against `like`, (B, …)."""
+    """A float or (B,) as a tensor that broadcasts against `like`, (B, …), and has its dtype, but at
+    least single precision: in 16 bits accuracies overflow and times are too coarse.
+    """
+    dtype = at_least_single(like.dtype)
     if isinstance(value, (int, float)):  # filled in by the device, which nothing waits for
-        value = torch.full((), value, dtype=like.dtype, device=like.device)
-    value = torch.as_tensor(value, dtype=like.dtype, device=like.device)
+        value = torch.full((), value, dtype=dtype, device=like.device)
+    value = torch.as_tensor(value, dtype=dtype, device=like.device)
     if value.dim() > 1 or (value.dim() == 1 and value.shape[0] not in (1, like.shape[0])):
         raise ValueError(
             f"t, i and alpha must be a number or of shape ({like.shape[0]},), "
@@ -171,7 +178,7 @@ class ContinuousFlow(BayesianFlow):
         self, sigma_1: float, *, data_range: tuple[float, float] | None = (-1.0, 1.0)
     ) -> None:
         self.schedule = GeometricSchedule(sigma_1)
-        self.sigma_1 = sigma_1
+        self.sigma_1 = self.schedule.sigma_1
         self.data_range = data_range
 
     def __repr__(self) -> str:
@@ -182,10 +189,7 @@ class ContinuousFlow(BayesianFlow):
         return self.schedule.gamma(t)
 
     def check(self, x: Tensor) -> None:
-        if not (isinstance(x, Tensor) and x.is_floating_point() and x.dim() >= 1):
-            raise ValueError(
-                f"x must be a floating-point tensor of shape (B, *shape), got {_kind(x)}"
-            )
+        _check_floating("x", x)
         low, high = self.data_range or (-math.inf, math.inf)
         if self.validate and not within(x, low - 1e-5, high + 1e-5):
             raise ValueError(
@@ -270,7 +274,8 @@ class ContinuousFlow(BayesianFlow):
         A real number costs infinitely many bits; this charges for x to the accuracy σ₁ that the
         messages reached, and is meant for comparing models that share σ₁.
         """
-        return -Gaussian(output.mean, torch.full_like(x, self.sigma_1**-2)).log_prob(x)
+        precision = torch.full_like(single(x), self.sigma_1**-2)
+        return -Gaussian(output.mean, precision).log_prob(x)
 
 
 class DiscretisedFlow(ContinuousFlow):
@@ -279,7 +284,8 @@ class DiscretisedFlow(ContinuousFlow):
     Belief, sender and update are those of continuous data; the output distribution is over bins.
 
     Args:
-        bins: K ≥ 2; x takes the values of `centres`, (2k + 1)/K − 1 for k = 0…K−1.
+        bins: K ≥ 2; x takes the values of `centres`, (2k + 1)/K − 1 for k = 0…K−1, and is refused
+            where it is more than 1e−6 from all of them.
         sigma_1: standard deviation of the belief at t = 1, in (0, 1).
 
     Raises:
@@ -288,8 +294,7 @@ class DiscretisedFlow(ContinuousFlow):
 
     def __init__(self, bins: int, sigma_1: float) -> None:
         super().__init__(sigma_1)
-        _check_count("bins", bins)
-        self.bins = bins
+        self.bins = whole("bins", bins, 2)
 
     def __repr__(self) -> str:
         return f"DiscretisedFlow(bins={self.bins}, sigma_1={self.sigma_1})"
@@ -299,12 +304,40 @@ class DiscretisedFlow(ContinuousFlow):
         """The values that x can take, (K,)."""
         return bin_centres(self.bins, torch.empty(0))
 
+    def check(self, x: Tensor) -> None:
+        _check_floating("x", x)
+        if not self.validate or within(self._off(x), -CLOSE, CLOSE):
+            return
+        super().check(x)  # says so where x is not even in [−1, 1]
+        off = self._off(x).abs()
+        value = x.flatten()[off.flatten().argmax()].item()
+        raise ValueError(
+            f"x must lie on the centres of {self.bins} bins, (2k + 1)/{self.bins} − 1, got "
+            f"{x.dtype} with the value {value:g}, {off.max().item():.2g} from the nearest centre; "
+            "flow.quantise(x) puts values of [−1, 1] on centres, data.quantise puts pixels there"
+        )
+
+    def _off(self, x: Tensor) -> Tensor:
+        """How far each x is from the nearest centre: outside [−1, 1] and for NaN, far or NaN."""
+        place = single(x) * (0.5 * self.bins) + 0.5 * (self.bins - 1)
+        return (place - place.round().clamp_(0, self.bins - 1)).mul_(2 / self.bins)
+
     def index(self, x: Tensor) -> Tensor:
-        """The bin 0…K−1 that holds each x, int64."""
+        """The bin 0…K−1 that holds each x, int64. Raises ValueError for integers and the like."""
+        _check_floating("x", x, least=0)
         return bin_index(x, self.bins)
 
     def quantise(self, values: Tensor) -> Tensor:
-        """The centre of the bin that holds each value of [−1, 1]."""
+        """The centre of the bin that holds each value of [−1, 1], in single precision at least.
+
+        Raises ValueError for what is not floating-point, or outside [−1, 1], or NaN.
+        """
+        _check_floating("values", values, least=0)
+        if self.validate and not within(values, -1 - 1e-5, 1 + 1e-5):
+            raise ValueError(
+                f"values must lie in [−1, 1] without NaN, got values from "
+                f"{values.min().item():g} to {values.max().item():g}"
+            )
         return bin_centres(self.bins, values)[bin_index(values, self.bins)]
 
     def output(
@@ -385,10 +418,9 @@ class DiscreteFlow(BayesianFlow):
     """
 
     def __init__(self, classes: int, beta_1: float) -> None:
-        _check_count("classes", classes)
+        self.classes = whole("classes", classes, 2)
         self.schedule = QuadraticSchedule(beta_1)
-        self.classes = classes
-        self.beta_1 = beta_1
+        self.beta_1 = self.schedule.beta_1
 
     def __repr__(self) -> str:
         return f"DiscreteFlow(classes={self.classes}, beta_1={self.beta_1})"
@@ -481,12 +513,13 @@ class DiscreteFlow(BayesianFlow):
 
 def _float_dtype(value: float | Tensor) -> torch.dtype:
     floating = isinstance(value, Tensor) and value.is_floating_point() and value.dim() > 0
-    return value.dtype if floating else torch.get_default_dtype()
+    return at_least_single(value.dtype if floating else torch.get_default_dtype())
 
 
-def _check_count(name: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 2:
-        raise ValueError(f"{name} must be a whole number of at least 2, got {value!r}")
+def _check_floating(name: str, x: Tensor, least: int = 1) -> None:
+    if not (isinstance(x, Tensor) and x.is_floating_point() and x.dim() >= least):
+        shape = " of shape (B, *shape)" if least else ""
+        raise ValueError(f"{name} must be a floating-point tensor{shape}, got {_kind(x)}")
 
 
 def _kind(x: object) -> str:

@@ -5,7 +5,7 @@ averages over random times and messages, so an estimate comes with its standard 
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 
 from bfn_core.distributions import wide
 from bfn_core.model import BFN, evaluating, stratified
+from bfn_core.schedules import whole
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,9 @@ class Estimate:
 
     @classmethod
     def of(cls, values: Tensor) -> "Estimate":
-        """From one value per example, (N,)."""
+        """From one value per example, (N,). Raises ValueError if there is none."""
+        if len(values) == 0:
+            raise ValueError("values must hold at least one value, got none")
         values = wide(values)
         error = values.std() / math.sqrt(len(values)) if len(values) > 1 else math.nan
         return cls(float(values.mean()), float(error), len(values))
@@ -82,18 +85,20 @@ def elbo(
 
     Args:
         bfn: the model; evaluated without dropout, and left in the mode it was in.
-        data: (N, *shape), or batches of it.
+        data: (N, *shape), or an iterable of batches of it; a batch may be a list or tuple of one
+            tensor, as a DataLoader over a TensorDataset(x) makes it.
         n: number of messages; None for the continuous-time loss.
         repeats: draws per example, at least 1.
         batch_size: examples at a time, where data is one tensor.
         generator: for every draw.
 
     Raises:
-        ValueError: no data, or repeats below 1.
+        ValueError: no data or data of another kind, a number below 1, or costs that are no numbers,
+            as a network that has diverged makes them.
     """
-    if repeats < 1:
-        raise ValueError(f"repeats must be at least 1, got {repeats}")
-    batches = data.split(batch_size) if isinstance(data, Tensor) else data
+    repeats, batch_size = whole("repeats", repeats), whole("batch_size", batch_size)
+    n = None if n is None else whole("n", n)
+    batches = data.split(batch_size) if isinstance(data, Tensor) else _batches(data)
 
     def message_costs(x: Tensor) -> list[Tensor]:
         first = stratified(len(x), like=bfn._times_like(x), generator=generator)
@@ -114,4 +119,34 @@ def elbo(
         raise ValueError("data must hold at least one example, got none")
     # In float64, and only now, so that no batch waits for the device.
     sent, rest = (wide(torch.cat(part, 1)).mean(0) for part in (messages, reconstruction))
+    for name, part in (("messages", sent), ("reconstruction", rest)):
+        if wrong := int(part.isnan().sum()):
+            raise ValueError(
+                f"the cost of the {name} is not a number for {wrong:,} of {len(part):,} examples: "
+                "the network's output holds NaN, or numbers too large"
+            )
     return ELBO(Estimate.of(sent), Estimate.of(rest), Estimate.of(sent + rest), n)
+
+
+def _batches(data: Iterable[Tensor]) -> Iterator[Tensor]:
+    """The batches of an iterable, those in a list or tuple of one taken out of it."""
+    expected = "data must be a tensor (N, *shape), or an iterable of such tensors"
+    if not isinstance(data, Iterable) or hasattr(data, "__array__"):
+        raise ValueError(f"{expected}, got {type(data)}; torch.as_tensor makes one of an array")
+    shape = None
+    for batch in data:
+        if isinstance(batch, (list, tuple)) and len(batch) == 1:
+            (batch,) = batch
+        if not isinstance(batch, Tensor):
+            held = f" of {len(batch)}" if isinstance(batch, (list, tuple, dict)) else ""
+            raise ValueError(
+                f"{expected}, got a {type(batch).__name__}{held} in it; from a loader of (x, y) "
+                "take the x: (x for x, y in loader)"
+            )
+        shape = batch.shape[1:] if shape is None else shape
+        if batch.shape[1:] != shape:
+            raise ValueError(
+                f"data must hold batches of examples of one shape, got {tuple(shape)} and "
+                f"{tuple(batch.shape[1:])}"
+            )
+        yield batch

@@ -6,14 +6,15 @@ Source: Graves et al. 2023, "Bayesian Flow Networks", arXiv 2308.07037.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.distributions import Distribution
 
-from bfn_core.distributions import check_generator
+from bfn_core.distributions import at_least_single, check_generator, single
 from bfn_core.flows import BayesianFlow, CategoricalParameters, GaussianParameters, per_example
-from bfn_core.schedules import check_step, check_time
+from bfn_core.schedules import check_step, check_time, whole
 
 Parameters = GaussianParameters | CategoricalParameters
 
@@ -50,16 +51,21 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 def stratified(count: int, *, like: Tensor, generator: Generator | None = None) -> Tensor:
     """`count` times in [0, 1), each uniform, together evenly spread: (u + b/B) mod 1.
 
-    The mean of a function of them varies less than over independent times, at no cost.
+    The mean of a function of them varies less than over independent times, at no cost. They are
+    of the dtype of `like`, in single precision at least.
     """
     check_generator(generator, like.device)
-    offset = torch.rand(1, generator=generator, dtype=like.dtype, device=like.device)
-    spread = torch.arange(count, dtype=like.dtype, device=like.device) / count
+    dtype = at_least_single(like.dtype)
+    offset = torch.rand(1, generator=generator, dtype=dtype, device=like.device)
+    spread = torch.arange(count, dtype=dtype, device=like.device) / count
     return (offset + spread) % 1.0
 
 
 class BFN(nn.Module):
     """A Bayesian Flow Network.
+
+    Beliefs, times and costs are computed in the network's precision, in single precision where it
+    has only 16 bits; data of another precision are converted. The network is called in its own.
 
     Args:
         flow: what kind of data, and on what accuracy schedule.
@@ -77,10 +83,16 @@ class BFN(nn.Module):
         return f"(flow): {self.flow}"
 
     @property
+    def _weights(self) -> Tensor | None:
+        """A tensor of the network, for its dtype and device; None where it has none."""
+        tensors = chain(self.parameters(), self.buffers())
+        return next((p for p in tensors if p.is_floating_point()), None)
+
+    @property
     def _reference(self) -> Tensor:
         """A tensor with the dtype and device in which times and priors are made."""
-        tensors = (*self.parameters(), *self.buffers())
-        return next((p for p in tensors if p.is_floating_point()), torch.empty(0))
+        weights = torch.empty(0) if self._weights is None else self._weights
+        return torch.empty(0, dtype=at_least_single(weights.dtype), device=weights.device)
 
     def output(self, theta: Parameters, t: float | Tensor) -> Distribution:
         """p_O(x | θ; t), the network's joint guess.
@@ -95,7 +107,9 @@ class BFN(nn.Module):
         check_time(t)
         inputs = self.flow.network_input(theta)
         times = per_example(t, inputs).reshape(-1).expand(inputs.shape[0])
-        return self.flow.output(self.network(inputs, times), theta, t)
+        if (weights := self._weights) is not None:
+            inputs, times = inputs.to(weights.dtype), times.to(weights.dtype)
+        return self.flow.output(single(self.network(inputs, times)), theta, t)
 
     def loss(
         self, x: Tensor, t: float | Tensor | None = None, *, generator: Generator | None = None
@@ -103,7 +117,7 @@ class BFN(nn.Module):
         """One draw of the continuous-time loss L^∞ for each example, (B,), in nats.
 
         Args:
-            x: data, (B, *shape).
+            x: data, (B, *shape); converted where its precision is not the network's.
             t: the times, a number or (B,); uniform and stratified over the batch by default.
             generator: for t and θ.
 
@@ -112,9 +126,13 @@ class BFN(nn.Module):
 
         Source: (101) continuous and discretised, (205) discrete.
         """
-        self.flow.check(x)
+        x, like = self._taken(x)
         if t is None:
-            t = stratified(x.shape[0], like=self._times_like(x), generator=generator)
+            t = stratified(x.shape[0], like=like, generator=generator)
+        else:
+            check_time(t)
+            t = torch.as_tensor(t, dtype=like.dtype, device=like.device)
+            t = t.reshape(1) if t.dim() == 0 else t
         theta = self.flow.sample_flow(x, t, generator)
         return _total(self.flow.rate_cost(x, self.output(theta, t), t))
 
@@ -142,13 +160,14 @@ class BFN(nn.Module):
 
         Source: (24), (96) continuous, (116) discretised, (190) discrete.
         """
-        self.flow.check(x)
-        check_step(1 if i is None else i, n)
-        like = self._times_like(x)
+        x, like = self._taken(x)
+        first, n = check_step(1 if i is None else i, n)
         if i is None:
             spread = stratified(x.shape[0], like=like, generator=generator)
-            i = (spread * n).long().clamp_(max=n - 1) + 1
-        i = torch.as_tensor(i, device=x.device)
+            first = (spread * n).long().clamp_(max=n - 1) + 1
+        i = torch.as_tensor(first, device=x.device)
+        if i.dtype == torch.bool or i.is_floating_point():
+            raise ValueError(f"i must be whole numbers in 1…{n}, got {i.dtype}")
         t = (i - 1).to(like.dtype) / n
         theta = self.flow.sample_flow(x, t, generator)
         alpha = self.flow.alpha(i.to(like.dtype), n)
@@ -159,14 +178,23 @@ class BFN(nn.Module):
 
         For continuous data the density of x at accuracy σ₁ (see ContinuousFlow.final_cost).
         """
-        self.flow.check(x)
-        one = torch.ones(x.shape[0], dtype=self._times_like(x).dtype, device=x.device)
+        x, like = self._taken(x)
+        one = torch.ones(x.shape[0], dtype=like.dtype, device=x.device)
         theta = self.flow.sample_flow(x, one, generator)
         return _total(self.flow.final_cost(x, self.output(theta, one)))
 
+    def _taken(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x, checked and in the precision that its times are made in, and a tensor of that kind."""
+        self.flow.check(x)
+        like = self._times_like(x)
+        return (x.to(like.dtype) if x.is_floating_point() else x), like
+
     def _times_like(self, x: Tensor) -> Tensor:
-        dtype = x.dtype if x.is_floating_point() else self._reference.dtype
-        return torch.empty(0, dtype=dtype, device=x.device)
+        """Times are made in the network's precision, or for one without weights in that of x."""
+        own = self._reference.dtype
+        if self._weights is None and x.is_floating_point():
+            own = at_least_single(x.dtype)
+        return torch.empty(0, dtype=own, device=x.device)
 
     @torch.no_grad()
     def sample(
@@ -202,7 +230,7 @@ class BFN(nn.Module):
 
         The network is in eval mode while a step is made, and back in its own mode between steps.
         """
-        check_step(1, n_steps)
+        n_steps = whole("n_steps", n_steps)
         like = self._reference
         theta = self.flow.prior(tuple(shape), dtype=like.dtype, device=like.device)
         for i in range(n_steps + 1):

@@ -8,7 +8,9 @@ Source: Graves et al. 2023, "Bayesian Flow Networks", arXiv 2308.07037.
 """
 
 import math
+import operator
 from dataclasses import dataclass
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -47,18 +49,48 @@ def on_accelerator(value: float | Tensor) -> bool:
     return isinstance(value, Tensor) and value.device.type != "cpu"
 
 
+def whole(name: str, value: int, least: int = 1) -> int:
+    """A whole number of at least `least` as Python's int, from NumPy's integers too.
+
+    Raises ValueError, naming it, for anything else; True and False are no numbers here.
+    """
+    try:
+        number = operator.index("" if isinstance(value, bool) else value)
+    except TypeError:
+        number = least - 1
+    if number < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+    return number
+
+
+def real(name: str, value: float, low: float, high: float = math.inf) -> float:
+    """A number between `low` and `high`, and neither of them: NumPy's as Python's float, a tensor
+    of one number as it is. Raises ValueError, naming it, for anything else.
+    """
+    number = isinstance(value, Real) or (isinstance(value, Tensor) and value.dim() == 0)
+    if isinstance(value, bool) or not number or not low < value < high:
+        bounds = f"lie between {low:g} and {high:g}"
+        bounds = f"be above {low:g} and finite" if high == math.inf else bounds
+        raise ValueError(f"{name} must {bounds}, got {value!r}")
+    return value if isinstance(value, Tensor) else float(value)
+
+
 def check_time(t: float | Tensor, wait: bool = False) -> None:
     """Raise ValueError unless every time lies in [0, 1]; on an accelerator only if `wait`."""
+    if not isinstance(t, (Real, Tensor)):
+        raise ValueError(f"t must be a number or a tensor (B,) in [0, 1], got {type(t)}")
     if (wait or not on_accelerator(t)) and not within(t, 0.0, 1.0):
         raise ValueError(f"t must lie in [0, 1], got {_shown(t)}")
 
 
-def check_step(i: int | Tensor, n: int) -> None:
-    """Raise ValueError unless n ≥ 1 and every message index lies in 1…n."""
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise ValueError(f"n must be a whole number of at least 1, got {n!r}")
+def check_step(i: int | Tensor, n: int) -> tuple[int | Tensor, int]:
+    """i and n, NumPy's integers as Python's. Raises ValueError unless n ≥ 1 and every i in 1…n."""
+    n = whole("n", n)
+    if not isinstance(i, Tensor):
+        i = whole("i", i)
     if not on_accelerator(i) and not within(i, 1, n):
         raise ValueError(f"i must lie in 1…{n} for n = {n}, got {_shown(i)}")
+    return i, n
 
 
 @dataclass(frozen=True)
@@ -78,8 +110,7 @@ class GeometricSchedule:
     sigma_1: float
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.sigma_1 < 1.0:
-            raise ValueError(f"sigma_1 must lie between 0 and 1, got {self.sigma_1!r}")
+        object.__setattr__(self, "sigma_1", real("sigma_1", self.sigma_1, 0.0, 1.0))
 
     @property
     def _rate(self) -> float:
@@ -107,7 +138,7 @@ class GeometricSchedule:
 
     def alpha(self, i: int | Tensor, n: int) -> float | Tensor:
         """Accuracy of message i of n, σ₁^(−2i/n) (1 − σ₁^(2/n)) (95)."""
-        check_step(i, n)
+        i, n = check_step(i, n)
         return _exp(self._rate / n * i) * -math.expm1(-self._rate / n)
 
     def time(self, beta: float | Tensor) -> float | Tensor:
@@ -129,8 +160,7 @@ class QuadraticSchedule:
     beta_1: float
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.beta_1 < math.inf:
-            raise ValueError(f"beta_1 must be above 0 and finite, got {self.beta_1!r}")
+        object.__setattr__(self, "beta_1", real("beta_1", self.beta_1, 0.0))
 
     def beta(self, t: float | Tensor) -> float | Tensor:
         """Accumulated accuracy β(t) (182)."""
@@ -144,7 +174,7 @@ class QuadraticSchedule:
 
     def alpha(self, i: int | Tensor, n: int) -> float | Tensor:
         """Accuracy of message i of n, β(1) (2i − 1)/n² (193)."""
-        check_step(i, n)
+        i, n = check_step(i, n)
         return self.beta_1 * (2 * i - 1) / n**2
 
     def time(self, beta: float | Tensor) -> float | Tensor:

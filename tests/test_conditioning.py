@@ -121,8 +121,12 @@ def test_equal_generators_give_equal_fillings():
         ({"known": torch.tensor([1, 0, 1])}, "known must be bool"),
         ({"known": torch.tensor([True])}, r"shape \(3,\)"),
         ({"x": torch.tensor([0, 1, 99])}, "x must lie in"),
-        ({"n_steps": 0}, "n"),
-        ({"count": 0}, "count must be at least 1"),
+        ({"n_steps": 0}, "n_steps must be a whole number of at least 1, got 0"),
+        ({"count": 0}, "count must be a whole number of at least 1, got 0"),
+        ({"count": 2.5}, "count must be a whole number"),
+        ({"count": True}, "count must be a whole number"),
+        ({"x": DATA[0].numpy()}, "x must be a tensor .*got <class 'numpy.ndarray'>"),
+        ({"known": [True, False, True]}, "known must be a tensor .*got <class 'list'>"),
     ],
 )
 def test_bad_input_is_named(change, complaint):

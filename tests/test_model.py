@@ -276,7 +276,7 @@ BAD_INPUT = [
     ("x must", lambda: make("discrete")[0].loss(torch.full((2, *SHAPE), 4))),
     ("x must", lambda: make("discrete")[0].loss(torch.full((2, *SHAPE), -1))),
     ("x must", lambda: DiscreteFlow(3, 1.0).sender(torch.zeros(2), 1.0)),
-    ("shape", lambda: make("discretised")[0].loss(torch.zeros(2, 6, 1))),
+    ("shape", lambda: make("discretised")[0].loss(torch.full((2, 6, 1), 0.125))),
     ("shape", lambda: make("continuous")[0].loss(torch.zeros(2, *SHAPE), torch.zeros(3))),
     (
         "shape",
@@ -286,7 +286,7 @@ BAD_INPUT = [
     ),
     ("alpha", lambda: ContinuousFlow(0.1).sender(torch.zeros(2, 3), -1.0)),
     ("n must", lambda: make("discrete")[0].loss_n(torch.zeros(2, *SHAPE, dtype=torch.int64), 0)),
-    ("n must", lambda: make("discrete")[0].sample((2, *SHAPE), 0)),
+    ("n_steps must", lambda: make("discrete")[0].sample((2, *SHAPE), 0)),
     ("i must", lambda: make("continuous")[0].loss_n(torch.zeros(2, *SHAPE), 5, 6)),
     ("i must", lambda: make("continuous")[0].loss_n(torch.zeros(2, *SHAPE), 5, 0)),
     ("i must", lambda: DiscreteFlow(3, 1.0).alpha(torch.tensor([1, 9]), 8)),
@@ -310,7 +310,7 @@ def test_bad_input_is_a_value_error_that_says_what_came(words, call):
 def test_a_network_of_the_wrong_output_shape_is_named():
     bfn = BFN(DiscretisedFlow(8, 0.1), MLP(6, SHAPE))
     with pytest.raises(ValueError, match=r"network's output.*\(2, 2, 3, 2\), got \(2, 2, 3\)"):
-        bfn.loss(torch.zeros(2, *SHAPE))
+        bfn.loss(torch.full((2, *SHAPE), 0.125))
 
 
 def test_double_precision_data_stays_double():
