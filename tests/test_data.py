@@ -278,9 +278,61 @@ def test_quantisation_gives_bin_centres_of_equal_share(bins):
         assert torch.equal(data.to_bytes(x), pixels)
 
 
-def test_quantise_names_bad_bins():
-    with pytest.raises(ValueError, match="bins is 1"):
-        data.quantise(torch.zeros(1, dtype=torch.uint8), 1)
+@pytest.mark.parametrize("bins", [1, 257, True, 16.0])
+def test_quantise_names_bad_bins(bins):
+    with pytest.raises(ValueError, match=f"bins must be .*got {bins}"):
+        data.quantise(torch.zeros(1, dtype=torch.uint8), bins)
+
+
+BYTES = torch.arange(256, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_pixels_in_floats_from_0_to_1_are_taken_for_the_same_bytes(dtype):
+    """As torchvision, imageio and the like give them: 1 is white, not the byte 1."""
+    shares = (BYTES.double() / 255).to(dtype)
+    for bins in (2, 16, 256):
+        assert torch.equal(data.quantise(shares, bins), data.quantise(BYTES, bins))
+    ink = data.binarise(shares.repeat(2000, 1), generator=torch.Generator().manual_seed(0))
+    same = data.binarise(BYTES.repeat(2000, 1), generator=torch.Generator().manual_seed(0))
+    assert ink.dtype == torch.int64
+    if dtype in (torch.float64, torch.float32):
+        assert torch.equal(ink, same)
+    else:  # the shares themselves are rounded
+        assert (ink.float().mean(0) - same.float().mean(0)).abs().max() < 0.005
+
+
+def test_pixels_in_bools_are_black_and_white():
+    ink = torch.tensor([[True, False], [False, True]])
+    assert torch.equal(data.binarise(ink), ink.long())
+    assert torch.equal(data.quantise(ink, 4), torch.where(ink, 0.75, -0.75))
+
+
+@pytest.mark.parametrize("take", [data.binarise, data.quantise])
+@pytest.mark.parametrize(
+    ("pixels", "complaint"),
+    [
+        (BYTES.int() * 257, "got torch.int32.*16-bit numbers by"),
+        (BYTES.long(), r"got torch.int64.*pixels.to\(torch.uint8\)"),
+        (torch.tensor([0, 1]), "got torch.int64.*zeros and ones by pixels.bool"),
+        (BYTES.float(), "torch.float32 must be in .*got values from 0 to 255.*pixels / 255"),
+        (BYTES / 127.5 - 1, r"got values from -1 to 1.*\(pixels \+ 1\) / 2"),
+        (torch.tensor([0.5, float("nan")]), "without NaN"),
+        (BYTES.numpy(), "got <class 'numpy.ndarray'>; torch.as_tensor makes one"),
+    ],
+    ids=["16-bit", "int64", "zeros-and-ones", "float-bytes", "minus-1-to-1", "NaN", "numpy"],
+)
+def test_pixels_that_might_mean_anything_are_refused_by_name(take, pixels, complaint):
+    with pytest.raises(ValueError, match=f"pixels .*{complaint}"):
+        take(pixels)
+
+
+def test_to_bytes_refuses_whole_numbers_and_takes_16_bits():
+    x = data.quantise(BYTES)
+    for dtype in (torch.float64, torch.float16, torch.bfloat16):
+        assert torch.equal(data.to_bytes(x.to(dtype)), BYTES)
+    with pytest.raises(ValueError, match="x must be a float tensor.*got torch.int64"):
+        data.to_bytes(BYTES.long())
 
 
 def test_text_is_normalised_to_27_symbols():

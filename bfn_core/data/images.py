@@ -25,6 +25,7 @@ from bfn_core.data.files import (
     read_checked,
     write_whole,
 )
+from bfn_core.schedules import whole, within
 
 
 class StandInWarning(UserWarning):
@@ -264,25 +265,62 @@ def photographs(shrink: int = 5) -> Tensor:
 
 
 def binarise(pixels: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
-    """Draw every pixel as 0 or 1 with P(1) = pixel / 255, independently ("dynamic binarisation").
+    """Draw every pixel as 0 or 1, independently ("dynamic binarisation").
 
-    pixels: uint8, any shape. Returns int64 of that shape, the classes of a DiscreteFlow(2, …).
+    pixels: any shape; uint8 with P(1) = pixel / 255; floats in [0, 1], which are P(1); or bool,
+    where True gives 1. Returns int64 of that shape, the classes of a DiscreteFlow(2, …).
+    Raises ValueError for anything else, see `quantise`.
     """
+    _check_pixels(pixels)
     uniform = torch.rand(pixels.shape, generator=generator, device=pixels.device)
-    return (uniform < pixels / 255).long()
+    return (uniform < (pixels / 255 if pixels.dtype == torch.uint8 else pixels.float())).long()
 
 
 def quantise(pixels: Tensor, bins: int = 256) -> Tensor:
     """The bin centres (2k+1)/bins − 1 in (−1, 1) of 8-bit pixels, k = ⌊pixel · bins / 256⌋.
 
-    pixels: uint8, any shape. Returns float of that shape, the data of a DiscretisedFlow(bins, …).
-    Raises ValueError if `bins` is not between 2 and 256.
+    pixels: any shape; uint8; floats in [0, 1], as image loaders make them, which stand for the byte
+    nearest to 255 times them; or bool, for black and white. Returns float32 of that shape, the data
+    of a DiscretisedFlow(bins, …). What is in [−1, 1] already is for that flow's `quantise`.
+
+    Raises ValueError for any other dtype, since its numbers say not whether they count to 1, 255 or
+    65,535; for floats outside [0, 1] or NaN; and if `bins` is not between 2 and 256.
     """
-    if not 2 <= bins <= 256:
-        raise ValueError(f"bins is {bins}, but must be between 2 and 256")
+    _check_pixels(pixels)
+    if (bins := whole("bins", bins, 2)) > 256:
+        raise ValueError(f"bins must be between 2 and 256, got {bins}")
+    if pixels.dtype != torch.uint8:
+        pixels = (pixels.float() * 255).round()
     return (2 * (pixels.int() * bins // 256) + 1) / bins - 1
 
 
+def _check_pixels(pixels: Tensor) -> None:
+    """Only floats are looked at: the other two dtypes can hold nothing wrong."""
+    if not isinstance(pixels, Tensor):
+        raise ValueError(f"pixels must be a tensor, got {type(pixels)}; torch.as_tensor makes one")
+    if pixels.dtype in (torch.uint8, torch.bool):
+        return
+    if not pixels.is_floating_point():
+        raise ValueError(
+            f"pixels must be uint8, bool, or floats in [0, 1], got {pixels.dtype}; bytes held in "
+            "another dtype are made plain by pixels.to(torch.uint8), 16-bit numbers by "
+            "pixels.float() / 65535, and zeros and ones by pixels.bool()"
+        )
+    if not within(pixels, 0.0, 1.0):
+        raise ValueError(
+            f"pixels of {pixels.dtype} must be in [0, 1] without NaN, got values from "
+            f"{pixels.min().item():g} to {pixels.max().item():g}; from [−1, 1] they come there by "
+            "(pixels + 1) / 2, from 0…255 by pixels / 255"
+        )
+
+
 def to_bytes(x: Tensor) -> Tensor:
-    """8-bit pixels of data in [−1, 1]: the inverse of `quantise` for 256 bins."""
-    return ((x + 1) * 128).floor().clamp(0, 255).to(torch.uint8)
+    """8-bit pixels of data in [−1, 1]: the inverse of `quantise` for 256 bins.
+
+    What lies outside is moved to black or white. Raises ValueError for what is no float tensor.
+    """
+    if not (isinstance(x, Tensor) and x.is_floating_point()):
+        raise ValueError(
+            f"x must be a float tensor in [−1, 1], got {getattr(x, 'dtype', type(x))}"
+        )
+    return ((x.float() + 1) * 128).floor().clamp(0, 255).to(torch.uint8)
