@@ -77,17 +77,31 @@ def test_compressors_are_counted_in_bits_per_character():
 
 
 @pytest.mark.parametrize(
-    "call",
+    ("call", "complaint"),
     [
-        lambda x: text.ngram(x, x.reshape(2, 5), 3, 0),
-        lambda x: text.ngram(x[:0], x.reshape(2, 5), 3, 2),
-        lambda x: text.ngram(x, x, 3, 2),
-        lambda x: text.ngram(x, x.reshape(2, 5)[:0], 3, 2),
+        (lambda x: text.ngram(x, x.reshape(2, 5), 3, 0), "order must be a whole .* got 0"),
+        (lambda x: text.ngram(x, x.reshape(2, 5), 3, 1.5), "order must be a whole .* got 1.5"),
+        (lambda x: text.ngram(x, x.reshape(2, 5), 3, 2, 0.0), "weight must be above 0"),
+        (lambda x: text.ngram(x[:0], x.reshape(2, 5), 3, 2), r"must not be empty, got \(0,\)"),
+        (lambda x: text.ngram(x, x, 3, 2), r"must not be empty, got \(10,\) and \(10,\)"),
+        (lambda x: text.ngram(x, x.reshape(2, 5)[:0], 3, 2), r"must not be empty.*\(0, 5\)"),
+        (lambda x: text.ngram(x + 3, x.reshape(2, 5), 3, 2), "train must lie in 0…2, got .*3"),
+        (lambda x: text.ngram(x, x.reshape(2, 5) + 3, 3, 2), "test must lie in 0…2, got .*3"),
+        (lambda x: text.ngram(x / 9, x.reshape(2, 5), 3, 2), "train must be .* got torch.float32"),
+        (lambda x: text.compressor("bz2", x / 9), "test must be .* whole numbers, got torch.float"),
+        (lambda x: text.compressor("bz2", x, x.long() + 300), "before must lie in 0…255"),
     ],
 )
-def test_bad_input_to_an_ngram_is_named(call):
-    with pytest.raises(ValueError, match="order must be at least 1"):
+def test_bad_input_to_a_code_is_named(call, complaint):
+    """A symbol out of range would be another one in the n-gram's table, without a word."""
+    with pytest.raises(ValueError, match=complaint):
         call(torch.zeros(10, dtype=torch.uint8))
+
+
+def test_a_compressor_packs_one_byte_per_character_however_it_is_held():
+    x = torch.randint(27, (5000,), generator=generator(6)).to(torch.uint8)
+    for name in text.COMPRESSORS:
+        assert text.compressor(name, x.long(), x.int()) == text.compressor(name, x, x)
 
 
 def test_other_compressors_are_refused():

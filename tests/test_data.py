@@ -9,11 +9,14 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from bfn_core import data
 from bfn_core.data import files, images, text
+from bfn_core.data.strings import sums
+from bfn_core.data.toy import GaussianMixture
 
 CONTENT = bytes(range(256)) * 400
 FILE_SHA256 = files.digest(CONTENT)
@@ -333,6 +336,45 @@ def test_to_bytes_refuses_whole_numbers_and_takes_16_bits():
         assert torch.equal(data.to_bytes(x.to(dtype)), BYTES)
     with pytest.raises(ValueError, match="x must be a float tensor.*got torch.int64"):
         data.to_bytes(BYTES.long())
+
+
+@pytest.mark.parametrize(
+    ("classes", "complaint"),
+    [
+        (torch.tensor([3, -1]), "classes must lie in 0…26, got values from -1 to 3"),
+        (torch.tensor([[3, 27]]), "classes must lie in 0…26"),
+        (torch.tensor([3.0]), "classes must be a tensor of whole numbers, got torch.float32"),
+        ([3], "classes must be .* got <class 'list'>"),
+    ],
+)
+def test_decoding_refuses_what_is_no_class(classes, complaint):
+    """−1 would be a z."""
+    with pytest.raises(ValueError, match=complaint):
+        data.decode(classes)
+    with pytest.raises(ValueError, match=complaint.replace("classes", "x").replace("26", "11")):
+        sums().decode(classes)
+    assert data.decode(np.array([[1], [2]])) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"std": 0.0}, "std must be above 0"),
+        ({"means": ()}, "means must hold at least one"),
+        ({"weights": (1.0, 1.0)}, "weights must be 4 numbers"),
+        ({"weights": (1.0, 1.0, 1.0, -1.0)}, "weights must be 4 numbers, nonnegative"),
+        ({"weights": (0.0, 0.0, 0.0, 0.0)}, "sum above 0"),
+    ],
+)
+def test_a_mixture_that_is_none_is_refused(options, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        GaussianMixture(**options)
+
+
+def test_a_density_at_whole_numbers_is_refused():
+    """In whole numbers all means would be 0."""
+    with pytest.raises(ValueError, match="x must be a float tensor, got torch.int64"):
+        GaussianMixture().density(torch.tensor([0, 1]))
 
 
 def test_text_is_normalised_to_27_symbols():

@@ -12,7 +12,9 @@ import math
 import torch
 from torch import Tensor
 
+from bfn_core.data.text import check_classes
 from bfn_core.likelihood import Estimate
+from bfn_core.schedules import real, whole
 
 COMPRESSORS = ("bz2", "lzma")
 
@@ -36,12 +38,16 @@ def ngram(train: Tensor, test: Tensor, classes: int, order: int, weight: float =
         order: at least 1.
 
     Raises:
-        ValueError: no training text, no test sequences, or an order below 1.
+        ValueError: no training text, no test sequences, texts of anything but the classes 0…K − 1,
+            an order below 1, or a weight that is not above 0.
     """
-    if order < 1 or test.dim() != 2 or min(len(train), test.numel()) < 1:
+    order, weight = whole("order", order), real("weight", weight, 0.0)
+    for name, text in (("train", train), ("test", test)):
+        check_classes(name, text, whole("classes", classes))
+    if train.dim() != 1 or test.dim() != 2 or min(len(train), test.numel()) < 1:
         raise ValueError(
-            f"order must be at least 1, train (N,) and test (sequences, length) not empty, got "
-            f"{order}, {tuple(train.shape)} and {tuple(test.shape)}"
+            f"train (N,) and test (sequences, length) must not be empty, got {tuple(train.shape)} "
+            f"and {tuple(test.shape)}"
         )
     probs = torch.full((classes,), 1.0 / classes, dtype=torch.float64)  # of one context of length 0
     cost = torch.zeros(test.shape, dtype=torch.float64)
@@ -72,15 +78,18 @@ def compressor(name: str, test: Tensor, before: Tensor | None = None) -> float:
     before: a text that the compressor has packed already, so that only what the test text adds is
     counted: the compressor learns from the same text as the others.
 
-    Raises ValueError for another name or an empty text.
+    Raises ValueError for another name, an empty text, or one of other numbers than bytes.
     """
+    check_classes("test", test, 256)
+    if before is not None:
+        check_classes("before", before, 256)
     if name not in COMPRESSORS or not test.numel():
         raise ValueError(f"name must be one of {COMPRESSORS}, and test not empty, got {name!r}")
 
     best = 9 | lzma.PRESET_EXTREME
 
     def size(text: Tensor) -> int:
-        raw = text.numpy().tobytes()
+        raw = text.to(torch.uint8).numpy().tobytes()  # one byte per character, however it is held
         return 8 * len(bz2.compress(raw, 9) if name == "bz2" else lzma.compress(raw, preset=best))
 
     test = test.flatten()

@@ -10,6 +10,7 @@ from functools import cached_property
 import torch
 from torch import Generator, Tensor
 
+from bfn_core.data.text import check_classes
 from bfn_core.likelihood import Estimate
 
 
@@ -63,7 +64,8 @@ class Strings:
         return torch.tensor([[self.alphabet.index(symbol) for symbol in text] for text in texts])
 
     def decode(self, x: Tensor) -> list[str]:
-        """The strings of classes (B, L)."""
+        """The strings of classes (B, L). Raises ValueError for what is no class."""
+        check_classes("x", x, self.classes)
         return ["".join(self.alphabet[k] for k in row) for row in x.tolist()]
 
     def draw(self, count: int, generator: Generator | None = None) -> Tensor:

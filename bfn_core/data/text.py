@@ -24,6 +24,7 @@ from bfn_core.data.files import (
     read_checked,
 )
 from bfn_core.data.images import HeldAsBytes, StandInWarning
+from bfn_core.schedules import within
 
 ALPHABET = " abcdefghijklmnopqrstuvwxyz"  # text8's 27 symbols; a symbol's index is its class
 _DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -137,8 +138,23 @@ def encode(text: str | bytes, alphabet: str = ALPHABET) -> Tensor:
     return torch.from_numpy(classes.astype(np.uint8))
 
 
+def check_classes(name: str, x: Tensor, classes: int) -> None:
+    """Raise ValueError unless x, a tensor or an array, holds whole numbers in 0…classes − 1."""
+    dtype = getattr(x, "dtype", type(x))
+    if not str(dtype).removeprefix("torch.").startswith(("int", "uint")):
+        raise ValueError(f"{name} must be a tensor of whole numbers, got {dtype}")
+    if not within(torch.as_tensor(x), 0, classes - 1):
+        raise ValueError(
+            f"{name} must lie in 0…{classes - 1}, got values from {x.min()} to {x.max()}"
+        )
+
+
 def decode(classes: Tensor, alphabet: str = ALPHABET) -> str | list[str]:
-    """The text of classes of shape (length,), or the list of texts of (B, length)."""
+    """The text of classes of shape (length,), or the list of texts of (B, length).
+
+    Raises ValueError for numbers that are not whole, or name no symbol of the alphabet.
+    """
+    check_classes("classes", classes, len(alphabet))
     if classes.ndim > 1:
         return [decode(row, alphabet) for row in classes]
     return "".join(alphabet[c] for c in classes.tolist())

@@ -1,9 +1,13 @@
 """Small data with a known law: where every result can be compared with the truth."""
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
+
+from bfn_core.distributions import single
+from bfn_core.schedules import real
 
 
 @dataclass(frozen=True)
@@ -14,11 +18,29 @@ class GaussianMixture:
         means: of the components.
         std: of every component.
         weights: of the components; equal by default.
+
+    Raises:
+        ValueError: no means, a std that is not above 0, or weights that are not one for each mean,
+            nonnegative, with a sum above 0.
     """
 
     means: tuple[float, ...] = (-0.75, -0.25, 0.25, 0.75)
     std: float = 0.05
     weights: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        real("std", self.std, 0.0)
+        if len(self.means) == 0:
+            raise ValueError("means must hold at least one mean, got none")
+        weights = self.weights
+        if weights is None:
+            return
+        good = len(weights) == len(self.means) and min(weights) >= 0 and sum(weights) > 0
+        if not (good and sum(weights) < math.inf):
+            raise ValueError(
+                f"weights must be {len(self.means)} numbers, nonnegative, with a sum above 0, "
+                f"got {weights!r}"
+            )
 
     def _probs(self) -> Tensor:
         weights = torch.tensor(self.weights or [1.0] * len(self.means))
@@ -31,7 +53,10 @@ class GaussianMixture:
         return x.clamp(-1, 1).unsqueeze(1)
 
     def density(self, x: Tensor) -> Tensor:
-        """p(x), the shape of x, before the cut."""
+        """p(x), the shape of x, before the cut. Raises ValueError for what is no float tensor."""
+        if not (isinstance(x, Tensor) and x.is_floating_point()):
+            raise ValueError(f"x must be a float tensor, got {getattr(x, 'dtype', type(x))}")
+        x = single(x)
         z = (x.unsqueeze(-1) - torch.tensor(self.means, dtype=x.dtype)) / self.std
         bumps = torch.exp(-0.5 * z.square()) / (self.std * (2 * torch.pi) ** 0.5)
         return bumps @ self._probs().to(x.dtype)
