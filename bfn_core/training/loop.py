@@ -33,10 +33,11 @@ from bfn_core.training.averaging import MovingAverage
 from bfn_core.training.evaluation import code_length, draw, evaluate
 from bfn_core.training.optimisers import Optimisers, share
 from bfn_core.training.progress import Interruption, Pace, Progress, tensorboard
+from bfn_core.training.ranges import check, made
 from bfn_core.training.runs import Run, fit, save_weights
 from bfn_core.training.scales import Settings
 from bfn_core.training.seeds import mix
-from bfn_core.training.tasks import Task, TrainingError, build_flow, build_network, load_task
+from bfn_core.training.tasks import Task, TrainingError, build_flow, load_task
 
 Watch = Callable[[dict[str, Any]], None]
 
@@ -71,7 +72,8 @@ def train(
     progress: whether to show a progress bar on stderr.
 
     Ctrl-C (and SIGTERM) end it after the step that is being made, with a checkpoint.
-    Raises TrainingError or DataError with a sentence on what to do; the last checkpoint stays.
+    Raises TrainingError or DataError with a sentence on what to do; the last checkpoint stays. And
+    ValueError for a setting out of its range, before anything is written.
     """
     trainer = Trainer(settings, Run(folder), watch=watch, say=say, progress=progress)
     with reproducible(trainer.device, settings.deterministic), trainer.alone():
@@ -90,6 +92,7 @@ class Trainer:
     """The state of a run while it runs. `train` is the way to use it."""
 
     def __init__(self, settings: Settings, run: Run, *, watch=None, say=None, progress=False):
+        check(settings)
         self.settings, self.run = settings, run
         self.accelerator = accelerator_for(settings.precision)
         self.main = self.accelerator.is_main_process
@@ -139,7 +142,7 @@ class Trainer:
     def make_model(self) -> None:
         settings = self.settings
         torch.manual_seed(mix(settings.seed, "weights"))
-        plain = build_network(settings).to(self.device)
+        plain = made(settings, self.task.shape, self.device)
         if settings.channels_last:
             plain = plain.to(memory_format=torch.channels_last)
         self.ema = MovingAverage(plain, settings.ema)
@@ -519,18 +522,21 @@ def cut(theta: Any, part: slice) -> Any:
     return type(theta)(*(getattr(theta, name)[part] for name in fields))
 
 
+JUDGED = ("test_examples", "step_examples", "test_draws", "sample_count", "sample_steps")
+
+
 def check_same(
     where: Path, old: dict[str, Any], old_data: str, settings: Settings, task: Task
 ) -> None:
     """Raise TrainingError if what lies at `where` was begun with other settings or data.
 
     Only the number of steps may change, and the learning rate's schedule with it; the pieces of a
-    batch, which change nothing but rounding; and the place of a text file, whose content is part of
-    the data's name.
+    batch, which change nothing but rounding; what is tested and drawn, which training does not
+    depend on; and the place of a text file, whose content is part of the data's name.
     """
     # What was begun before a setting existed was begun with its default.
     new, old = settings.to_dict(), Settings.from_dict(old).to_dict()
-    free = ("steps", "accumulation", "text")
+    free = ("steps", "accumulation", "text", *JUDGED)
     others = [name for name in new if name not in free and old[name] != new[name]]
     difference = ""
     if old_data != task.name:

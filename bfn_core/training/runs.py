@@ -53,12 +53,24 @@ class Run:
     def held(self) -> Iterator[None]:
         """Make the folder and keep other processes from training in it at the same time.
 
+        A new folder that is still empty in the end is removed: a run that was refused leaves none.
         Raises TrainingError if it cannot be made or another process trains there.
         """
+        new = not self.folder.exists()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise TrainingError(f"{self.folder} cannot be made ({error.strerror})") from None
+        try:
+            with self._locked():
+                yield
+        finally:
+            if new:
+                with contextlib.suppress(OSError):  # as it should be, not empty
+                    self.folder.rmdir()
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
         try:
             import fcntl
         except ImportError:  # Windows

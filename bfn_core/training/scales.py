@@ -83,6 +83,10 @@ class Settings:
     sample_count: int = 64
     sample_steps: int = 50  # n of the sampler
 
+    def __post_init__(self) -> None:
+        for name, value in _with(tuple, vars(self)).items():
+            object.__setattr__(self, name, value)  # numbers of NumPy as Python's, lists as tuples
+
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON can hold them."""
         return _with(list, asdict(self))
@@ -100,11 +104,15 @@ class Settings:
 
 
 def _with(kind: type, values: dict[str, Any]) -> dict[str, Any]:
-    """The same, with every sequence in it as a list or as a tuple."""
+    """The same, every sequence in it as a list or as a tuple, and NumPy's numbers as Python's."""
 
     def convert(value: Any) -> Any:
         if isinstance(value, dict):
             return _with(kind, value)
+        if hasattr(value, "tolist"):
+            value = value.tolist()
+        if isinstance(value, (list, tuple)):
+            value = [convert(part) for part in value]
         return kind(value) if isinstance(value, (list, tuple)) else value
 
     return {key: convert(value) for key, value in values.items()}
@@ -116,17 +124,24 @@ def settings_for(data: str, scale: str | None = None, **changes: Any) -> Setting
     Where they ask for mixed precision and an NVIDIA GPU is at hand, it is of the kind that this GPU
     has circuits for: bf16, on older ones fp16.
 
-    Raises ValueError if there is no such data set or scale.
+    Raises ValueError if there is no such data set, scale or setting, or a value is out of its
+    range (`ranges.RULES`).
     """
+    from bfn_core.training.ranges import check
+
     scale = current_scale() if scale is None else scale
     if data not in DATA_SETS:
         raise ValueError(f"data is {data!r}, but must be one of {', '.join(DATA_SETS)}")
     if scale not in SCALES:
         raise ValueError(f"scale is {scale!r}, but must be one of {', '.join(SCALES)}")
+    if unknown := sorted(set(changes) - {f.name for f in fields(Settings)}):
+        raise ValueError(f"there is no setting {unknown[0]!r}")
     settings = _SETTINGS[data, scale]
     if settings.precision != "no" and "precision" not in changes and (card := devices.card()):
         settings = replace(settings, precision=card.precision)
-    return replace(settings, **changes)
+    settings = replace(settings, **changes)
+    check(settings)
+    return settings
 
 
 def on_text(settings: Settings, path: str | os.PathLike, alphabet: str | None = None) -> Settings:
@@ -170,8 +185,11 @@ def of_pixels(settings: Settings, bins: int | None = None, continuous: bool = Fa
 def changed(settings: Settings, name: str, value: Any) -> Settings:
     """The settings with one of them changed; `network_arguments.channels` names one of a network.
 
-    Raises ValueError if there is no setting of that name, or its value is of another kind.
+    Raises ValueError if there is no setting of that name, or its value is of another kind or out of
+    its range. Whether it goes together with the others is seen when training begins.
     """
+    from bfn_core.training.ranges import check_one
+
     name, _, argument = name.partition(".")
     known = {f.name: f for f in fields(Settings)}
     if name not in known:
@@ -189,6 +207,7 @@ def changed(settings: Settings, name: str, value: Any) -> Settings:
         raise ValueError(
             f"the setting {name!r} is {old!r}, and {value!r} is of another kind"
         )
+    check_one(name, value)
     return replace(settings, **{name: value})
 
 

@@ -53,8 +53,13 @@ def load_task(settings: Settings, device: torch.device | str = "cpu") -> Task:
     (or the text file that the settings name), so that the same settings mean the same everywhere.
 
     Raises DataError if a data file is damaged or cannot be had (no network is no error: the
-    stand-in is taken, and `notice` says so), and TrainingError if there are too few examples.
+    stand-in is taken, and `notice` says so), TrainingError if there are too few examples, and
+    ValueError for a setting of the data that is out of its range.
     """
+    from bfn_core.training.ranges import check_one
+
+    for name in ("data", "scale", "flow", "levels", "length", "held_out", "test_examples"):
+        check_one(name, getattr(settings, name))
     source, name = _source(settings)
     source = source.to(device)
     if isinstance(source, data.Text):
@@ -113,7 +118,7 @@ def build_flow(settings: Settings) -> BayesianFlow:
     return ContinuousFlow(settings.sigma_1)
 
 
-_NETWORKS = {"unet": "UNet", "transformer": "Transformer"}
+NETWORKS = {"unet": "UNet", "transformer": "Transformer"}
 
 
 def build_network(settings: Settings) -> nn.Module:
@@ -124,7 +129,7 @@ def build_network(settings: Settings) -> nn.Module:
     name = settings.network
     try:
         module = importlib.import_module(f"bfn_core.networks.{name}")
-        network = getattr(module, _NETWORKS[name])
+        network = getattr(module, NETWORKS[name])
     except (KeyError, ModuleNotFoundError):
         raise TrainingError(
             f"{settings.data} needs the network {name!r}, which bfn_core does not have yet"

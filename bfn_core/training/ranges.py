@@ -1,0 +1,184 @@
+"""What every setting may be: one table, looked at before a run writes or computes anything."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from bfn_core import data
+from bfn_core.model import BFN, evaluating
+from bfn_core.training import devices
+from bfn_core.training.scales import DATA_SETS, SCALES, Settings
+from bfn_core.training.tasks import NETWORKS, TrainingError, build_flow, build_network
+
+# What a network may make of arguments that it did not foresee.
+UNFORESEEN = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+GIVEN = ("classes", "outputs", "length")  # of a network's arguments, what other settings decide
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a value must be: a test, and the words for it that follow "must be"."""
+
+    holds: Callable[[Any], bool]
+    words: str
+
+
+def whole(low: int, high: float = math.inf) -> Rule:
+    words = f"a whole number of at least {low}"
+    words = words if high == math.inf else f"a whole number from {low} to {high}"
+    return Rule(lambda value: type(value) is int and low <= value <= high, words)
+
+
+def number(value: Any) -> bool:
+    """Whether it is a number, and neither NaN nor infinite."""
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def one_of(words: tuple[str, ...]) -> Rule:
+    return Rule(lambda value: value in words, f"one of {', '.join(words)}")
+
+
+def or_none(rule: Rule) -> Rule:
+    words = f"{rule.words}, or nothing (null)"
+    return Rule(lambda value: value is None or rule.holds(value), words)
+
+
+def pair(rule: Rule) -> Rule:
+    return Rule(
+        lambda value: type(value) is tuple and len(value) == 2 and all(map(rule.holds, value)),
+        f"two numbers, each {rule.words}",
+    )
+
+
+POSITIVE = Rule(lambda value: number(value) and value > 0, "a number above 0")
+NOT_NEGATIVE = Rule(lambda value: number(value) and value >= 0, "a number of at least 0")
+SHARE = Rule(lambda value: number(value) and 0 <= value < 1, "a number from 0 on and below 1")
+BETWEEN = Rule(lambda value: number(value) and 0 < value < 1, "a number between 0 and 1")
+FLAG = Rule(lambda value: type(value) is bool, "true or false")
+PATH = Rule(lambda value: type(value) is str and bool(value), "the path of a file")
+SYMBOLS = Rule(
+    lambda value: type(value) is str and 2 <= len(value) == len(set(value)) <= 256,
+    "2 to 256 different symbols",
+)
+NAMED = Rule(
+    lambda value: type(value) is dict and all(type(key) is str for key in value),
+    "arguments of the network by their names",
+)
+
+RULES = {
+    "data": one_of(DATA_SETS),
+    "scale": one_of(SCALES),
+    "flow": one_of(("continuous", "discretised", "discrete")),
+    "network": one_of(tuple(NETWORKS)),
+    "network_arguments": NAMED,
+    "levels": whole(2, 256),
+    "beta_1": or_none(POSITIVE),
+    "sigma_1": or_none(BETWEEN),
+    "length": or_none(whole(1)),
+    "text": or_none(PATH),
+    "alphabet": or_none(SYMBOLS),
+    "flips": FLAG,
+    "steps": whole(1),
+    "batch": whole(1),
+    "accumulation": whole(1),
+    "learning_rate": POSITIVE,
+    "warmup": whole(0),
+    "decay": FLAG,
+    "betas": pair(SHARE),
+    "weight_decay": NOT_NEGATIVE,
+    "muon": or_none(POSITIVE),
+    "time_power": POSITIVE,
+    "clip": POSITIVE,
+    "ema": SHARE,
+    "seed": whole(0, 2**63 - 1),
+    "precision": one_of(("no", "bf16", "fp16")),
+    "channels_last": FLAG,
+    "compile": FLAG,
+    "deterministic": FLAG,
+    "log_every": whole(1),
+    "checkpoint_every": whole(1),
+    "validate_every": whole(1),
+    "held_out": whole(1),
+    "test_examples": or_none(whole(1)),
+    "step_examples": or_none(whole(1)),
+    "test_draws": whole(1),
+    "sample_count": whole(1),
+    "sample_steps": whole(1),
+}
+
+
+def check(settings: Settings) -> None:
+    """Raise ValueError, naming the setting, unless all are in range and go together."""
+    for name in RULES:
+        check_one(name, getattr(settings, name))
+    for complaint in _discords(settings):
+        raise ValueError(complaint)
+
+
+def check_one(name: str, value: Any) -> None:
+    """Raise ValueError, naming it, if a setting by itself is out of its range."""
+    if not RULES[name].holds(value):
+        raise ValueError(f"the setting {name} must be {RULES[name].words}, got {value!r}")
+
+
+def _discords(settings: Settings) -> Iterator[str]:
+    """What is in range by itself, but not together with the rest."""
+    needed = "beta_1" if settings.flow == "discrete" else "sigma_1"
+    if getattr(settings, needed) is None:
+        yield f"the flow {settings.flow} needs the setting {needed}, which is not set"
+    on_text = settings.data == "text8"
+    if on_text and settings.flow != "discrete":
+        yield f"text needs the flow discrete, got {settings.flow}"
+    if on_text and settings.length is None:
+        yield "text needs the setting length, characters in a sequence, which is not set"
+    symbols = len(settings.alphabet or data.ALPHABET)
+    if on_text and settings.levels != symbols:
+        yield f"the setting levels must be {symbols}, as many as symbols, got {settings.levels}"
+    for name in ("length", "text", "alphabet"):
+        if not on_text and getattr(settings, name) is not None:
+            yield f"the setting {name} is for text, so not for {settings.data}"
+    if on_text and settings.flips:
+        yield "the setting flips is for images, so not for text"
+    if on_text == (settings.network == "unet"):
+        yield f"the network {settings.network} does not read {'text' if on_text else 'images'}"
+    known = arguments_of(settings.network)
+    for name in settings.network_arguments:
+        if name not in known:
+            yield (f"network_arguments.{name}: the network {settings.network} has no such "
+                   f"argument, but {', '.join(known)}")
+
+
+def arguments_of(network: str) -> list[str]:
+    """The names that `network_arguments` may hold for a network."""
+    kind = getattr(importlib.import_module(f"bfn_core.networks.{network}"), NETWORKS[network])
+    return [name for name in inspect.signature(kind).parameters if name not in GIVEN]
+
+
+def made(settings: Settings, shape: tuple[int, ...], device: torch.device) -> nn.Module:
+    """The network that the settings name, on `device`, once it has read an example of this shape.
+
+    Raises TrainingError if it cannot be made so, or cannot read that.
+    """
+    flow = build_flow(settings)
+    try:
+        network = build_network(settings).to(device)
+        theta = flow.prior((1, *shape), device=device)
+        with torch.no_grad(), evaluating(network):
+            BFN(flow, network).output(theta, 0.5)
+    except UNFORESEEN as error:
+        if devices.out_of_memory(error):
+            raise
+        reason = str(error).strip().splitlines()[0][:200] if str(error) else type(error).__name__
+        raise TrainingError(
+            f"the network {settings.network} cannot be made with network_arguments = "
+            f"{settings.network_arguments} for examples of shape {tuple(shape)}: {reason}"
+        ) from None
+    return network
