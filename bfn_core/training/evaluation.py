@@ -93,7 +93,8 @@ def evaluate(
 def bill(
     bfn: BFN, task: Task, settings: Settings, parts: int = 20, batch: int = 200
 ) -> dict[str, Any]:
-    """Which times cost how much: L^∞ of the test set, cut into equal `parts` of [0, 1].
+    """Which times cost how much: L^∞ of the test set, cut into equal `parts` of [0, 1], at most as
+    many as examples, so that none is empty.
 
     "t" are their middles, and "nats" sum to L^∞. Images add what the dimensions cost: "pixels"
     (H × W, grey ones) or "channels" (C, colour ones), in nats over all t.
@@ -101,6 +102,7 @@ def bill(
     device = task.test.device
     generator = torch.Generator(device).manual_seed(settings.seed)
     x = task.prepare(task.test, generator=generator)
+    parts = min(parts, len(x), batch)
     times, costs, dimensions = [], [], 0.0
     with evaluating(bfn):
         for part in x.split(batch):
