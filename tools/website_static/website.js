@@ -1,4 +1,4 @@
-// The three things that a page of the site needs a script for.
+// The four things that a page of the site needs a script for.
 
 // An explorer in a frame says how high it is, and gets that much room: on a narrow screen its
 // panels stand one above the other.
@@ -26,16 +26,34 @@ window.addEventListener("afterprint", () => {
   }
 });
 
-// A formula in a line of prose that is wider than the page, as on a phone, gets a box to scroll in.
-// (Not each of them: a box that scrolls stands higher than the words beside it.)
+// On a screen, a formula in a line of prose that is wider than the page, as on a phone, gets a box
+// to scroll in. (Not each of them: a box that scrolls stands higher than the words beside it.)
 function fitFormulas() {
   const formulas = [...document.querySelectorAll("span.math")];
   const wide = formulas.map((formula) =>
     formula.firstElementChild?.offsetWidth > formula.closest("p, li, td, article").clientWidth);
   formulas.forEach((formula, i) => formula.classList.toggle("wide", wide[i]));
 }
+
+// On paper nothing scrolls, so the style sheet makes a formula smaller that is too wide. No script
+// can know the paper; what it can tell is how wide each formula is in its own em, and the size that
+// MathJax gave it to go with the words around it, which depends on the reader's fonts.
+function measureFormulas() {
+  const formulas = [...document.querySelectorAll("mjx-container")];
+  const wide = formulas.map((formula) => {
+    const size = parseFloat(getComputedStyle(formula).fontSize);
+    const math = formula.querySelector("mjx-math").getBoundingClientRect().width / size;
+    return parseFloat(formula.style.minWidth) || math;  // a formula with a number fills its line
+  });
+  formulas.forEach((formula, i) => {
+    formula.style.setProperty("--em-wide", wide[i]);
+    formula.style.setProperty("--full-size", formula.style.fontSize);
+  });
+}
 window.addEventListener("load", async () => {
   if (!window.MathJax) return;
   await window.MathJax.startup.promise;
   new ResizeObserver(fitFormulas).observe(document.querySelector("article"));
+  // Now all is unfolded that will be printed, since this comes after the listener above.
+  window.addEventListener("beforeprint", measureFormulas);
 });
