@@ -31,6 +31,7 @@ from bfn_core.model import BFN, stratified
 from bfn_core.training import devices
 from bfn_core.training.averaging import MovingAverage
 from bfn_core.training.evaluation import code_length, draw, evaluate
+from bfn_core.training.memory import keep_memory
 from bfn_core.training.optimisers import Optimisers, share
 from bfn_core.training.progress import Interruption, Pace, Progress, tensorboard
 from bfn_core.training.ranges import check, made
@@ -97,6 +98,8 @@ class Trainer:
         self.accelerator = accelerator_for(settings.precision)
         self.main = self.accelerator.is_main_process
         self.device = self.accelerator.device
+        if self.device.type == "cpu":
+            keep_memory()
         self.watch, self.progress = watch, progress and self.main
         self.say = say if say and self.main else lambda sentence: None
         self.step = 0
