@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bfn_core import BFN, DiscreteFlow, ExactBFN, elbo
-from bfn_core.networks.attention import attend
+from bfn_core.networks.attention import attend, rotations, turned
 from bfn_core.networks.transformer import Transformer
 from bfn_core.training import settings_for
 from bfn_core.training.tasks import build_network
@@ -76,6 +76,47 @@ def test_attention_is_the_formula():
         scores = torch.einsum("bid, bjd -> bij", q[..., h], k[..., h]) / 8**0.5
         heads.append(scores.softmax(-1) @ v[..., h])
     torch.testing.assert_close(attend(block.qkv(x), 2), torch.cat(heads, -1), atol=1e-5, rtol=1e-5)
+
+
+def test_under_autocast_attention_is_the_same_formula():
+    qkv = torch.randn(2, 6, 24, generator=generator(1), requires_grad=True)
+    exact = attend(qkv, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = attend(qkv, 2)
+    assert rounded.dtype == torch.bfloat16
+    torch.testing.assert_close(rounded.float(), exact, atol=0.03, rtol=0.03)
+    (gradient,) = torch.autograd.grad(exact.square().sum(), qkv)
+    (other,) = torch.autograd.grad(rounded.float().square().sum(), qkv)
+    torch.testing.assert_close(other, gradient, atol=0.1, rtol=0.05)
+
+
+def test_rotary_positions_tell_distances_and_no_more():
+    """A turned query times a turned key is the same wherever both are moved together."""
+    q, k = torch.randn(2, 8, generator=generator(2), dtype=torch.float64)
+    turns = rotations(9, 8).double()
+    scores = turned(q.expand(1, 1, 9, 8), turns) @ turned(k.expand(1, 1, 9, 8), turns).mT
+    scores = scores[0, 0]
+    for distance in range(-8, 9):
+        same = scores.diagonal(distance)
+        torch.testing.assert_close(same, same[:1].expand_as(same), atol=1e-5, rtol=1e-5)
+    assert scores[0].diff().abs().min() > 1e-3
+    assert scores[0, 0].item() == pytest.approx(q @ k)  # no distance, no turn
+
+
+def test_with_rotary_positions_the_order_of_the_others_counts():
+    network = random_weights(Transformer(3, 6, positions="rotary", **SMALL))
+    probs, t = beliefs(1, 6, 3), torch.tensor([0.5])
+    swapped = probs[:, [0, 1, 2, 3, 5, 4]]
+    assert (network(probs, t) - network(swapped, t))[0, 0].abs().max() > 1e-4
+    assert network(probs[:, :4], t).shape == (1, 4, 3)
+
+
+def test_positions_are_learned_unless_rotary_is_asked_for():
+    learned = Transformer(3, 4, **SMALL).state_dict().keys()
+    rotary = Transformer(3, 4, positions="rotary", **SMALL).state_dict().keys()
+    assert learned - rotary == {"position"} and not rotary - learned
+    with pytest.raises(ValueError, match="positions must be"):
+        Transformer(3, 4, positions="none", **SMALL)
 
 
 def test_untrained_it_returns_the_belief():

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from bfn_core.networks.attention import attend
+from bfn_core.networks.attention import attend, rotations
 
 
 class Transformer(nn.Module):
@@ -25,16 +25,19 @@ class Transformer(nn.Module):
         reach: how many neighbours to each side are read together with each position by the first
             layer, a convolution. With a few, a small network need not first learn where its
             neighbours are, which takes longer than learning spelling from them.
+        positions: "learned", a vector for each that is added to it; or "rotary", by which attention
+            sees how far apart two positions stand (`attention.rotations`), and learns faster.
         dropout: rate, at the end of each attention and of each MLP.
         prior_skip: add ln(inputs) to the logits, so that an untrained network returns its input:
             what the messages alone say about each position.
 
     Raises:
-        ValueError: heads that do not divide width, or inputs that are not (B, ≤ length, K).
+        ValueError: heads that do not divide width, positions of another name, or inputs that are
+            not (B, ≤ length, K).
 
     Compared with the published network for text8. As there, with `layers=24, heads=12, width=768`:
     depth, heads, width, no causal mask, and 170 million parameters. The rest is our choice, and
-    may differ: learned positions; blocks that normalise first, with GELU; the time added to every
+    may differ: positions; blocks that normalise first, with GELU; the time added to every
     position, as Fourier features through two layers; projections that start at zero; and
     `prior_skip` and `reach`, with which training starts from a good guess and gets on faster.
     """
@@ -48,15 +51,21 @@ class Transformer(nn.Module):
         heads: int = 4,
         width: int = 128,
         reach: int = 0,
+        positions: str = "learned",
         dropout: float = 0.0,
         prior_skip: bool = True,
     ) -> None:
         super().__init__()
         if width % heads:
             raise ValueError(f"heads must divide width, got {heads} heads and a width of {width}")
+        if positions not in ("learned", "rotary"):
+            raise ValueError(f'positions must be "learned" or "rotary", got {positions!r}')
         self.classes, self.length, self.prior_skip = classes, length, prior_skip
         self.embed = nn.Conv1d(classes, width, 2 * reach + 1, padding=reach)
-        self.position = nn.Parameter(0.5 * torch.randn(length, width))
+        learned = positions == "learned"
+        self.position = nn.Parameter(0.5 * torch.randn(length, width)) if learned else None
+        turns = None if learned else rotations(length, width // heads)
+        self.register_buffer("turns", turns, persistent=False)
         self.time = TimeEmbedding(width)
         self.blocks = nn.ModuleList([Block(width, heads, dropout) for _ in range(layers)])
         self.norm = nn.LayerNorm(width)
@@ -72,9 +81,12 @@ class Transformer(nn.Module):
         # Uniform probabilities become 0, and a certain one a vector whose length is about √K.
         features = (self.classes * inputs - 1) / math.sqrt(self.classes)
         h = self.embed(features.transpose(1, 2)).transpose(1, 2)  # (B, L, width)
-        h = h + self.position[:size] + self.time(t)[:, None]
+        h = h + self.time(t)[:, None]
+        if self.position is not None:
+            h = h + self.position[:size]
+        turns = None if self.turns is None else self.turns[:, :size]
         for block in self.blocks:
-            h = block(h)
+            h = block(h, turns)
         raw = self.head(self.norm(h))
         return raw + inputs.clamp_min(1e-12).log() if self.prior_skip else raw
 
@@ -108,8 +120,8 @@ class Block(nn.Module):
             nn.Linear(width, 4 * width), nn.GELU(), zeroed(nn.Linear(4 * width, width))
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.dropout(self.out(attend(self.qkv(self.norm1(x)), self.heads)))
+    def forward(self, x: Tensor, turns: Tensor | None = None) -> Tensor:
+        x = x + self.dropout(self.out(attend(self.qkv(self.norm1(x)), self.heads, turns)))
         return x + self.dropout(self.mlp(self.norm2(x)))
 
 
