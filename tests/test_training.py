@@ -625,6 +625,15 @@ def test_the_learning_rate_rises_and_falls():
     assert {optimisers.share(flat, step) for step in range(100)} == {1.0}
 
 
+def test_a_cooldown_leaves_what_was_before_it_as_it_was():
+    settings = replace(TINY, warmup=10, steps=1000, cooldown=20)
+    short = replace(settings, steps=100)
+    rates = [optimisers.share(short, step) for step in range(100)]
+    assert rates[:80] == [optimisers.share(settings, step) for step in range(80)]
+    assert rates[0] == pytest.approx(0.1) and set(rates[9:81]) == {1.0}
+    assert rates[90] == pytest.approx(0.5) and rates[99] == pytest.approx(1 / 20)
+
+
 def test_the_average_of_the_weights_follows_its_definition(tmp_path):
     trainer = loop.Trainer(replace(TINY, ema=0.3), Run(tmp_path / "run"))
     with trainer.alone():

@@ -61,6 +61,7 @@ class Settings:
     learning_rate: float = 2e-3  # its highest value
     warmup: int = 100  # steps over which the learning rate rises from 0
     decay: bool = True  # lower it along a half cosine to 0 at the last step; else keep it
+    cooldown: int = 0  # lower it in its stead along a line to 0 in so many last steps; 0: do not
     betas: tuple[float, float] = (0.9, 0.98)  # of AdamW
     weight_decay: float = 0.01  # of AdamW and Muon
     muon: float | None = None  # highest learning rate of Muon, for the matrices of the blocks
