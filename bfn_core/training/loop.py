@@ -31,6 +31,7 @@ from bfn_core.model import BFN, stratified
 from bfn_core.training import devices
 from bfn_core.training.averaging import MovingAverage
 from bfn_core.training.evaluation import code_length, draw, evaluate
+from bfn_core.training.losses import objective
 from bfn_core.training.memory import keep_memory
 from bfn_core.training.optimisers import Optimisers, share
 from bfn_core.training.progress import Interruption, Pace, Progress, tensorboard
@@ -283,15 +284,19 @@ class Trainer:
             with nullcontext() if last else accelerator.no_sync(self.network):
                 output = self.bfn.output(cut(theta, part), t[part])
                 cost = self.bfn.flow.rate_cost(x[part], output, t[part])
-                loss = (weight[part] * cost.flatten(1).sum(1)).mean() / settings.accumulation
-                accelerator.backward(loss)
-            total = total + loss.detach()
+                aim = objective(cost, self.bfn.flow, x[part], output, t[part], settings)
+                accelerator.backward(self.mean(aim, weight[part]))
+            total = total + self.mean(cost.detach(), weight[part])  # L^∞, whatever is learned from
         self.optimisers.unscale()
         norm = nn.utils.clip_grad_norm_(self.plain.parameters(), settings.clip)
         self.optimisers.step()
         self.ema.update_parameters(self.plain)
         self.window.append(torch.stack([total, norm.detach()]))
         self.step += 1
+
+    def mean(self, cost: Tensor, weight: Tensor) -> Tensor:
+        """A piece's share of the mean over the batch, of costs per variable and weights of t."""
+        return (weight * cost.flatten(1).sum(1)).mean() / self.settings.accumulation
 
     def agreed(self, asked: bool) -> bool:
         """Whether any process was interrupted; several ask each other every two seconds or so."""
