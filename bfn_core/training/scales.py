@@ -347,9 +347,11 @@ _ALL = [
         test_draws=1, sample_count=4, sample_steps=5,
     ),
     Settings(
-        **_TEXT8, scale="laptop", length=128, steps=10_500, batch=32, warmup=200, ema=0.999,
-        muon=0.02, time_power=0.5,
-        network_arguments={"layers": 4, "heads": 4, "width": 192, "reach": 4},
+        **_TEXT8, scale="laptop", length=128, steps=4_000, batch=32, warmup=100, cooldown=1_000,
+        ema=0.999, muon=0.02, time_power=0.5, cross_entropy=1.0,
+        network_arguments={
+            "layers": 4, "heads": 4, "width": 256, "reach": 4, "positions": "rotary",
+        },
         sample_count=20, sample_steps=100, held_out=500, test_examples=2_000, test_draws=1,
     ),
     Settings(
