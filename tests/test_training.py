@@ -626,7 +626,7 @@ def test_the_learning_rate_rises_and_falls():
 
 
 def test_a_cooldown_leaves_what_was_before_it_as_it_was():
-    settings = replace(TINY, warmup=10, steps=1000, cooldown=20)
+    settings = replace(TINY, warmup=10, steps=1000, cooldown=0.2)
     short = replace(settings, steps=100)
     rates = [optimisers.share(short, step) for step in range(100)]
     assert rates[:80] == [optimisers.share(settings, step) for step in range(80)]

@@ -110,13 +110,13 @@ def optimisers_for(
 
 def share(settings: Settings, step: int) -> float:
     """The learning rate of step 0, 1, … as a share of the highest: linear warm-up, then constant
-    or half a cosine to 0, or constant until it falls along a line in the last `cooldown` steps.
+    or half a cosine to 0, or constant until it falls along a line in the last `cooldown` of all.
 
-    With a cooldown nothing before it depends on the number of steps: a copy of a run's folder,
-    resumed with `--steps` not far ahead, gives good weights while the run itself goes on.
+    With a cooldown nothing before it depends on the number of steps. So a copy of a run's folder,
+    resumed with fewer `--steps`, gives good weights while the run itself goes on.
     """
     rise = min(1.0, (step + 1) / max(1, settings.warmup))
     if settings.cooldown:
-        return rise * min(1.0, (settings.steps - step) / settings.cooldown)
+        return rise * min(1.0, (settings.steps - step) / (settings.cooldown * settings.steps))
     fall = 0.5 * (1 + math.cos(math.pi * step / settings.steps)) if settings.decay else 1.0
     return rise * fall

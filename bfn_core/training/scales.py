@@ -61,7 +61,7 @@ class Settings:
     learning_rate: float = 2e-3  # its highest value
     warmup: int = 100  # steps over which the learning rate rises from 0
     decay: bool = True  # lower it along a half cosine to 0 at the last step; else keep it
-    cooldown: int = 0  # lower it in its stead along a line to 0 in so many last steps; 0: do not
+    cooldown: float = 0.0  # instead keep it, but lower it to 0 in this last share of the steps
     betas: tuple[float, float] = (0.9, 0.98)  # of AdamW
     weight_decay: float = 0.01  # of AdamW and Muon
     muon: float | None = None  # highest learning rate of Muon, for the matrices of the blocks
@@ -347,7 +347,7 @@ _ALL = [
         test_draws=1, sample_count=4, sample_steps=5,
     ),
     Settings(
-        **_TEXT8, scale="laptop", length=128, steps=4_000, batch=32, warmup=100, cooldown=1_000,
+        **_TEXT8, scale="laptop", length=128, steps=4_000, batch=32, warmup=100, cooldown=0.25,
         ema=0.999, muon=0.02, time_power=0.5, cross_entropy=1.0,
         network_arguments={
             "layers": 4, "heads": 4, "width": 256, "reach": 4, "positions": "rotary",
