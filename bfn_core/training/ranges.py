@@ -61,6 +61,7 @@ def pair(rule: Rule) -> Rule:
 POSITIVE = Rule(lambda value: number(value) and value > 0, "a number above 0")
 NOT_NEGATIVE = Rule(lambda value: number(value) and value >= 0, "a number of at least 0")
 SHARE = Rule(lambda value: number(value) and 0 <= value < 1, "a number from 0 on and below 1")
+CLOSED = Rule(lambda value: number(value) and 0 <= value <= 1, "a number from 0 to 1")
 BETWEEN = Rule(lambda value: number(value) and 0 < value < 1, "a number between 0 and 1")
 FLAG = Rule(lambda value: type(value) is bool, "true or false")
 PATH = Rule(lambda value: type(value) is str and bool(value), "the path of a file")
@@ -92,10 +93,12 @@ RULES = {
     "learning_rate": POSITIVE,
     "warmup": whole(0),
     "decay": FLAG,
+    "cooldown": CLOSED,
     "betas": pair(SHARE),
     "weight_decay": NOT_NEGATIVE,
     "muon": or_none(POSITIVE),
     "time_power": POSITIVE,
+    "cross_entropy": CLOSED,
     "clip": POSITIVE,
     "ema": SHARE,
     "seed": whole(0, 2**63 - 1),
