@@ -77,9 +77,8 @@ def draw_index(probs: Tensor, generator: Generator | None, prefix=()) -> Tensor:
 
 def _race(probs: Tensor, generator: Generator | None, prefix=()) -> Tensor:
     """As draw_index: the first of exponential waiting times with rates p is k with chance p_k."""
-    dtype = torch.promote_types(probs.dtype, torch.float32)
-    wait = torch.empty((*prefix, *probs.shape), dtype=dtype, device=probs.device)
-    wait.exponential_(generator=generator).clamp_(min=torch.finfo(dtype).tiny)
+    wait = torch.empty((*prefix, *probs.shape), dtype=probs.dtype, device=probs.device)
+    wait.exponential_(generator=generator).clamp_(min=torch.finfo(probs.dtype).tiny)
     return (probs / wait).argmax(-1)  # a class of probability 0 is never ahead
 
 

@@ -190,12 +190,8 @@ class ContinuousFlow(BayesianFlow):
 
     def check(self, x: Tensor) -> None:
         _check_floating("x", x)
-        low, high = self.data_range or (-math.inf, math.inf)
-        if self.validate and not within(x, low - 1e-5, high + 1e-5):
-            raise ValueError(
-                f"x must lie in [{low:g}, {high:g}] without NaN, got values from "
-                f"{x.min().item():g} to {x.max().item():g}"
-            )
+        if self.validate:
+            _check_range("x", x, *(self.data_range or (-math.inf, math.inf)))
 
     def prior(self, shape, *, dtype=None, device=None) -> GaussianParameters:
         mean = torch.zeros(shape, dtype=dtype, device=device)
@@ -333,11 +329,8 @@ class DiscretisedFlow(ContinuousFlow):
         Raises ValueError for what is not floating-point, or outside [−1, 1], or NaN.
         """
         _check_floating("values", values, least=0)
-        if self.validate and not within(values, -1 - 1e-5, 1 + 1e-5):
-            raise ValueError(
-                f"values must lie in [−1, 1] without NaN, got values from "
-                f"{values.min().item():g} to {values.max().item():g}"
-            )
+        if self.validate:
+            _check_range("values", values, -1, 1)
         return bin_centres(self.bins, values)[bin_index(values, self.bins)]
 
     def output(
@@ -520,6 +513,14 @@ def _check_floating(name: str, x: Tensor, least: int = 1) -> None:
     if not (isinstance(x, Tensor) and x.is_floating_point() and x.dim() >= least):
         shape = " of shape (B, *shape)" if least else ""
         raise ValueError(f"{name} must be a floating-point tensor{shape}, got {_kind(x)}")
+
+
+def _check_range(name: str, x: Tensor, low: float, high: float) -> None:
+    if not within(x, low - 1e-5, high + 1e-5):
+        raise ValueError(
+            f"{name} must lie in [{low:g}, {high:g}] without NaN, got values from "
+            f"{x.min().item():g} to {x.max().item():g}"
+        )
 
 
 def _kind(x: object) -> str:

@@ -138,15 +138,10 @@ def _batches(data: Iterable[Tensor]) -> Iterator[Tensor]:
         if isinstance(batch, (list, tuple)) and len(batch) == 1:
             (batch,) = batch
         if not isinstance(batch, Tensor):
-            held = f" of {len(batch)}" if isinstance(batch, (list, tuple, dict)) else ""
-            raise ValueError(
-                f"{expected}, got a {type(batch).__name__}{held} in it; from a loader of (x, y) "
-                "take the x: (x for x, y in loader)"
-            )
-        shape = batch.shape[1:] if shape is None else shape
-        if batch.shape[1:] != shape:
-            raise ValueError(
-                f"data must hold batches of examples of one shape, got {tuple(shape)} and "
-                f"{tuple(batch.shape[1:])}"
-            )
+            held = f"{type(batch)} in it; of a loader's (x, y) give x: (x for x, y in loader)"
+            raise ValueError(f"{expected}, got {held}")
+        other = tuple(batch.shape[1:])
+        shape = other if shape is None else shape
+        if other != shape:
+            raise ValueError(f"data must hold examples of one shape, got {shape} and {other}")
         yield batch

@@ -58,8 +58,8 @@ BREAKS = [
     ("the flow's variance γ in place of γ(1 − γ)", "flows.py",
      "(gamma * (1 - gamma)).sqrt()", "gamma.sqrt()"),
     ("one noise for all variables", "distributions.py",
-     "    return torch.randn(shape, generator=generator, dtype=like.dtype, device=like.device)",
-     "    one = torch.randn(shape[:1], generator=generator, dtype=like.dtype, device=like.device)\n"
+     "    return torch.randn(shape, generator=generator, dtype=dtype, device=like.device)",
+     "    one = torch.randn(shape[:1], generator=generator, dtype=dtype, device=like.device)\n"
      "    return one.reshape(-1, *[1] * (len(shape) - 1)).expand(shape).clone()"),
     ("the update's weight α/ρ in place of α/ρ'", "flows.py",
      "per_example(alpha / precision, y)", "per_example(alpha / theta.precision, y)"),
