@@ -461,7 +461,7 @@ def codespell(*arguments: str, text: str | None = None) -> list[str]:
     """What codespell, with pyproject.toml's settings, has to say."""
     run = subprocess.run(
         [sys.executable, "-m", "codespell_lib", "--toml", str(ROOT / "pyproject.toml"), *arguments],
-        cwd=ROOT, input=text, capture_output=True, text=True, encoding="utf-8",
+        cwd=ROOT, input=text, capture_output=True, encoding="utf-8",
     )  # fmt: skip
     assert run.returncode in (0, 65), run.stderr  # 65: misspelt words were found
     return run.stdout.splitlines()

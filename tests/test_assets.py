@@ -37,7 +37,7 @@ def test_without_a_checkout_a_file_is_fetched_once_and_checked(elsewhere):
 
 
 def test_a_file_that_is_not_the_one_shipped_is_refused(elsewhere):
-    (elsewhere / "simplex_flow.svg").write_text("<svg/>")
+    (elsewhere / "simplex_flow.svg").write_text("<svg/>", "utf-8")
     with pytest.raises(data.DataError, match="was not the file"):
         data.asset("simplex_flow.svg")
     with pytest.raises(data.DataError, match="no file 'ponies' is shipped"):
@@ -47,7 +47,7 @@ def test_a_file_that_is_not_the_one_shipped_is_refused(elsewhere):
 def test_the_digests_are_those_of_the_files():
     from bfn_core.data.files import digest
 
-    written = json.loads(assets.DIGESTS.read_text())
+    written = json.loads(assets.DIGESTS.read_text("utf-8"))
     files = {p.name: digest(p) for p in assets.CHECKOUT.iterdir() if not p.name.startswith(".")}
     assert written == files, "python tools/record.py renews them"
 

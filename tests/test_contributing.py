@@ -34,7 +34,7 @@ def test_a_recipe_runs_as_it_stands(name):
 def test_the_recipes_are_in_the_style_of_the_rest():
     for name, recipe in RECIPES.items():
         check = [sys.executable, "-m", "ruff", "check", "--ignore", "D,I001,E402", "-"]
-        run = subprocess.run(check, cwd=ROOT, input=recipe, capture_output=True, text=True)
+        run = subprocess.run(check, cwd=ROOT, input=recipe, capture_output=True, encoding="utf-8")
         assert run.returncode == 0, f"{name}:\n{run.stdout}{run.stderr}"
 
 

@@ -3,6 +3,7 @@
 import gzip
 import http.server
 import multiprocessing
+import os
 import subprocess
 import sys
 import threading
@@ -82,6 +83,18 @@ def test_a_file_is_fetched_once_and_then_found(server, folder):
     assert left_in(folder) == ["file.bin"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions are another thing there")
+@pytest.mark.parametrize("mask", [0o022, 0o002, 0o077])
+def test_a_fetched_file_may_be_read_by_whom_the_umask_lets(server, folder, mask):
+    before = os.umask(mask)
+    try:
+        path = files.locate(remote(f"{server.url}/right/file.bin"), ("set",))
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o666 & ~mask
+    assert path.parent.stat().st_mode & 0o777 == 0o777 & ~mask
+
+
 def test_a_file_that_lies_there_is_never_fetched(folder):
     (folder / "file.bin").write_bytes(CONTENT)
     assert files.locate(remote(UNREACHABLE), ("set", "")) == folder / "file.bin"
@@ -122,14 +135,14 @@ def test_a_folder_that_cannot_be_written_is_named(server, folder, monkeypatch):
     def refuse(folder):  # permission bits do not stop root, under which these tests may run
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(files, "_writable", refuse)
+    monkeypatch.setattr(files, "_mode_of_new_files", refuse)
     with pytest.raises(files.DataError, match="Permission denied.*BFN_DATA_DIR"):
         files.locate(remote(f"{server.url}/right/file.bin"), ("set",))
     assert server.requests == [] and left_in(folder) == []
 
 
 def test_a_file_in_the_place_of_the_folder_is_named(folder, monkeypatch):
-    (folder / "plain").write_text("")
+    (folder / "plain").write_text("", "utf-8")
     monkeypatch.setenv("BFN_DATA_DIR", str(folder / "plain"))
     with pytest.raises(files.DataError, match="plain.*cannot be written.*BFN_DATA_DIR"):
         files.locate(remote(UNREACHABLE), ("set",))
@@ -139,16 +152,15 @@ def _locate(url):
     files.locate(remote(url), ("set",))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be locked there")
 def test_two_processes_at_once_fetch_once(server, folder):
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")
     both = [
         context.Process(target=_locate, args=(f"{server.url}/slow/file.bin",)) for _ in range(2)
     ]
     for process in both:
         process.start()
     for process in both:
-        process.join(30)
+        process.join(60)
     assert [process.exitcode for process in both] == [0, 0]
     assert server.requests == ["/slow/file.bin"]
     assert (folder / "set" / "file.bin").read_bytes() == CONTENT
@@ -379,6 +391,10 @@ def test_a_density_at_whole_numbers_is_refused():
 
 def test_text_is_normalised_to_27_symbols():
     assert data.normalise("Anno 42: «Élan»,\n\tnaïve--") == "anno four two elan naive"
+    assert data.normalise("№5 𝐁𝐈𝐆 ﬁsh") == "no five big fish"
+    assert data.normalise("łódź Ødegård đak Straße GROẞ") == "lodz odegard dak strasse gross"
+    assert data.normalise("ÆSIR œuvre þing ısı İzmir ǿ ħ") == "aesir oeuvre thing isi izmir o h"
+    assert data.normalise("Ελλάδα 語 × ®") == ""
     sentence = "the quick brown fox"
     classes = data.encode(sentence)
     assert classes.dtype == torch.uint8 and classes[:5].tolist() == [20, 8, 5, 0, 17]
@@ -390,12 +406,12 @@ def test_text_is_normalised_to_27_symbols():
 
 def test_any_text_file_can_stand_in(tmp_path):
     path = tmp_path / "book.txt"
-    path.write_text("Call me Ishmael. " * 200)
+    path.write_text("Call me Ishmael. " * 200, "utf-8")
     book = data.text_file(path)
     whole = torch.cat([book.train, book.validation, book.test])
     assert book.name == "book.txt" and data.decode(whole[:16]) == "call me ishmael "
     assert len(book.test) == len(book.validation) == len(whole) // 20
-    path.write_text("short")
+    path.write_text("short", "utf-8")
     with pytest.raises(data.DataError, match="has only 5 characters"):
         data.text_file(path)
     with pytest.raises(data.DataError, match="No such file"):
@@ -416,7 +432,7 @@ def test_the_prefix_of_text8_is_named_as_such(folder, monkeypatch):
 def test_importing_data_does_not_import_what_only_some_data_needs():
     code = "import sys, bfn_core.data; print({'sklearn', 'pooch', 'requests'} & set(sys.modules))"
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True
     )
     assert result.stdout.strip() == "set()"
 

@@ -19,20 +19,20 @@ MATHEMATICS = ("schedules", "distributions", "flows", "model", "exact", "likelih
 
 
 def read_requirements(name):
-    lines = (line.split("#")[0].strip() for line in (ROOT / name).read_text().splitlines())
+    lines = (line.split("#")[0].strip() for line in (ROOT / name).read_text("utf-8").splitlines())
     return [Requirement(line) for line in lines if line]
 
 
 def pyproject():
     tomllib = pytest.importorskip("tomllib" if sys.version_info >= (3, 11) else "tomli")
-    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 
 
 # Requirements.
 
 
 def test_every_requirement_gives_its_reason():
-    for line in (ROOT / "requirements.txt").read_text().splitlines():
+    for line in (ROOT / "requirements.txt").read_text("utf-8").splitlines():
         assert line.startswith("#") or re.search(r"\S+ +# \w+", line), line
 
 
@@ -104,7 +104,7 @@ def test_import_bfn_core_draws_in_neither_pictures_nor_widgets():
         "& set(sys.modules)))"
     )
     run = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, encoding="utf-8", check=True
     )
     assert run.stdout.strip() == ""
 
@@ -119,15 +119,15 @@ def test_nothing_below_imports_the_views():
 
 
 def test_the_readme_shows_both_commands_on_its_first_screen():
-    first = "\n".join((ROOT / "README.md").read_text().splitlines()[:30])
+    first = "\n".join((ROOT / "README.md").read_text("utf-8").splitlines()[:30])
     assert re.search(r"^make lab\b", first, re.M) and re.search(r"^make test\b", first, re.M)
     assert "pip install -r requirements.txt -c constraints.txt -e ." in (
         ROOT / "README.md"
-    ).read_text()
+    ).read_text("utf-8")
 
 
 def test_the_readme_lists_every_notebook():
-    readme = (ROOT / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text("utf-8")
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         number = path.stem[:2]
         row = re.search(rf"^\| {number} \|.*$", readme, re.M)
@@ -139,7 +139,7 @@ def test_the_readme_lists_every_notebook():
 def test_ci_runs_the_readmes_command():
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
-    assert re.search(r"^make .*\btest\b", script.read_text(), re.M)
+    assert re.search(r"^make .*\btest\b", script.read_text("utf-8"), re.M)
     subprocess.run(["bash", "-n", script], check=True)
 
 
@@ -150,7 +150,7 @@ def make(*arguments, **options):
     environment = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL")}
     return subprocess.run(
         ["make", "--no-print-directory", *arguments],
-        cwd=ROOT, capture_output=True, text=True, env=environment, **options,
+        cwd=ROOT, capture_output=True, encoding="utf-8", env=environment, **options,
     )  # fmt: skip
 
 
@@ -166,7 +166,7 @@ def test_make_passes_options_on(tmp_path):
 @needs_make
 def test_make_refuses_an_old_python_in_one_sentence(tmp_path):
     old = tmp_path / "python-old"
-    old.write_text("#!/bin/sh\nexit 1\n")
+    old.write_text("#!/bin/sh\nexit 1\n", "utf-8")
     old.chmod(0o755)
     run = make("lab", f"VENV={tmp_path / 'venv'}", f"PYTHON={old}")
     assert run.returncode != 0

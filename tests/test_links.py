@@ -74,7 +74,8 @@ def test_another_owner_and_back_gives_the_same_bytes(copy):
 
 def test_an_address_changed_by_hand_in_pyproject_is_carried_everywhere(copy):
     home = copy / "pyproject.toml"
-    home.write_text(home.read_text().replace(f"github.com/{HERE}", "github.com/by/hand"))
+    changed = home.read_text("utf-8").replace(f"github.com/{HERE}", "github.com/by/hand")
+    home.write_text(changed, "utf-8")
     rewrite(copy, links.repository(copy))
     for path in (copy / "notebooks").glob("*.ipynb"):
         assert HERE not in first(path, "markdown").source + first(path, "code").source
@@ -88,7 +89,7 @@ def test_only_our_own_addresses_move():
 
 
 def test_the_address_stands_nowhere_else():
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, encoding="utf-8")
     if listed.returncode:
         pytest.skip("not a git checkout, so there is no list of its files")
     rewritten = {"pyproject.toml", *links.PROSE}

@@ -1,5 +1,6 @@
 """Training: killed, interrupted, resumed, refused, shared between processes, and evaluated."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -14,10 +15,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import filelock
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from bfn_core import training
+from bfn_core.data import files
 from bfn_core.training import TrainingError, evaluation, loop, optimisers, runs, settings_for
 from bfn_core.training.runs import Run
 from bfn_core.training.scales import DATA_SETS, SCALES, Settings, changed, of_pixels
@@ -117,7 +121,7 @@ def die_before_the_first_checkpoint(folder):
     """Half a line of metrics is on the disk, and no checkpoint."""
 
     def half_a_line(self, record):
-        with self.metrics.open("a") as file:
+        with self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record)[:10])
         kill_self()
 
@@ -158,10 +162,12 @@ def same_weights(one, other):
 
 
 def command(*words):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "BFN_SCALE": "smoke"}
+    environment = {
+        **os.environ, "OMP_NUM_THREADS": "1", "BFN_SCALE": "smoke", "PYTHONIOENCODING": "utf-8",
+    }
     return subprocess.Popen(
         [sys.executable, "-m", "bfn_core.training", *map(str, words)],
-        cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
     )
 
 
@@ -244,7 +250,7 @@ def test_two_processes_compute_what_one_does(monkeypatch, tmp_path):
     for process in pair:
         process.join(90)
     assert [process.exitcode for process in pair] == [0, 0]
-    assert json.loads(Run(folder).settings.read_text())["processes"] == 2
+    assert json.loads(Run(folder).settings.read_text("utf-8"))["processes"] == 2
     assert_close(metrics(folder), metrics(alone))
     found, wanted = (run.read_json(run.evaluation)["elbo"] for run in (Run(folder), Run(alone)))
     assert found["infinity"] == pytest.approx(wanted["infinity"], rel=2e-5)
@@ -293,7 +299,7 @@ def flip_a_byte(path):
 
 
 def replace_by_text(path):
-    path.write_text("not a checkpoint")
+    path.write_text("not a checkpoint", "utf-8")
 
 
 def replace_by_another_file_of_torch(path):
@@ -353,11 +359,11 @@ def test_other_settings_or_data_are_refused(finished, tmp_path):
     before = contents(folder)
     with pytest.raises(TrainingError, match="begun with batch = 8, not 4"):
         training.train(replace(TINY, batch=4), folder, resume=True)
-    record = json.loads(Run(folder).settings.read_text())
-    Run(folder).settings.write_text(json.dumps({**record, "data": "MNIST"}))
+    record = json.loads(Run(folder).settings.read_text("utf-8"))
+    Run(folder).settings.write_text(json.dumps({**record, "data": "MNIST"}), "utf-8")
     with pytest.raises(TrainingError, match="begun on MNIST, but now digits stand-in is at hand"):
         training.train(TINY, folder, resume=True)
-    Run(folder).settings.write_text("{")
+    Run(folder).settings.write_text("{", "utf-8")
     with pytest.raises(TrainingError, match=r"settings.json is damaged"):
         training.train(TINY, folder, resume=True)
     after = contents(folder)
@@ -382,10 +388,54 @@ def test_resume_in_an_empty_place_begins(tmp_path):
     assert training.train(replace(TINY, steps=1), tmp_path / "new", resume=True).step == 1
 
 
-@unix
 def test_two_runs_cannot_share_a_directory(tmp_path):
     with Run(tmp_path).held(), pytest.raises(TrainingError, match="another process is training"):
         training.train(TINY, tmp_path)
+    with Run(tmp_path).held():
+        assert os.listdir(tmp_path) == [".bfn_core.lock"]
+    assert os.listdir(tmp_path) == []
+
+
+def hold_and_die(folder):
+    with Run(folder).held():
+        kill_self()
+
+
+@unix
+def test_a_killed_process_shuts_nobody_out(tmp_path):
+    assert child(hold_and_die, tmp_path) == -signal.SIGKILL
+    with Run(tmp_path).held():
+        pass
+    assert os.listdir(tmp_path) == []
+
+
+def no_locks(path):
+    """What filelock gives on a file system without locks."""
+
+    class Lock:
+        is_locked = False
+
+        def acquire(self, timeout):
+            raise OSError(errno.ENOLCK, "No locks available")
+
+    return Lock()
+
+
+def no_room(path):
+    """What filelock gives in a folder that cannot be written to."""
+    return filelock.FileLock("/dev/null/lock")
+
+
+@pytest.mark.parametrize("lock", [no_locks, no_room])
+def test_where_nothing_can_be_locked_a_run_goes_on_without(lock, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_lock", lock)
+    with Run(tmp_path).held():
+        assert os.listdir(tmp_path) == []
+
+
+def test_an_error_of_the_run_is_not_taken_for_a_lock(tmp_path):
+    with pytest.raises(BlockingIOError, match="no pipe"), Run(tmp_path).held():
+        raise BlockingIOError("no pipe")
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run_and_names_the_step(finished, tmp_path):
@@ -424,14 +474,14 @@ def fill_the_disk(folder):
     try:
         training.train(TINY, folder, watch=limit)
     except TrainingError as error:
-        (folder.parent / "said").write_text(str(error))
+        (folder.parent / "said").write_text(str(error), "utf-8")
 
 
 @unix
 def test_a_full_disk_is_named_and_the_last_checkpoint_is_intact(finished, tmp_path):
     folder = tmp_path / "run"
     assert child(fill_the_disk, folder) == 0
-    said = (tmp_path / "said").read_text()
+    said = (tmp_path / "said").read_text("utf-8")
     assert f"{Run(folder).checkpoint} cannot be written" in said
     assert "what was there before is intact" in said and "\n" not in said
     assert Run(folder).read_checkpoint()["step"] == 4
@@ -440,7 +490,7 @@ def test_a_full_disk_is_named_and_the_last_checkpoint_is_intact(finished, tmp_pa
 
 
 def test_a_directory_that_cannot_be_made_is_named(tmp_path):
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", "utf-8")
     with pytest.raises(TrainingError, match=r"file/run cannot be made"):
         training.train(TINY, tmp_path / "file" / "run")
 
@@ -532,7 +582,7 @@ def test_flips_mirror_about_half_of_the_training_images():
 
 def test_the_records_say_what_was_run(finished):
     run = Run(finished)
-    record = json.loads(run.settings.read_text())
+    record = json.loads(run.settings.read_text("utf-8"))
     assert record["data"] == "digits stand-in" and "not MNIST" in record["notice"]
     assert Settings.from_dict(record["settings"]) == TINY
     assert record["parameters"] == sum(p.numel() for p in training.build(TINY).parameters())
@@ -550,8 +600,8 @@ def test_evaluation_gives_figures_with_errors_and_repeats_exactly(finished, tmp_
 
     folder = copy_of(finished, tmp_path)
     assert main(["mnist", "--run", str(folder), "--evaluate", "--n", "10"]) == 0
-    found = json.loads(Run(folder).evaluation.read_text())
-    before = json.loads(Run(finished).evaluation.read_text())
+    found = json.loads(Run(folder).evaluation.read_text("utf-8"))
+    before = json.loads(Run(finished).evaluation.read_text("utf-8"))
     assert set(found["elbo"]) == {"10", "infinity"} and found["examples"] == 8
     row = found["elbo"]["10"]
     assert row["nats"] == pytest.approx(row["messages"] + row["reconstruction"])
@@ -611,6 +661,12 @@ def test_weights_that_cannot_be_loaded_are_named(finished, tmp_path):
         training.load(path)
     path.write_bytes(Run(finished).weights.read_bytes()[:500])
     with pytest.raises(TrainingError, match=r"weights.safetensors is damaged"):
+        training.load(path)
+    save_file({"weight": torch.zeros(3)}, path, {"format": "pt"})
+    with pytest.raises(TrainingError, match="holds weights, but not of bfn_core: the settings"):
+        training.load(path)
+    save_file({"weight": torch.zeros(3)}, path, {"bfn_core": "{}"})
+    with pytest.raises(TrainingError, match="the settings in .* are not bfn_core's"):
         training.load(path)
     with pytest.raises(TrainingError, match="holds no run"):
         training.load(tmp_path.parent)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from bfn_core import data, training
+from bfn_core.data.text import read_text
 from bfn_core.training import __main__, on_text, settings_for
 from bfn_core.training.runs import Run
 from bfn_core.training.scales import command
@@ -41,7 +42,7 @@ def losses(folder):
 
 
 def test_a_file_is_normalised_or_keeps_its_own_symbols(verses):
-    assert data.decode(data.text_file(verses).train[:20]) == "ich wei nicht was so"
+    assert data.decode(data.text_file(verses).train[:20]) == "ich weiss nicht was "
     symbols = data.alphabet_of(verses)
     assert symbols == "".join(sorted(set(VERSE)))
     text = data.text_file(verses, symbols)
@@ -57,8 +58,12 @@ def test_a_file_is_normalised_or_keeps_its_own_symbols(verses):
         (b"", "has only 0 characters"),
         (b"Too short.", "has only 9 characters once normalised"),
         ("Füße".encode("latin-1") * 500, r"not UTF-8 text \(byte 1 is 0xfc\)"),
-        (b"\xff\xfe" + "words".encode("utf-16-le") * 500, r"byte 0 is 0xff"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 9, "not UTF-8"),
+        ("„Füße im Gras“ ".encode("cp1252") * 99, "western.*iconv -f windows-1252 -t utf-8$"),
+        ("文字化け".encode("shift-jis") * 500, "save it as UTF-8 with the program that wrote it$"),
+        (b"\xff\xfe" + "words".encode("utf-16-le") * 500 + b"!", "begins as UTF-16.*damaged"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 9, "no text: byte 8 is 0$"),
+        (bytes(range(1, 256)) * 9, "no text: .*control characters"),
+        (b"words and \0 " * 500, "no text: byte 10 is 0$"),
         (b"12 !" * 200 + b"\n" * 3, "characters once normalised"),
     ],
 )
@@ -75,6 +80,17 @@ def test_a_file_that_will_not_do_is_one_clear_sentence(content, complaint, tmp_p
         assert data.decode(data.text_file(path).train[:8]) == "one two "
 
 
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("codec", ["utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize(
+    "content", [VERSE, "Лёд идёт,\r\nи тает.\n", "一二三 四五 1、2\n語😀\n", "Ελλάδα 12\n"]
+)
+def test_a_text_in_any_encoding_of_unicode_is_read(content, codec, mark, tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_bytes((mark + content * 9).encode(codec))
+    assert read_text(path) == content.replace("\r\n", "\n") * 9
+
+
 def test_a_file_too_short_for_the_sequences_says_how_long_it_must_be(verses, tmp_path, capsys):
     assert run(f"text8 --scale laptop --text {verses} --set length=512", tmp_path / "run") == 1
     assert "needs at least 10,240" in capsys.readouterr().err
@@ -87,7 +103,7 @@ def test_too_many_or_too_few_symbols_are_refused(tmp_path):
     path.write_text("".join(map(chr, range(0x4E00, 0x4E00 + 300))) * 9, encoding="utf-8")
     with pytest.raises(data.DataError, match="300 different symbols"):
         data.alphabet_of(path)
-    path.write_text("a" * 2000)
+    path.write_text("a" * 2000, "utf-8")
     with pytest.raises(data.DataError, match="1 different symbols"):
         data.alphabet_of(path)
 

@@ -110,7 +110,7 @@ def bench_import(rounds: int = 5) -> None:
         timed = f"import time; a = time.perf_counter()\n{code}\nprint(time.perf_counter() - a)"
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
         command = [sys.executable, "-c", timed]
-        return float(subprocess.check_output(command, env=environment, text=True))
+        return float(subprocess.check_output(command, env=environment, encoding="utf-8"))
 
     both, torch_alone = [], []
     for _ in range(rounds):

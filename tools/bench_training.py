@@ -37,7 +37,7 @@ def bench_models() -> None:
     print("Whole models, training steps (share: what bfn_core adds to the network and optimiser):")
     for name in DATA_SETS:
         code = f"from tools.bench_training import one_model; one_model({name!r})"
-        found = json.loads(subprocess.check_output([sys.executable, "-c", code], text=True))
+        found = json.loads(subprocess.check_output([sys.executable, "-c", code], encoding="utf-8"))
         print(
             f"  {name:<8} {found['scale']:<6} {found['parameters'] / 1e6:5.2f} M parameters, "
             f"batch {found['batch']}, {found['precision']}: {found['rate']:.2f} steps/s, "
@@ -118,7 +118,7 @@ def bench_bins(shape: tuple[int, ...] = (16, 3, 32, 32)) -> None:
     print(f"Mean over 256 bins and its gradient, at {shape}, one process each:")
     for form in ("closed", "naive"):
         code = f"from tools.bench_training import one_mean; one_mean({form!r}, {shape!r})"
-        found = json.loads(subprocess.check_output([sys.executable, "-c", code], text=True))
+        found = json.loads(subprocess.check_output([sys.executable, "-c", code], encoding="utf-8"))
         milliseconds = 1000 * found["seconds"]
         print(f"  {form:<7} {milliseconds:7.1f} ms, peak memory {found['memory']:.0f} MB")
 
@@ -164,7 +164,8 @@ def bench_data() -> None:
         "print(f'{time.perf_counter() - start:.2f} s, {found.name}')"
     )
     for name in DATA_SETS:
-        ran = subprocess.run([sys.executable, "-c", code, name], capture_output=True, text=True)
+        command = [sys.executable, "-c", code, name]
+        ran = subprocess.run(command, capture_output=True, encoding="utf-8")
         print(f"  {name:<8} {ran.stdout.strip() or 'is not in the cache'}")
 
 

@@ -100,7 +100,8 @@ def failing_test(place: Path) -> str | None:
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
     command += [f"tests/{name}" for name in TESTS]
     run = subprocess.run(
-        command, cwd=place, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": "."}
+        command, cwd=place, capture_output=True, encoding="utf-8", errors="replace",
+        env={**os.environ, "PYTHONPATH": "."},
     )
     if run.returncode == 0:
         return None
@@ -125,7 +126,8 @@ def main(words: list[str]) -> int:
                 print(f"OUT OF DATE  {what}: {right!r} is not in {name}", flush=True)
                 missed += 1
                 continue
-            file.write_text(text.replace(right, wrong, 1) + INDEPENDENT * (name == "flows.py"))
+            changed = text.replace(right, wrong, 1) + INDEPENDENT * (name == "flows.py")
+            file.write_text(changed, "utf-8")
             caught = failing_test(place)
         print(f"{'caught' if caught else 'MISSED'}  {what}: {caught or ''}", flush=True)
         missed += caught is None

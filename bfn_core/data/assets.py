@@ -28,7 +28,7 @@ def asset(name: str) -> Path:
     """
     if (path := CHECKOUT / name).is_file():
         return path
-    digests = json.loads(DIGESTS.read_text())
+    digests = json.loads(DIGESTS.read_text("utf-8"))
     if name not in digests:
         raise DataError(f"no file {name!r} is shipped, only {', '.join(sorted(digests))}")
     return locate(RemoteFile(name, digests[name], (_home() + name,)), ("assets",))

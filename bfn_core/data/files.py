@@ -9,11 +9,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 TIMEOUT = (5, 20)  # seconds to wait for a connection, and for a byte, before giving up
+LOCK = ".bfn_core.lock"  # the empty file that `locked` locks, and takes away again
 
 
 class DataError(Exception):
@@ -101,16 +105,15 @@ def fetch(file: RemoteFile, target: Path) -> None:
     import pooch
     from requests import ConnectionError, RequestException, Timeout
 
-    with contextlib.closing(_writable(target.parent)):
-        pass
+    mode = _mode_of_new_files(target.parent)
     pooch.get_logger().setLevel(logging.WARNING)
     reasons, unreachable = [], 0
     for url in file.urls:
-        download = pooch.HTTPDownloader(timeout=TIMEOUT)
         try:
             # pooch writes to a temporary file, and renames it once its digest is right.
             pooch.retrieve(
-                url, f"sha256:{file.sha256}", target.name, target.parent, downloader=download
+                url, f"sha256:{file.sha256}", target.name, target.parent,
+                downloader=partial(_download, mode=mode),
             )
             return
         except RequestException as error:
@@ -132,39 +135,78 @@ def fetch(file: RemoteFile, target: Path) -> None:
     )
 
 
-def _writable(folder: Path):
-    """An open temporary file in `folder`, gone when closed; OSError if none can be made there.
+def _download(url: str, output: str, pooch: Any, mode: int) -> None:
+    """Fetch `url` into the temporary file `output`, which only its owner may read, and open it up.
+
+    Before it gets its name, so that whoever shares the folder never meets a file they cannot read.
+    """
+    from pooch import HTTPDownloader
+
+    HTTPDownloader(timeout=TIMEOUT)(url, output, pooch)
+    with contextlib.suppress(OSError):  # some file systems have no permissions
+        os.chmod(output, mode)
+
+
+def _mode_of_new_files(folder: Path) -> int:
+    """The permissions that a new file gets in `folder`; OSError if none can be made there.
 
     Asked before the network is, so that an unwritable folder is named as such at once.
     """
-    import tempfile
-
-    return tempfile.TemporaryFile(dir=folder)
+    new = folder / f"{os.getpid()}.part"
+    try:
+        new.touch()
+        return stat.S_IMODE(new.stat().st_mode)
+    finally:
+        new.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time work in `folder`, where the system can lock a folder."""
-    try:
-        import fcntl
+def locked(folder: Path, timeout: float = -1) -> Iterator[None]:
+    """Let one process at a time work in `folder`.
 
-        handle = os.open(folder, os.O_RDONLY)
-    except (ImportError, OSError):  # Windows: both processes fetch, and the second rename wins
-        yield
-        return
+    The lock is the operating system's, on the file `LOCK` in the folder, so a process that is
+    killed leaves that empty file at most, and nobody shut out. In a folder that cannot be written
+    to, or on a file system without locks, the work goes on without one.
+
+    timeout: how many seconds to wait for another process, for ever if negative. Raises
+    BlockingIOError when they are over.
+    """
+    lock = _lock(folder / LOCK)
     try:
-        with contextlib.suppress(OSError):  # some network file systems have no locks
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        lock.acquire(timeout)
+    except TimeoutError:
+        raise BlockingIOError(f"another process is at work in {folder}") from None
+    except (OSError, NotImplementedError):
+        pass
+    try:
         yield
     finally:
-        os.close(handle)
+        if lock.is_locked:
+            # Before it is let go: who waits for it sees then that it has lost its name, and makes
+            # another. Windows does not remove what is open; there filelock does it afterwards.
+            with contextlib.suppress(OSError):
+                Path(lock.lock_file).unlink()
+            lock.release()
+
+
+def _lock(path: Path):
+    """filelock's lock on a file, which must not become a mere file where there are no locks.
+
+    Such a file would outlive a killed process. (Only newer versions can be told.)
+    """
+    from filelock import FileLock
+
+    try:
+        return FileLock(path, fallback_to_soft=False)
+    except TypeError:
+        return FileLock(path)
 
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file that appears under its name only when it is complete. Raises OSError."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    new = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
+        new.write_bytes(content)
+        os.replace(new, path)
     finally:
-        partial.unlink(missing_ok=True)
+        new.unlink(missing_ok=True)

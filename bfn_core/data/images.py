@@ -143,7 +143,7 @@ def _idx(content: bytes) -> Tensor:
 
 def _digits(notice: str) -> Images:
     """scikit-learn's 1,797 handwritten digits (8 × 8, enlarged)"""
-    with gzip.open(_scikit_learn_file("data/digits.csv.gz"), "rt") as file:
+    with gzip.open(_scikit_learn_file("data/digits.csv.gz"), "rt", encoding="ascii") as file:
         rows = torch.from_numpy(np.loadtxt(file, delimiter=",", dtype=np.float32))  # (1797, 65)
     small = rows[:, :64].reshape(-1, 1, 8, 8) / 16
     # 20 × 20 within 28 × 28, as in MNIST

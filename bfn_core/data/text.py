@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import unicodedata
 import warnings
@@ -70,8 +71,8 @@ def text_file(path: str | Path, alphabet: str | None = None) -> Text:
     """Any text file in text8's place, split 90/5/5 %.
 
     alphabet: the symbols to expect, see `alphabet_of`; None normalises the text to text8's 27.
-    Raises DataError if the file cannot be read, is not UTF-8, holds a symbol that is not in the
-    alphabet, or fewer than 1,000 characters.
+    Raises DataError if the file cannot be read as `read_text` does, holds a symbol that is not in
+    the alphabet, or fewer than 1,000 characters.
     """
     content = read_text(path)
     if alphabet is None:
@@ -99,26 +100,102 @@ def alphabet_of(path: str | Path) -> str:
 
 
 def read_text(path: str | Path) -> str:
-    """The content of a UTF-8 text file. Raises DataError, with the place of a wrong byte."""
+    """The content of a text file in UTF-8, or in UTF-16 or UTF-32, which its first bytes or its
+    zeros betray. Raises DataError, which says what else it may be and what to do.
+    """
     try:
-        return Path(path).read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+        content = Path(path).read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror})") from None
+    return _decoded(content, path).replace("\r\n", "\n")
+
+
+# The longer marks first: UTF-32's begins with UTF-16's.
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
+}  # fmt: skip
+
+
+def _decoded(content: bytes, path: str | Path) -> str:
+    """The text of a file's content. Raises DataError, with the place of a wrong byte."""
+    marked = next((codec for mark, codec in _MARKS.items() if content.startswith(mark)), None)
+    zeros = content.count(0)
+    if marked is None and zeros:
+        # One zero here and there in what is text otherwise is an accident, and no encoding.
+        rare = 4 * zeros < len(content)
+        tried = () if rare and _text(content.replace(b"\0", b""), "utf-8") else _wide(content)
+        for codec in tried:
+            if text := _text(content, codec):
+                return text
+        raise DataError(f"{path} is no text: byte {content.index(0):,} is 0")
+    try:
+        return content.decode(marked or "utf-8")
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path} is not UTF-8 text (byte {error.start:,} is {error.object[error.start]:#04x}); "
-            "save it as UTF-8, or convert it: iconv -f latin1 -t utf-8"
-        ) from None
+        wrong = f"byte {error.start:,} is {content[error.start]:#04x}"
+    if marked:
+        name = marked.removesuffix("-sig").upper()
+        raise DataError(f"{path} begins as {name} text does, but is damaged ({wrong})")
+    if _DEVICE_CONTROLS & set(content):
+        raise DataError(f"{path} is no text: {wrong}, and there are control characters")
+    advice = "save it as UTF-8 with the program that wrote it"
+    mostly_ascii = 3 * len(content.translate(None, bytes(range(128)))) < len(content)
+    if mostly_ascii and _text(content, "cp1252"):
+        advice += ", or, as it may be Windows's text in a western language, convert it: "
+        advice += "iconv -f windows-1252 -t utf-8"
+    raise DataError(f"{path} is not UTF-8 text ({wrong}); {advice}")
+
+
+_DEVICE_CONTROLS = set(range(32)) - set(b"\t\n\v\f\r\x1a")  # DOS ends a text with \x1a
+
+
+def _wide(content: bytes) -> tuple[str, ...]:
+    """The encodings in 4 and 2 bytes a symbol, the likelier order of the two bytes first: spaces
+    and line ends have one zero in every script, as their second byte or as their first.
+    """
+    little = content[1::2].count(0) >= content[::2].count(0)
+    pair = ("utf-16-le", "utf-16-be") if little else ("utf-16-be", "utf-16-le")
+    return ("utf-32-le", "utf-32-be", *pair)
+
+
+def _text(content: bytes, codec: str) -> str:
+    """The content as text, or nothing where it is not text in that encoding."""
+    try:
+        text = content.decode(codec)
+    except UnicodeDecodeError:
+        return ""
+    kinds = {unicodedata.category(c) for c in set(text) if ord(c) not in _SPACING}
+    return "" if kinds & {"Cc", "Cn", "Co"} else text  # controls, and what has no meaning
+
+
+_SPACING = set(range(32)) - _DEVICE_CONTROLS
 
 
 def normalise(text: str) -> str:
-    """Text in text8's 27 symbols: lower case, digits spelled out, accents dropped, and one space
-    for all that is left.
+    """Text in text8's 27 symbols: lower case, digits spelled out, letters without their accents and
+    strokes, and one space for all that is left.
     """
-    text = unicodedata.normalize("NFKD", text.lower())
-    text = "".join(c for c in text if not unicodedata.combining(c))
+    # Twice: № is an upper-case letter only once it is taken apart, and ẞ two letters in lower case.
+    text = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    text = text.translate({ord(c): _plain(c) for c in set(text) if not c.isascii()})
     text = re.sub("[0-9]", lambda digit: f" {_DIGITS[int(digit[0])]} ", text)
     return re.sub("[^a-z]+", " ", text).strip()
+
+
+_LETTERS = {"æ": "ae", "œ": "oe", "ð": "d", "þ": "th", "ŋ": "ng", "ı": "i", "ĸ": "k", "ə": "e"}
+
+
+def _plain(character: str) -> str:
+    """What stands for a character beyond ASCII: nothing for an accent, the base letter of "LATIN
+    SMALL LETTER L WITH STROKE", else the character itself.
+    """
+    if unicodedata.combining(character):
+        return ""
+    found = re.fullmatch("LATIN SMALL LETTER ([A-Z]+) WITH .*", unicodedata.name(character, ""))
+    if found and len(found[1]) <= 2:  # AE WITH ACUTE has two, DOTLESS J WITH STROKE is another
+        return found[1].lower()
+    return _LETTERS.get(character, character)
 
 
 def encode(text: str | bytes, alphabet: str = ALPHABET) -> Tensor:

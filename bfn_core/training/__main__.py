@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from bfn_core.data import DataError, StandInWarning, alphabet_of
+from bfn_core.training.progress import speak_plainly
 from bfn_core.training.scales import (
     DATA_SETS,
     SCALES,
@@ -119,6 +120,7 @@ def chosen(options: argparse.Namespace) -> Settings:
 
 def main(words: list[str] | None = None) -> int:
     """Do what the command line says; the exit status."""
+    speak_plainly()
     options = arguments(words)
     warnings.simplefilter("ignore", StandInWarning)  # said once, by the loop
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import math
 import signal
 import sys
@@ -14,6 +15,27 @@ import torch
 
 from bfn_core.training.devices import synchronise
 from bfn_core.training.tasks import Task
+
+_PLAIN = {"∞": "infinity", "±": "+-", "×": "x", "…": "..."}
+
+
+def speak_plainly() -> None:
+    """Let what is printed never fail on a character that the output's encoding lacks.
+
+    On Windows a pipe or a file is written in the language's old code page, most of which have no ∞.
+    What reads it expects that page, so it is kept; the character is written out instead.
+    """
+    codecs.register_error("bfn_core.plain", _plainly)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a notebook's streams have no encoding to mind
+            stream.reconfigure(errors="bfn_core.plain")
+
+
+def _plainly(error: UnicodeError) -> tuple[str | bytes, int]:
+    character = error.object[error.start]
+    if character in _PLAIN:
+        return _PLAIN[character], error.start + 1
+    return codecs.backslashreplace_errors(error)
 
 
 class Interruption:

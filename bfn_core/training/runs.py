@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from bfn_core.data import asset
+from bfn_core.data.files import locked
 from bfn_core.model import BFN
 from bfn_core.training.scales import Settings
 from bfn_core.training.tasks import TrainingError, build
@@ -62,37 +63,23 @@ class Run:
         except OSError as error:
             raise TrainingError(f"{self.folder} cannot be made ({error.strerror})") from None
         try:
-            with self._locked():
+            with contextlib.ExitStack() as stack:
+                try:
+                    stack.enter_context(locked(self.folder, timeout=0))
+                except BlockingIOError:
+                    raise TrainingError(
+                        f"another process is training in {self.folder}: choose another directory"
+                    ) from None
                 yield
         finally:
             if new:
                 with contextlib.suppress(OSError):  # as it should be, not empty
                     self.folder.rmdir()
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        try:
-            import fcntl
-        except ImportError:  # Windows
-            yield
-            return
-        handle = os.open(self.folder, os.O_RDONLY)
-        try:
-            with contextlib.suppress(OSError):  # some network file systems have no locks
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    raise TrainingError(
-                        f"another process is training in {self.folder}: choose another directory"
-                    ) from None
-            yield
-        finally:
-            os.close(handle)
-
     def read_settings(self) -> dict[str, Any]:
         """What settings.json holds: "settings", "data" and more. Raises TrainingError."""
         try:
-            record = json.loads(self.settings.read_text())
+            record = json.loads(self.settings.read_text("utf-8"))
             record["settings"] = Settings.from_dict(record["settings"])
             record["data"]
         except FileNotFoundError:
@@ -106,19 +93,21 @@ class Run:
     def write_json(self, path: Path, record: dict[str, Any]) -> None:
         """Write a small record whole. Raises TrainingError."""
         text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-        write_atomically(path, lambda file: file.write(text.encode()))
+        # What UTF-8 has no bytes for, in the name of a file say, JSON escapes in the same way.
+        content = text.encode("utf-8", "backslashreplace")
+        write_atomically(path, lambda file: file.write(content))
 
     def read_json(self, path: Path) -> dict[str, Any]:
         """What `write_json` wrote. Raises TrainingError."""
         try:
-            return json.loads(path.read_text())
+            return json.loads(path.read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise TrainingError(f"{path} cannot be read ({error})") from None
 
     def append(self, record: dict[str, Any]) -> None:
         """Add a line to the metrics. Raises TrainingError."""
         try:
-            with self.metrics.open("a") as file:
+            with self.metrics.open("a", encoding="utf-8", newline="\n") as file:
                 file.write(json.dumps(record) + "\n")
         except OSError as error:
             raise TrainingError(
@@ -130,7 +119,7 @@ class Run:
         """The metrics' lines; one that a kill cut short is left out."""
         records = []
         if self.metrics.exists():
-            for line in self.metrics.read_text().splitlines():
+            for line in self.metrics.read_text("utf-8").splitlines():
                 with contextlib.suppress(ValueError):
                     records.append(json.loads(line))
         return records
@@ -239,13 +228,20 @@ def _read_weights(path: Path) -> tuple[Settings, dict[str, Tensor]]:
 
     try:
         with safe_open(path, "pt") as file:
-            facts = json.loads((file.metadata() or {})["bfn_core"])
+            facts = (file.metadata() or {}).get("bfn_core")
+            if facts is None:
+                raise TrainingError(
+                    f"{path} holds weights, but not of bfn_core: the settings that rebuild their "
+                    "network are not in it"
+                )
             weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-        return Settings.from_dict(facts["settings"]), weights
+        return Settings.from_dict(json.loads(facts)["settings"]), weights
     except FileNotFoundError:
         raise TrainingError(f"{path} does not exist") from None
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise TrainingError(f"{path} is damaged, or not weights of bfn_core ({error})") from None
+    except (SafetensorError, OSError) as error:
+        raise TrainingError(f"{path} is damaged, or no safetensors file ({error})") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise TrainingError(f"the settings in {path} are not bfn_core's ({error})") from None
 
 
 def fit(module: torch.nn.Module, weights: dict[str, Tensor], path: Path) -> None:

@@ -88,7 +88,7 @@ def pytest_terminal_summary(terminalreporter):
             words.append(f"{'' if value is None else f'{value:.0f}':>{room}}")
         terminalreporter.line("  ".join(words))
     ARTEFACTS.mkdir(parents=True, exist_ok=True)
-    (ARTEFACTS / "latency.json").write_text(json.dumps(rows, indent=1) + "\n")
+    (ARTEFACTS / "latency.json").write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
 
 
 # The table's columns after the name, and how wide they are.

@@ -57,7 +57,7 @@ class LabServer:
         for name, values in SETTINGS.items():
             file = settings / "@jupyterlab" / f"{name}.jupyterlab-settings"
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(values))
+            file.write_text(json.dumps(values), "utf-8")
         folders = {
             name: str(scratch / name.lower())
             for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR",
@@ -95,7 +95,8 @@ class LabServer:
                     return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.1)
-        raise RuntimeError(f"JupyterLab did not start:\n{self.log.read_text()[-3000:]}")
+        said = self.log.read_text("utf-8", "replace")[-3000:]
+        raise RuntimeError(f"JupyterLab did not start:\n{said}")
 
     def stop(self) -> None:
         """End the server and its kernels; do nothing the second time."""

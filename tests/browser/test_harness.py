@@ -76,7 +76,7 @@ print("a warning", file=sys.stderr)
 
 @pytest.fixture
 def notebook(server, open_notebook):
-    (server.book / "harness.ipynb").write_text(as_text(from_percent(NOTEBOOK)))
+    (server.book / "harness.ipynb").write_text(as_text(from_percent(NOTEBOOK)), "utf-8")
     notebook = open_notebook("harness.ipynb")
     notebook.run_all()
     return notebook

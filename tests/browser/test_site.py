@@ -32,7 +32,7 @@ def folder(tmp_path_factory):
             unavailable(f'No {name}, so the website was not tested (pip install -e ".[site]").')
     target = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "tools.website", str(target)]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", errors="replace")
     assert run.returncode == 0, run.stderr
     return target
 
@@ -320,7 +320,7 @@ def test_no_notebook_is_changed_or_left_out(folder, tmp_path):
 
 
 def test_a_folder_that_is_no_site_is_left_alone(tmp_path):
-    (tmp_path / "mine.txt").write_text("mine")
+    (tmp_path / "mine.txt").write_text("mine", "utf-8")
     with pytest.raises(ValueError, match="neither empty nor an earlier site"):
         website.build(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

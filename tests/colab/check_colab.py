@@ -32,7 +32,9 @@ WEIGHTS = {"07_mnist": "mnist", "08_cifar10": "cifar10", "09_text8": "text8"}
 def python(*arguments, cwd, **options):
     """Run this environment's Python in a folder that is not the checkout, which it would see."""
     command = (sys.executable, *arguments)
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, **options)
+    return subprocess.run(
+        command, cwd=cwd, capture_output=True, encoding="utf-8", errors="replace", **options
+    )
 
 
 class Colab:
@@ -82,7 +84,7 @@ class Colab:
     def run_set_up_cell(self):
         """Run the set-up cell in an IPython of its own, as the first thing that a reader does."""
         cell = self.folder / "set_up.ipy"
-        cell.write_text(links.SETUP.format(REPOSITORY))
+        cell.write_text(links.SETUP.format(REPOSITORY), "utf-8")
         command = ("-m", "IPython", "--colors=NoColor", str(cell))
         return python(*command, cwd=self.folder, env=self.environment)
 
@@ -94,7 +96,7 @@ class Colab:
             "-m", "pytest", *options, "-p", "no:cacheprovider", f"--rootdir={self.folder}",
             f"notebooks/{path.name}", cwd=self.folder, env=self.environment,
         )  # fmt: skip
-        lines = self.record.read_text().splitlines() if self.record.exists() else []
+        lines = self.record.read_text("utf-8").splitlines() if self.record.exists() else []
         return process, [json.loads(line) for line in lines]
 
 
@@ -119,7 +121,7 @@ def installed(tmp_path_factory, assets):
 
 
 def test_this_is_colabs_world():
-    for line in (HERE / "constraints.txt").read_text().splitlines():
+    for line in (HERE / "constraints.txt").read_text("utf-8").splitlines():
         if line and not line.startswith("#"):
             pin = Requirement(line)
             assert pin.specifier.contains(importlib.metadata.version(pin.name)), line
