@@ -140,10 +140,13 @@ def test_ci_runs_the_readmes_command():
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     assert re.search(r"^make .*\btest\b", script.read_text("utf-8"), re.M)
-    subprocess.run(["bash", "-n", script], check=True)
+    if sys.platform != "win32":  # whose bash is another system's
+        subprocess.run(["bash", "-n", script], check=True)
 
 
-needs_make = pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+needs_make = pytest.mark.skipif(
+    not shutil.which("make") or sys.platform == "win32", reason="make and its shell are not here"
+)
 
 
 def make(*arguments, **options):

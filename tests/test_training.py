@@ -422,8 +422,8 @@ def no_locks(path):
 
 
 def no_room(path):
-    """What filelock gives in a folder that cannot be written to."""
-    return filelock.FileLock("/dev/null/lock")
+    """filelock's own lock, where no file can be made: below another."""
+    return filelock.FileLock(Path(__file__) / "lock")
 
 
 @pytest.mark.parametrize("lock", [no_locks, no_room])
@@ -489,9 +489,26 @@ def test_a_full_disk_is_named_and_the_last_checkpoint_is_intact(finished, tmp_pa
     assert metrics(folder) == metrics(finished)
 
 
+def test_a_checkpoint_that_another_program_reads_is_replaced_a_little_later(
+    finished, tmp_path, monkeypatch
+):
+    """As on Windows, where a scanner of viruses may have it open."""
+    rename, refused = os.replace, []
+
+    def reluctant(new, path):
+        if path.name == "checkpoint.pt" and len(refused) < 3:
+            refused.append(path)
+            raise PermissionError(13, "in use by another process")
+        rename(new, path)
+
+    monkeypatch.setattr(os, "replace", reluctant)
+    training.train(TINY, tmp_path / "run")
+    assert len(refused) == 3 and metrics(tmp_path / "run") == metrics(finished)
+
+
 def test_a_directory_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("", "utf-8")
-    with pytest.raises(TrainingError, match=r"file/run cannot be made"):
+    with pytest.raises(TrainingError, match=r"file.run cannot be made"):
         training.train(TINY, tmp_path / "file" / "run")
 
 

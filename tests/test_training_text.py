@@ -34,7 +34,8 @@ def verses(tmp_path):
 
 
 def run(words, folder):
-    return __main__.main([*shlex.split(words), "--run", str(folder)])
+    words = shlex.split(words.replace("\\", "\\\\"))  # which part Windows's folders
+    return __main__.main([*words, "--run", str(folder)])
 
 
 def losses(folder):
@@ -168,7 +169,8 @@ def test_a_text_may_move_but_not_change_between_resumptions(verses, tmp_path, ca
 @pytest.mark.parametrize("alphabet", [None, " Iabcdefhilmnorstuw"])
 def test_the_command_of_a_run_names_its_text(alphabet, verses):
     words = command(on_text(TINY, verses, alphabet))
-    assert f"--text {verses}" in words and ("--own-alphabet" in words) == bool(alphabet)
+    assert f"--text {shlex.quote(str(verses))}" in words
+    assert ("--own-alphabet" in words) == bool(alphabet)
     assert "levels" not in words and "beta_1" not in words
     options = __main__.arguments(shlex.split(words)[3:])
     assert options.text == str(verses) and options.own_alphabet == bool(alphabet)

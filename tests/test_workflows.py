@@ -62,6 +62,12 @@ def test_linux_does_what_is_done_before_a_commit_and_the_others_what_the_readme_
     assert of["plain"] and all(line in readme for line in of["plain"])
 
 
+def test_no_variable_hides_what_windows_does():
+    """The tests there are to meet the encodings that a reader's Windows has."""
+    for path in WORKFLOWS:
+        assert not re.search("PYTHONUTF8|PYTHONIOENCODING", path.read_text("utf-8")), path
+
+
 def test_every_python_that_is_claimed_is_tried():
     of = {name: job["strategy"]["matrix"] for _, name, job in jobs() if "strategy" in job}
     tried = of["linux"]["python"]

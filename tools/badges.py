@@ -54,4 +54,4 @@ def badges() -> dict[Path, str]:
 
 if __name__ == "__main__":
     for path, text in badges().items():
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8", newline="\n")

@@ -77,8 +77,9 @@ MEASURES = {"cifar10": cifar10, "text8": text8}
 if __name__ == "__main__":
     if len(sys.argv) != 2 or sys.argv[1] not in MEASURES:
         sys.exit(f"usage: python -m tools.baselines {'|'.join(MEASURES)}")
+    sys.stdout.reconfigure(errors="backslashreplace")  # Windows's pipes lack some letters
     name = sys.argv[1]
     measured = {"command": f"python -m tools.baselines {name}", **MEASURES[name]()}
     text = json.dumps(measured, indent=1, ensure_ascii=False) + "\n"
-    (CHECKOUT / f"{name}_baselines.json").write_text(text, encoding="utf-8")
+    (CHECKOUT / f"{name}_baselines.json").write_text(text, encoding="utf-8", newline="\n")
     print(text)

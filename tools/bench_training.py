@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -47,12 +46,24 @@ def bench_models() -> None:
         )
 
 
+def peak_memory() -> float:
+    """The most memory that this process has had at any time, in MiB."""
+    if sys.platform == "win32":
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset / 2**20
+    import resource
+
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # a Mac counts bytes, Linux kB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
 def one_model(name: str, rounds: int = 6) -> None:
     """Measure one model and print JSON; in a process of its own, for the sake of peak memory."""
     on_gpu = torch.cuda.is_available()
     device = torch.device("cuda" if on_gpu else "cpu")
     settings = settings_for(name, "gpu" if on_gpu else "laptop")
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory()
     torch.manual_seed(0)
     bfn = build(settings).to(device)
     bfn.flow.validate = not on_gpu
@@ -87,7 +98,7 @@ def one_model(name: str, rounds: int = 6) -> None:
     if on_gpu:
         memory = torch.cuda.max_memory_allocated() / 2**20
     else:
-        memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+        memory = peak_memory() - before
     with FlopCounterMode(display=False) as counter:
         whole()
     achieved = counter.get_total_flops() / both / 1e12
@@ -130,7 +141,7 @@ def one_mean(form: str, shape: tuple[int, ...], rounds: int = 10) -> None:
     torch.manual_seed(0)
     mean = (2 * torch.rand(shape) - 1).requires_grad_()
     std = (0.01 + 0.3 * torch.rand(shape)).requires_grad_()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory()
 
     def closed():
         return DiscretisedNormal(mean, std, 256).mean
@@ -148,7 +159,7 @@ def one_mean(form: str, shape: tuple[int, ...], rounds: int = 10) -> None:
         start = time.perf_counter()
         call().sum().backward()
         times.append(time.perf_counter() - start)
-    memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    memory = peak_memory() - before
     print(json.dumps({"seconds": statistics.median(times), "memory": memory}))
 
 

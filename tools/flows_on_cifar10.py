@@ -34,4 +34,5 @@ if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit(__doc__.splitlines()[0])
     target = CHECKOUT / "cifar10_continuous_vs_discretised.json"
-    target.write_text(json.dumps(compare(Path(sys.argv[1])), indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(compare(Path(sys.argv[1])), indent=1) + "\n"
+    target.write_text(text, encoding="utf-8", newline="\n")

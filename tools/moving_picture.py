@@ -308,5 +308,5 @@ def picture(n: int = MESSAGES) -> str:
 
 
 if __name__ == "__main__":
-    TARGET.write_text(picture(), encoding="utf-8")
+    TARGET.write_text(picture(), encoding="utf-8", newline="\n")
     print(f"{TARGET.name}: {TARGET.stat().st_size / 1000:.0f} kB")

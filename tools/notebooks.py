@@ -173,7 +173,7 @@ def write(book: nbformat.NotebookNode, path: Path) -> None:
     """Replace `path` by `book`, whole or not at all."""
     nbformat.validate(book)
     fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(as_text(book), encoding="utf-8")
+    fresh.write_text(as_text(book), encoding="utf-8", newline="\n")
     os.replace(fresh, path)
 
 
@@ -225,6 +225,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--scale", default="smoke", help="BFN_SCALE of the run (default smoke)")
     parser.add_argument("--timeout", type=int, default=600, help="seconds per cell")
     parser.add_argument("paths", nargs="*", type=Path)
+    sys.stdout.reconfigure(errors="backslashreplace")  # an error holds any letter, a pipe may not
     options = parser.parse_args(arguments)
     paths = options.paths
     if options.from_percent or options.to_percent:
@@ -233,7 +234,8 @@ def main(arguments: list[str] | None = None) -> int:
         if options.from_percent:
             write(from_percent(paths[0].read_text("utf-8")), paths[1])
         else:
-            paths[1].write_text(to_percent(nbformat.read(paths[0], as_version=4)), "utf-8")
+            text = to_percent(nbformat.read(paths[0], as_version=4))
+            paths[1].write_text(text, "utf-8", newline="\n")
         return 0
     paths = paths or sorted((ROOT / "notebooks").glob("*.ipynb"))
     if not paths and not options.check:

@@ -43,7 +43,7 @@ def record(run: Path, target: Path, remark: str = "") -> dict:
         "bill": bill,
     }
     target.with_suffix(".json").write_text(
-        json.dumps(written, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        json.dumps(written, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n"
     )
     for name in ("weights.safetensors", "samples.png", "samples.txt"):
         if (run / name).exists():
@@ -54,7 +54,7 @@ def record(run: Path, target: Path, remark: str = "") -> dict:
 def renew_digests() -> dict[str, str]:
     """Write down the SHA-256 of every file in assets/; returns them by name."""
     digests = {path.name: digest(path) for path in sorted(CHECKOUT.iterdir())}
-    DIGESTS.write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
+    DIGESTS.write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8", newline="\n")
     return digests
 
 

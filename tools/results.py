@@ -82,7 +82,7 @@ def written(readme: str) -> str:
 
 def write(path: Path = README) -> None:
     """Renew the results in the README."""
-    path.write_text(written(path.read_text(encoding="utf-8")), encoding="utf-8")
+    path.write_text(written(path.read_text(encoding="utf-8")), encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

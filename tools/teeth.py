@@ -110,6 +110,7 @@ def failing_test(place: Path) -> str | None:
 
 
 def main(words: list[str]) -> int:
+    sys.stdout.reconfigure(errors="backslashreplace")  # for the Greek, in a pipe on Windows
     missed = 0
     for what, name, right, wrong in BREAKS:
         if words and not any(word in what for word in words):
@@ -127,7 +128,7 @@ def main(words: list[str]) -> int:
                 missed += 1
                 continue
             changed = text.replace(right, wrong, 1) + INDEPENDENT * (name == "flows.py")
-            file.write_text(changed, "utf-8")
+            file.write_text(changed, "utf-8", newline="\n")
             caught = failing_test(place)
         print(f"{'caught' if caught else 'MISSED'}  {what}: {caught or ''}", flush=True)
         missed += caught is None

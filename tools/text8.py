@@ -90,6 +90,6 @@ if __name__ == "__main__":
     elif sys.argv[1:] == ["writing"]:
         measured = {"command": "python -m tools.text8 writing", **writing()}
         text = json.dumps(measured, indent=1, ensure_ascii=False) + "\n"
-        (CHECKOUT / "text8_writing.json").write_text(text, encoding="utf-8")
+        (CHECKOUT / "text8_writing.json").write_text(text, encoding="utf-8", newline="\n")
     else:
         sys.exit(__doc__)

@@ -189,7 +189,7 @@ def prepare(folder: Path) -> None:
     )
     prose["index.md"] = prose.pop("README.md") + contents
     for name, text in prose.items():
-        (folder / name).write_text(text, "utf-8")
+        (folder / name).write_text(text, "utf-8", newline="\n")
     shutil.copytree(STATIC, folder / "static")
     for file in importlib.metadata.files("sphinx-mathjax-offline"):
         found = MATHJAX.search(f"/{file.as_posix()}")
@@ -228,6 +228,7 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "build" / "site")
+    sys.stdout.reconfigure(errors="backslashreplace")  # a name holds any letter, a pipe may not
     folder = parser.parse_args(arguments).folder
     code = build(folder)
     if code == 0:

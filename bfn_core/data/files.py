@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import os
 import stat
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -202,11 +203,24 @@ def _lock(path: Path):
         return FileLock(path)
 
 
+def replace(new: Path, path: Path) -> None:
+    """Give a file the name of another in one step, as `os.replace`, and OSError, but patiently.
+
+    Windows refuses it while any program has the other open, and scanners of viruses open what is
+    fresh: it is tried again for about a second.
+    """
+    for wait in (0.05, 0.1, 0.3, 0.6):
+        with contextlib.suppress(PermissionError):
+            return os.replace(new, path)
+        time.sleep(wait)
+    os.replace(new, path)
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file that appears under its name only when it is complete. Raises OSError."""
     new = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         new.write_bytes(content)
-        os.replace(new, path)
+        replace(new, path)
     finally:
         new.unlink(missing_ok=True)

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from bfn_core.data import asset
-from bfn_core.data.files import locked
+from bfn_core.data.files import locked, replace
 from bfn_core.model import BFN
 from bfn_core.training.scales import Settings
 from bfn_core.training.tasks import TrainingError, build
@@ -167,7 +167,7 @@ def write_atomically(path: Path, write) -> None:
                 write(file)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(partial, path)
+            replace(partial, path)
         except BaseException:
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)

@@ -267,7 +267,8 @@ def write_asset(path: pathlib.Path) -> None:
             drawn, format="svg", metadata={"Date": None, "Title": title, "Description": words}
         )
     # A hundredth of a point is fine enough, and makes half the file.
-    path.write_text(re.sub(r"([1-9]\d*\.\d\d)\d+", r"\1", drawn.getvalue()), encoding="utf-8")
+    short = re.sub(r"([1-9]\d*\.\d\d)\d+", r"\1", drawn.getvalue())
+    path.write_text(short, encoding="utf-8", newline="\n")
 
 
 # One belief on its way.
