@@ -89,7 +89,10 @@ def library() -> ctypes.CDLL | str:
     made, part = folder / "accelerator.so", folder / f"{os.getpid()}.so"
     if not made.exists():
         try:
-            subprocess.run([*flags, "-o", str(part)], check=True, capture_output=True, text=True)
+            subprocess.run(
+                [*flags, "-o", str(part)], check=True, capture_output=True,
+                encoding="utf-8", errors="replace",
+            )  # fmt: skip
         except FileNotFoundError:
             return "an accelerator is pretended with g++, and there is none: apt install g++"
         except subprocess.CalledProcessError as error:

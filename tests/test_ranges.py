@@ -151,7 +151,7 @@ def test_an_old_run_with_nonsense_stays_readable_and_is_put_right(tmp_path):
     training.train(TINY, tmp_path / "run")
     run = Run(tmp_path / "run")
     wrong = replace(TINY, sample_count=0, test_draws=0)
-    run.write_json(run.settings, {**json.loads(run.settings.read_text()),
+    run.write_json(run.settings, {**json.loads(run.settings.read_text("utf-8")),
                                   "settings": wrong.to_dict()})
     state = run.read_checkpoint()
     run.write_checkpoint({**state, "settings": json.dumps(wrong.to_dict())})

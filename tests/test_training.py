@@ -256,6 +256,25 @@ def test_two_processes_compute_what_one_does(monkeypatch, tmp_path):
     assert found["infinity"] == pytest.approx(wanted["infinity"], rel=2e-5)
 
 
+@unix
+@pytest.mark.slow
+def test_torchrun_trains_as_the_readme_says(tmp_path):
+    """It takes --run for an option of its own; after -- it does not."""
+    readme = (ROOT / "README.md").read_text("utf-8")
+    (line,) = re.findall(r"^torchrun .*$", readme, re.M)
+    words = shlex.split(line.replace("--nproc_per_node 8", "--standalone --nproc_per_node 2"))
+    words[words.index("paper")] = "smoke"
+    words[words.index("--run") + 1] = str(tmp_path / "run")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    run = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", *words[1:], "--steps", "2"],
+        cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", errors="replace",
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert Run(tmp_path / "run").read_json(Run(tmp_path / "run").settings)["processes"] == 2
+    assert Run(tmp_path / "run").weights.exists()
+
+
 def assert_close(found, wanted):
     """Equal but for the order of sums."""
     assert [r["step"] for r in found] == [r["step"] for r in wanted]

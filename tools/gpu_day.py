@@ -220,7 +220,8 @@ def check(options: argparse.Namespace) -> None:
             row = {"task": name, **changes, "failed": str(error).splitlines()[0]}
         say(json.dumps(row))
         found["steps"].append(row)
-        (options.out / "check.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
+        text = json.dumps(found, indent=1)
+        (options.out / "check.json").write_text(text, encoding="utf-8", newline="\n")
 
 
 def variants(device: torch.device) -> list[tuple[str, dict]]:
