@@ -1,92 +1,43 @@
 """Bayesian flows: what is known of x at time t, how a message changes it, what a message costs.
 
 A flow is the part of a Bayesian Flow Network that has nothing to learn. There is one for each kind
-of data: continuous, discretised and discrete. Each knows its accuracy schedule, the prior, Bayes'
-rule for one message, the sender, the flow distribution (what many messages add up to), how to read
-the network's raw output, the receiver, and the cost of a message.
+of data: continuous, discretised, discrete, and (in mixed.py) several of these in one example. Each
+knows its accuracy schedule, the prior, Bayes' rule for one message, the sender, the flow
+distribution (what many messages add up to), how to read the network's raw output, the receiver, the
+cost of a message, and what a perfect network would make of a belief.
 
 Shapes: x is (B, *shape), t is a float or (B,), an accuracy α is a float or (B,). Costs are in nats.
 Source: Graves et al. 2023, "Bayesian Flow Networks", arXiv 2308.07037.
 """
 
+import copy
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
 from torch.distributions import Distribution
 
+from bfn_core.beliefs import CategoricalParameters, GaussianParameters, per_example
+from bfn_core.checks import check_time, on_accelerator, whole, within
 from bfn_core.distributions import (
     Binned,
+    BinnedMessage,
     Categorical,
     CategoricalMessage,
     Delta,
     DiscretisedNormal,
     Gaussian,
-    add_at,
-    at_least_single,
     bin_centres,
     bin_index,
-    draw_normal,
-    pick,
-    single,
 )
-from bfn_core.schedules import (
-    GeometricSchedule,
-    QuadraticSchedule,
-    check_time,
-    on_accelerator,
-    whole,
-    within,
-)
+from bfn_core.numerics import add_at, at_least_single, draw_normal, pick, single, wide
+from bfn_core.schedules import GeometricSchedule, Moment, QuadraticSchedule, Schedule
 
 CLOSE = 1e-6  # how far float32 may leave x from the centre of its bin, however it was computed
 T_MIN = 1e-6  # below it the belief holds nothing and the network's output is not used (84)
-
-
-@dataclass(frozen=True)
-class GaussianParameters:
-    """θ of a Gaussian belief: mean (B, *shape), and one precision for all variables, (B,)."""
-
-    mean: Tensor
-    precision: Tensor
-
-
-@dataclass(frozen=True)
-class CategoricalParameters:
-    """θ of a categorical belief, as normalised log-probabilities, (B, *shape, K).
-
-    Log space because a confident belief overflows e^y and underflows its losers.
-    """
-
-    logits: Tensor
-
-    @property
-    def probs(self) -> Tensor:
-        """Probabilities, (B, *shape, K)."""
-        return self.logits.softmax(-1)
-
-
-def per_example(value: float | Tensor, like: Tensor) -> Tensor:
-    """A float or (B,) as a tensor that broadcasts against `like`, (B, …), and has its dtype, but at
-    least single precision: in 16 bits accuracies overflow and times are too coarse.
-    """
-    dtype = at_least_single(like.dtype)
-    if isinstance(value, (int, float)):  # filled in by the device, which nothing waits for
-        value = torch.full((), value, dtype=dtype, device=like.device)
-    value = torch.as_tensor(value, dtype=dtype, device=like.device)
-    if value.dim() > 1 or (value.dim() == 1 and value.shape[0] not in (1, like.shape[0])):
-        raise ValueError(
-            f"t, i and alpha must be a number or of shape ({like.shape[0]},), "
-            f"got shape {tuple(value.shape)}"
-        )
-    return value.reshape(-1, *[1] * (like.dim() - 1))
-
-
-def _check_accuracy(alpha: float | Tensor) -> None:
-    if not on_accelerator(alpha) and not within(alpha, torch.finfo(torch.float32).tiny, math.inf):
-        raise ValueError(f"alpha must be above 0, got {alpha}")
 
 
 def _check_shape(name: str, got: torch.Size, expected: tuple[int, ...]) -> None:
@@ -95,22 +46,73 @@ def _check_shape(name: str, got: torch.Size, expected: tuple[int, ...]) -> None:
 
 
 class BayesianFlow(ABC):
-    """What the three flows share. `validate = False` leaves out the checks of values.
+    """What all flows share. `validate = False` leaves out the checks of values.
 
     The checks cost one reduction over x; on an accelerator that also waits for the device, so a
     training loop whose data is known to be good may switch them off there.
     """
 
     validate: bool = True
-    schedule: GeometricSchedule | QuadraticSchedule
+    schedule: Schedule
+
+    def trusting(self) -> "BayesianFlow":
+        """The same flow without checks of values: for whoever has checked them already."""
+        if not self.validate:
+            return self
+        twin = copy.copy(self)
+        twin.validate = False
+        return twin
 
     def beta(self, t: float | Tensor) -> float | Tensor:
         """Accumulated accuracy β(t), the same form as t."""
+        self._check_time(t)
         return self.schedule.beta(t)
 
     def alpha(self, i: int | Tensor, n: int) -> float | Tensor:
         """Accuracy α_i = β(i/n) − β((i−1)/n) of message i = 1…n (11)."""
         return self.schedule.alpha(i, n)
+
+    def messages(
+        self, x: Tensor, n: int, *, generator: Generator | None = None
+    ) -> Iterator[tuple[Tensor, Any]]:
+        """Alice tells Bob about x in n messages: yields (y, θ), message i and the belief after it.
+
+        Args:
+            x: data, (B, *shape).
+            n: number of messages, at least 1.
+            generator: for the messages.
+
+        Raises:
+            ValueError: x or n is not valid.
+        """
+        self.check(x)
+        n = whole("n", n)
+        return self.trusting()._messages(x, n, generator)
+
+    def _messages(self, x: Tensor, n: int, generator: Generator | None) -> Iterator:
+        theta = self._prior_for(x)
+        for i in range(1, n + 1):
+            alpha = self.alpha(i, n)
+            y = self.sender(x, alpha).sample(generator=generator)
+            theta = self.update(theta, y, alpha)
+            yield y, theta
+
+    def _prior_for(self, x: Tensor) -> Any:
+        return self.prior(x.shape, dtype=_float_dtype(x), device=x.device)
+
+    def _check_time(self, t: float | Tensor) -> None:
+        if self.validate:
+            check_time(t, wait=True)
+
+    def _check_accuracy(self, alpha: float | Tensor) -> None:
+        if not self.validate or on_accelerator(alpha):
+            return
+        if not within(alpha, torch.finfo(torch.float32).tiny, math.inf):
+            raise ValueError(f"alpha must be above 0, got {alpha}")
+
+    def _at(self, t: float | Tensor, like: Tensor) -> Moment:
+        """The schedule at t, ready to broadcast against `like`, (B, …)."""
+        return self.schedule.at(per_example(t, like))
 
     @abstractmethod
     def check(self, x: Tensor) -> None:
@@ -150,10 +152,7 @@ class BayesianFlow(ABC):
 
     @abstractmethod
     def step_cost(
-        self,
-        x: Tensor,
-        output: Distribution,
-        alpha: float | Tensor,
+        self, x: Tensor, output: Distribution, alpha: float | Tensor,
         generator: Generator | None = None,
     ) -> Tensor:
         """Nats per variable of one message, KL(p_S ‖ p_R), (B, *shape), or one draw of it (24)."""
@@ -162,36 +161,53 @@ class BayesianFlow(ABC):
         """Nats per variable for x itself, once all messages are in: −ln p_O(x), (B, *shape)."""
         return -output.log_prob(x)
 
+    @abstractmethod
+    def log_likelihood(self, theta, points: Tensor) -> Tensor:
+        """ln p(the messages so far | x = point), up to a constant for each example.
 
-class ContinuousFlow(BayesianFlow):
-    """Continuous data in [−1, 1] under a Gaussian belief.
+        Args:
+            theta: the belief, for B examples.
+            points: values that x may have, (N, *shape).
+
+        Returns:
+            (B, N), in nats; in float64, on the CPU where the device has none.
+        """
+
+    @abstractmethod
+    def mixture(self, weights: Tensor, points: Tensor) -> Distribution:
+        """p_O of whoever knows how likely each of some points is: each variable's share of it.
+
+        Args:
+            weights: probabilities, (B, N).
+            points: values that x may have, (N, *shape).
+        """
+
+
+class GaussianFlow(BayesianFlow):
+    """What continuous and discretised data share: a Gaussian belief about each number.
 
     Args:
-        sigma_1: standard deviation of the belief at t = 1, in (0, 1).
-        data_range: where x may lie and to which the estimate x̂ is clipped; None for anywhere.
-
-    Raises:
-        ValueError: sigma_1 outside (0, 1).
+        sigma_1: standard deviation of the belief at t = 1, in (0, 1); with a schedule of one's own
+            it may be left out.
+        schedule: in place of the paper's, which is geometric.
     """
 
-    def __init__(
-        self, sigma_1: float, *, data_range: tuple[float, float] | None = (-1.0, 1.0)
-    ) -> None:
-        self.schedule = GeometricSchedule(sigma_1)
-        self.sigma_1 = self.schedule.sigma_1
-        self.data_range = data_range
+    def __init__(self, sigma_1: float | None, schedule: Schedule | None) -> None:
+        if sigma_1 is None and schedule is not None:
+            sigma_1 = (1 + _total(schedule)) ** -0.5
+        geometric = GeometricSchedule(sigma_1)  # refuses a sigma_1 outside (0, 1)
+        self.schedule = geometric if schedule is None else schedule
+        self.sigma_1 = geometric.sigma_1
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(sigma_1={self.sigma_1})"
+    def _shown(self) -> str:
+        """The arguments in a repr."""
+        own = "" if isinstance(self.schedule, GeometricSchedule) else f", {self.schedule}"
+        return f"sigma_1={self.sigma_1}{own}"
 
     def gamma(self, t: float | Tensor) -> float | Tensor:
-        """γ(t) = 1 − σ₁^(2t), the share of the truth in the mean (80)."""
+        """γ(t) = β/(1 + β), the share of the truth in the mean; the paper's is 1 − σ₁^(2t) (80)."""
+        self._check_time(t)
         return self.schedule.gamma(t)
-
-    def check(self, x: Tensor) -> None:
-        _check_floating("x", x)
-        if self.validate:
-            _check_range("x", x, *(self.data_range or (-math.inf, math.inf)))
 
     def prior(self, shape, *, dtype=None, device=None) -> GaussianParameters:
         mean = torch.zeros(shape, dtype=dtype, device=device)
@@ -202,7 +218,7 @@ class ContinuousFlow(BayesianFlow):
     ) -> GaussianParameters:
         """ρ' = ρ + α, μ' = (ρμ + αy)/ρ' (49, 50)."""
         _check_shape("y", y.shape, theta.mean.shape)
-        _check_accuracy(alpha)
+        self._check_accuracy(alpha)
         precision = theta.precision + per_example(alpha, theta.precision)
         share = per_example(alpha / precision, y)  # μ + (α/ρ')(y − μ) keeps more digits
         return GaussianParameters(theta.mean + share * (y - theta.mean), precision)
@@ -210,7 +226,7 @@ class ContinuousFlow(BayesianFlow):
     def sender(self, x: Tensor, alpha: float | Tensor) -> Gaussian:
         """N(x, 1/α) (86)."""
         self.check(x)
-        _check_accuracy(alpha)
+        self._check_accuracy(alpha)
         return Gaussian(x, per_example(alpha, x))
 
     def sample_flow(
@@ -218,12 +234,10 @@ class ContinuousFlow(BayesianFlow):
     ) -> GaussianParameters:
         """μ ~ N(γx, γ(1 − γ)), ρ = 1 + β(t) (75, 77)."""
         self.check(x)
-        check_time(t, wait=self.validate)
-        time = per_example(t, x)
-        gamma, rest = self.schedule.gamma(time), self.schedule.rest(time)
-        mean = gamma * x + (gamma * rest).sqrt() * draw_normal(x, generator)
-        precision = 1 + self.schedule.beta(time).reshape(-1)
-        return GaussianParameters(mean, precision.expand(x.shape[0]))
+        self._check_time(t)
+        m = self._at(t, x)
+        mean = m.gamma * x + (m.gamma * m.rest).sqrt() * draw_normal(x, generator)
+        return GaussianParameters(mean, (1 + m.beta.reshape(-1)).expand(x.shape[0]))
 
     def network_input(self, theta: GaussianParameters) -> Tensor:
         return theta.mean
@@ -233,9 +247,51 @@ class ContinuousFlow(BayesianFlow):
         time = per_example(t, theta.mean)
         known = time >= T_MIN
         # The denominator is made safe before it divides: a mask after it leaves NaN gradients.
-        time = time.clamp(min=T_MIN)
-        gamma, rest = self.schedule.gamma(time), self.schedule.rest(time)
-        return 1 / gamma, (rest / gamma).sqrt(), known
+        m = self.schedule.at(time.clamp(min=T_MIN))
+        return 1 / m.gamma, (m.rest / m.gamma).sqrt(), known
+
+    def rate_cost(self, x: Tensor, output: Distribution, t: float | Tensor) -> Tensor:
+        """α(t)/2 (x − x̂)² = −ln σ₁ σ₁^(−2t) (x − x̂)², where x̂ is the mean of p_O (101)."""
+        return 0.5 * self._at(t, x).rate * (x - output.mean).square()
+
+    def log_likelihood(self, theta: GaussianParameters, points: Tensor) -> Tensor:
+        """ρμ·x_j − (ρ − 1)/2 ‖x_j‖², the prior N(0, 1) taken out of the belief.
+
+        In float64, because the exponents reach 1/σ₁².
+        """
+        points, mean = wide(points.flatten(1)), wide(theta.mean.flatten(1))
+        precision = wide(theta.precision).unsqueeze(1)  # (B, 1)
+        return precision * mean @ points.T - (precision - 1) / 2 * points.square().sum(1)
+
+
+class ContinuousFlow(GaussianFlow):
+    """Continuous data in [−1, 1] under a Gaussian belief.
+
+    Args:
+        sigma_1: standard deviation of the belief at t = 1, in (0, 1), and the accuracy to which
+            `final_cost` charges for x. With a schedule of one's own it may be None: then it is
+            (1 + β(1))^(−1/2).
+        data_range: where x may lie and to which the estimate x̂ is clipped; None for anywhere.
+        schedule: of the accuracy; None for the paper's, `GeometricSchedule(sigma_1)`.
+
+    Raises:
+        ValueError: sigma_1 outside (0, 1), or neither sigma_1 nor a schedule.
+    """
+
+    def __init__(
+        self, sigma_1: float | None = None,
+        *, data_range: tuple[float, float] | None = (-1.0, 1.0), schedule: Schedule | None = None,
+    ) -> None:
+        super().__init__(sigma_1, schedule)
+        self.data_range = data_range
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._shown()})"
+
+    def check(self, x: Tensor) -> None:
+        _check_floating("x", x)
+        if self.validate:
+            _check_range("x", x, *(self.data_range or (-math.inf, math.inf)))
 
     def output(self, raw: Tensor, theta: GaussianParameters, t: float | Tensor) -> Delta:
         """The estimate x̂ = μ/γ − √((1−γ)/γ) ε̂ from the predicted noise ε̂ = raw (84)."""
@@ -246,19 +302,11 @@ class ContinuousFlow(BayesianFlow):
 
     def receiver(self, output: Distribution, alpha: float | Tensor) -> Distribution:
         """N(x̂, 1/α) (88)."""
-        _check_accuracy(alpha)
+        self._check_accuracy(alpha)
         return Gaussian(output.mean, per_example(alpha, output.mean))
 
-    def rate_cost(self, x: Tensor, output: Distribution, t: float | Tensor) -> Tensor:
-        """α(t)/2 (x − x̂)² = −ln σ₁ σ₁^(−2t) (x − x̂)² (101)."""
-        rate = self.schedule.rate(per_example(t, x))
-        return 0.5 * rate * (x - output.mean).square()
-
     def step_cost(
-        self,
-        x: Tensor,
-        output: Distribution,
-        alpha: float | Tensor,
+        self, x: Tensor, output: Distribution, alpha: float | Tensor,
         generator: Generator | None = None,
     ) -> Tensor:
         """α/2 (x − x̂)², exactly (96)."""
@@ -273,8 +321,13 @@ class ContinuousFlow(BayesianFlow):
         precision = torch.full_like(single(x), self.sigma_1**-2)
         return -Gaussian(output.mean, precision).log_prob(x)
 
+    def mixture(self, weights: Tensor, points: Tensor) -> Delta:
+        """All mass on the posterior mean, which costs least."""
+        mean = wide(weights) @ wide(points.flatten(1))
+        return Delta(_as(mean.reshape(len(weights), *points.shape[1:]), points))
 
-class DiscretisedFlow(ContinuousFlow):
+
+class DiscretisedFlow(GaussianFlow):
     """Data on K bins of [−1, 1], such as 8-bit pixels: a Gaussian belief about a bin's centre.
 
     Belief, sender and update are those of continuous data; the output distribution is over bins.
@@ -282,18 +335,22 @@ class DiscretisedFlow(ContinuousFlow):
     Args:
         bins: K ≥ 2; x takes the values of `centres`, (2k + 1)/K − 1 for k = 0…K−1, and is refused
             where it is more than 1e−6 from all of them.
-        sigma_1: standard deviation of the belief at t = 1, in (0, 1).
+        sigma_1: standard deviation of the belief at t = 1, in (0, 1); None where a schedule of
+            one's own says it.
+        schedule: of the accuracy; None for the paper's, `GeometricSchedule(sigma_1)`.
 
     Raises:
-        ValueError: bins below 2, or sigma_1 outside (0, 1).
+        ValueError: bins below 2, sigma_1 outside (0, 1), or neither sigma_1 nor a schedule.
     """
 
-    def __init__(self, bins: int, sigma_1: float) -> None:
-        super().__init__(sigma_1)
+    def __init__(
+        self, bins: int, sigma_1: float | None = None, *, schedule: Schedule | None = None
+    ) -> None:
+        super().__init__(sigma_1, schedule)
         self.bins = whole("bins", bins, 2)
 
     def __repr__(self) -> str:
-        return f"DiscretisedFlow(bins={self.bins}, sigma_1={self.sigma_1})"
+        return f"{type(self).__name__}(bins={self.bins}, {self._shown()})"
 
     @property
     def centres(self) -> Tensor:
@@ -304,7 +361,7 @@ class DiscretisedFlow(ContinuousFlow):
         _check_floating("x", x)
         if not self.validate or within(self._off(x), -CLOSE, CLOSE):
             return
-        super().check(x)  # says so where x is not even in [−1, 1]
+        _check_range("x", x, -1.0, 1.0)
         off = self._off(x).abs()
         value = x.flatten()[off.flatten().argmax()].item()
         raise ValueError(
@@ -330,7 +387,7 @@ class DiscretisedFlow(ContinuousFlow):
         """
         _check_floating("values", values, least=0)
         if self.validate:
-            _check_range("values", values, -1, 1)
+            _check_range("values", values, -1.0, 1.0)
         return bin_centres(self.bins, values)[bin_index(values, self.bins)]
 
     def output(
@@ -345,16 +402,13 @@ class DiscretisedFlow(ContinuousFlow):
         log_std = (log_std_noise + noise.log()).clamp(math.log(1e-5), math.log(1e4))
         return DiscretisedNormal(mean, torch.where(known, log_std.exp(), 1.0), self.bins)
 
-    def receiver(self, output: Distribution, alpha: float | Tensor) -> "BinnedMessage":
+    def receiver(self, output: Distribution, alpha: float | Tensor) -> BinnedMessage:
         """Σ_k p_O(k) N(k_c, 1/α) for each variable (113)."""
-        _check_accuracy(alpha)
+        self._check_accuracy(alpha)
         return BinnedMessage(output.log_probs, per_example(alpha, output.log_probs))
 
     def step_cost(
-        self,
-        x: Tensor,
-        output: Distribution,
-        alpha: float | Tensor,
+        self, x: Tensor, output: Distribution, alpha: float | Tensor,
         generator: Generator | None = None,
     ) -> Tensor:
         """ln p_S(y) − ln p_R(y) for one y = x + ε/√α, so right on average (116–119).
@@ -369,34 +423,9 @@ class DiscretisedFlow(ContinuousFlow):
         slope = (known.softmax(-1) * change).sum(-1)
         return -(known - change).logsumexp(-1) - slope
 
-    final_cost = BayesianFlow.final_cost  # bins have probabilities, not densities
-
-
-class BinnedMessage(Gaussian):
-    """Σ_k p(k) N(k_c, 1/α): the receiver of discretised data, a comb of K Gaussians (113).
-
-    Args:
-        log_probs: (B, *shape, K), normalised.
-        precision: α, broadcasts against log_probs.
-    """
-
-    def __init__(self, log_probs: Tensor, precision: Tensor) -> None:
-        self.bins = Binned(log_probs)
-        self.comb = precision
-        super().__init__(self.bins.mean, precision.squeeze(-1))
-
-    @property
-    def variance(self) -> Tensor:
-        squares = self.bins.probs @ self.bins.centres.square()
-        return 1 / self.precision + squares - self.mean.square()
-
-    def _draw(self, generator: Generator | None, prefix: tuple[int, ...]) -> Tensor:
-        centre = self.bins.sample(prefix, generator=generator)
-        return centre + draw_normal(centre, generator) * self.precision.rsqrt()
-
-    def log_prob(self, y: Tensor) -> Tensor:
-        teeth = Gaussian(self.bins.centres, self.comb).log_prob(y.unsqueeze(-1))
-        return (self.bins.log_probs + teeth).logsumexp(-1)
+    def mixture(self, weights: Tensor, points: Tensor) -> Binned:
+        """The probabilities of bins."""
+        return Binned(_as(_marginals(weights, self.index(points), self.bins), points))
 
 
 class DiscreteFlow(BayesianFlow):
@@ -404,19 +433,26 @@ class DiscreteFlow(BayesianFlow):
 
     Args:
         classes: K ≥ 2; x is int64 in 0…K−1.
-        beta_1: accumulated accuracy at t = 1, above 0.
+        beta_1: accumulated accuracy at t = 1, above 0; None where a schedule of one's own says it.
+        schedule: of the accuracy; None for the paper's, `QuadraticSchedule(beta_1)`.
 
     Raises:
-        ValueError: fewer than 2 classes, or beta_1 not above 0.
+        ValueError: fewer than 2 classes, beta_1 not above 0 or not that of the schedule, or neither
+            beta_1 nor a schedule.
     """
 
-    def __init__(self, classes: int, beta_1: float) -> None:
+    def __init__(
+        self, classes: int, beta_1: float | None = None, *, schedule: Schedule | None = None
+    ) -> None:
         self.classes = whole("classes", classes, 2)
-        self.schedule = QuadraticSchedule(beta_1)
-        self.beta_1 = self.schedule.beta_1
+        self.schedule = QuadraticSchedule(beta_1) if schedule is None else schedule
+        self.beta_1 = _total(self.schedule)
+        if beta_1 is not None and not math.isclose(beta_1, self.beta_1, rel_tol=1e-4):
+            raise ValueError(f"beta_1 must be that of the schedule, {self.beta_1:g}, got {beta_1}")
 
     def __repr__(self) -> str:
-        return f"DiscreteFlow(classes={self.classes}, beta_1={self.beta_1})"
+        own = "" if isinstance(self.schedule, QuadraticSchedule) else f", {self.schedule}"
+        return f"{type(self).__name__}(classes={self.classes}, beta_1={self.beta_1}{own})"
 
     def check(self, x: Tensor) -> None:
         if not (isinstance(x, Tensor) and x.dtype == torch.int64 and x.dim() >= 1):
@@ -437,13 +473,13 @@ class DiscreteFlow(BayesianFlow):
     ) -> CategoricalParameters:
         """θ' ∝ e^y θ (171); α is already in the scale of y."""
         _check_shape("y", y.shape, theta.logits.shape)
-        _check_accuracy(alpha)
+        self._check_accuracy(alpha)
         return CategoricalParameters((theta.logits + y).log_softmax(-1))
 
     def sender(self, x: Tensor, alpha: float | Tensor) -> CategoricalMessage:
         """N(α(K e_x − 1), αK I), a vector of K numbers per variable (157)."""
         self.check(x)
-        _check_accuracy(alpha)
+        self._check_accuracy(alpha)
         certain = torch.full(
             (*x.shape, self.classes), -math.inf, dtype=_float_dtype(alpha), device=x.device
         ).scatter_(-1, x.unsqueeze(-1), 0.0)
@@ -457,9 +493,9 @@ class DiscreteFlow(BayesianFlow):
         The −1 is the same for every class, so softmax takes it out.
         """
         self.check(x)
-        check_time(t, wait=self.validate)
+        self._check_time(t)
         noise = torch.empty((*x.shape, self.classes), dtype=_float_dtype(t), device=x.device)
-        variance = self.schedule.beta(per_example(t, noise)) * self.classes
+        variance = self._at(t, noise).beta * self.classes
         y = draw_normal(noise, generator) * variance.sqrt()
         return CategoricalParameters(add_at(y, x, variance).log_softmax(-1))
 
@@ -473,21 +509,18 @@ class DiscreteFlow(BayesianFlow):
 
     def receiver(self, output: Distribution, alpha: float | Tensor) -> CategoricalMessage:
         """Σ_k p_O(k) N(α(K e_k − 1), αK I): one mixture over the whole vector (189, 190)."""
-        _check_accuracy(alpha)
+        self._check_accuracy(alpha)
         return CategoricalMessage(output.log_probs, per_example(alpha, output.log_probs))
 
     def rate_cost(self, x: Tensor, output: Distribution, t: float | Tensor) -> Tensor:
-        """K β(1) t ‖e_x − ê‖² (205), where ê are the output probabilities."""
+        """K α(t)/2 ‖e_x − ê‖² = K β(1) t ‖e_x − ê‖², where ê are the output probabilities (205)."""
         probs = output.probs
         error = add_at(probs.clone(), x, probs.new_full((), -1.0))
-        rate = self.schedule.rate(per_example(t, error[..., 0]))
+        rate = self._at(t, error[..., 0]).rate
         return 0.5 * self.classes * rate * error.square().sum(-1)
 
     def step_cost(
-        self,
-        x: Tensor,
-        output: Distribution,
-        alpha: float | Tensor,
+        self, x: Tensor, output: Distribution, alpha: float | Tensor,
         generator: Generator | None = None,
     ) -> Tensor:
         """y_x − logsumexp_k(ln p_k + y_k) for one y ~ p_S, so right on average (189, 190).
@@ -503,6 +536,37 @@ class DiscreteFlow(BayesianFlow):
         slope = pick(noise, x) - (tilted * noise).sum(-1)
         return pick(y, x) - (log_probs + y).logsumexp(-1) - slope
 
+    def log_likelihood(self, theta: CategoricalParameters, points: Tensor) -> Tensor:
+        """Σ_d ln θ_d(x_jd)."""
+        logits = wide(theta.logits.flatten(1, -2))  # (B, D, K)
+        points = points.flatten(1).to(logits.device)
+        score = logits.new_zeros(len(logits), len(points))
+        for k in range(self.classes):
+            score += logits[..., k] @ (points == k).double().T
+        return score
+
+    def mixture(self, weights: Tensor, points: Tensor) -> Categorical:
+        """The probabilities of classes."""
+        return Categorical(_as(_marginals(weights, points, self.classes), points))
+
+
+def _total(schedule: Schedule) -> float:
+    """β(1)."""
+    return float(schedule.beta(torch.ones((), dtype=torch.float64, device="cpu")))
+
+
+def _marginals(weights: Tensor, index: Tensor, size: int) -> Tensor:
+    """ln Σ_j w_j [index_j = k], (B, *shape, K), from weights (B, N) and indices (N, *shape)."""
+    weights, shape = wide(weights), index.shape[1:]
+    index = index.flatten(1).to(weights.device)
+    probs = [weights @ (index == k).double() for k in range(size)]
+    return torch.stack(probs, -1).log().reshape(len(weights), *shape, size)
+
+
+def _as(values: Tensor, points: Tensor) -> Tensor:
+    """Values in the precision and on the device of points."""
+    return values.to(_float_dtype(points)).to(points.device)
+
 
 def _float_dtype(value: float | Tensor) -> torch.dtype:
     floating = isinstance(value, Tensor) and value.is_floating_point() and value.dim() > 0
@@ -515,13 +579,13 @@ def _check_floating(name: str, x: Tensor, least: int = 1) -> None:
         raise ValueError(f"{name} must be a floating-point tensor{shape}, got {_kind(x)}")
 
 
+def _kind(x: object) -> str:
+    return f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else repr(type(x))
+
+
 def _check_range(name: str, x: Tensor, low: float, high: float) -> None:
     if not within(x, low - 1e-5, high + 1e-5):
         raise ValueError(
             f"{name} must lie in [{low:g}, {high:g}] without NaN, got values from "
             f"{x.min().item():g} to {x.max().item():g}"
         )
-
-
-def _kind(x: object) -> str:
-    return f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else repr(type(x))

@@ -7,13 +7,15 @@ averages over random times and messages, so an estimate comes with its standard 
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
-from bfn_core.distributions import wide
-from bfn_core.model import BFN, evaluating, stratified
-from bfn_core.schedules import whole
+from bfn_core.beliefs import first, over
+from bfn_core.checks import whole
+from bfn_core.model import BFN, Condition, Data, evaluating, stratified
+from bfn_core.numerics import wide
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,8 @@ class ELBO:
 
 @torch.no_grad()
 def elbo(
-    bfn: BFN,
-    data: Tensor | Iterable[Tensor],
-    n: int | None = None,
-    *,
-    repeats: int = 1,
-    batch_size: int = 256,
+    bfn: BFN, data: Data | Iterable[Tensor], n: int | None = None,
+    *, repeats: int = 1, batch_size: int = 256, condition: Condition = None,
     generator: Generator | None = None,
 ) -> ELBO:
     """Estimate −ELBO over a data set.
@@ -85,34 +83,37 @@ def elbo(
 
     Args:
         bfn: the model; evaluated without dropout, and left in the mode it was in.
-        data: (N, *shape), or an iterable of batches of it; a batch may be a list or tuple of one
-            tensor, as a DataLoader over a TensorDataset(x) makes it.
+        data: (N, *shape), for mixed data a dict; or an iterable of batches of it; a batch may be a
+            list or tuple of one tensor, as a DataLoader over a TensorDataset(x) makes it.
         n: number of messages; None for the continuous-time loss.
         repeats: draws per example, at least 1.
-        batch_size: examples at a time, where data is one tensor.
+        batch_size: examples at a time, where data is one tensor, or a dict.
+        condition: what the network is told, (N, …) or a dict; not with an iterable of batches.
         generator: for every draw.
 
     Raises:
-        ValueError: no data or data of another kind, a number below 1, or costs that are no numbers,
+        ValueError: no data or data of another kind, conditions that are not as many, a number below
+            1, or costs that are no numbers,
             as a network that has diverged makes them.
     """
     repeats, batch_size = whole("repeats", repeats), whole("batch_size", batch_size)
     n = None if n is None else whole("n", n)
-    batches = data.split(batch_size) if isinstance(data, Tensor) else _batches(data)
+    batches = _together(data, condition, batch_size)
 
-    def message_costs(x: Tensor) -> list[Tensor]:
-        first = stratified(len(x), like=bfn._times_like(x), generator=generator)
-        times = [(first + repeat / repeats) % 1.0 for repeat in range(repeats)]
+    def message_costs(x: Data, told: dict) -> list[Tensor]:
+        start = stratified(len(first(x)), like=bfn._times_like(x), generator=generator)
+        times = [(start + repeat / repeats) % 1.0 for repeat in range(repeats)]
         if n is None:
-            return [bfn.loss(x, t, generator=generator) for t in times]
+            return [bfn.loss(x, t, **told) for t in times]
         steps = [(t * n).long().clamp(max=n - 1) + 1 for t in times]
-        return [bfn.loss_n(x, n, i, generator=generator) for i in steps]
+        return [bfn.loss_n(x, n, i, **told) for i in steps]
 
     messages, reconstruction = [], []
     with evaluating(bfn):
-        for x in batches:
-            costs = message_costs(x)
-            finals = [bfn.reconstruction_loss(x, generator=generator) for _ in range(repeats)]
+        for x, part in batches:
+            told = {"generator": generator} | ({} if part is None else {"condition": part})
+            costs = message_costs(x, told)
+            finals = [bfn.reconstruction_loss(x, **told) for _ in range(repeats)]
             messages.append(torch.stack(costs))
             reconstruction.append(torch.stack(finals))
     if not messages or sum(part.shape[1] for part in messages) == 0:
@@ -126,6 +127,26 @@ def elbo(
                 "the network's output holds NaN, or numbers too large"
             )
     return ELBO(Estimate.of(sent), Estimate.of(rest), Estimate.of(sent + rest), n)
+
+
+def _together(
+    data: Data | Iterable[Tensor], condition: Condition, size: int
+) -> Iterator[tuple[Data, Condition]]:
+    """Batches of the data, each with its part of the condition."""
+    if not isinstance(data, (Tensor, dict)):
+        if condition is not None:
+            raise ValueError("condition needs data that are one tensor, or a dict, not batches")
+        return ((batch, None) for batch in _batches(data))
+    count = len(first(data))
+    if condition is not None and len(first(condition)) != count:
+        raise ValueError(
+            f"condition must hold as much as the data, {count}, got {len(first(condition))}"
+        )
+
+    def cut(value: Any, start: int) -> Any:
+        return over(lambda part: part[start : start + size], value)
+
+    return ((cut(data, start), cut(condition, start)) for start in range(0, count, size))
 
 
 def _batches(data: Iterable[Tensor]) -> Iterator[Tensor]:

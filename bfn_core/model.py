@@ -7,16 +7,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.distributions import Distribution
 
-from bfn_core.distributions import at_least_single, check_generator, single
-from bfn_core.flows import BayesianFlow, CategoricalParameters, GaussianParameters, per_example
-from bfn_core.schedules import check_step, check_time, whole
+from bfn_core.beliefs import CategoricalParameters, GaussianParameters, first, over, per_example
+from bfn_core.checks import check_step, check_time, whole
+from bfn_core.flows import BayesianFlow
+from bfn_core.numerics import at_least_single, check_generator, single
 
-Parameters = GaussianParameters | CategoricalParameters
+if TYPE_CHECKING:
+    from bfn_core.samplers import Sampler
+
+Parameters = GaussianParameters | CategoricalParameters | dict[str, Any]
+Data = Tensor | dict[str, Tensor]
+Condition = Tensor | dict[str, Tensor] | None
 
 
 @dataclass(frozen=True)
@@ -67,11 +74,17 @@ class BFN(nn.Module):
     Beliefs, times and costs are computed in the network's precision, in single precision where it
     has only 16 bits; data of another precision are converted. The network is called in its own.
 
+    What is asked of x, t, n and i is asked once, here; the flow then trusts them.
+
     Args:
         flow: what kind of data, and on what accuracy schedule.
-        network: called as network(inputs, t) with flow.network_input(θ) and t (B,); its raw
-            output is (B, *shape) for continuous data, (B, *shape, 2) for discretised,
-            (B, *shape, K) for discrete.
+        network: called as network(inputs, t) with flow.network_input(θ) and t (B,), and as
+            network(inputs, t, condition) where there is a condition; its raw output is (B, *shape)
+            for continuous data, (B, *shape, 2) for discretised, (B, *shape, K) for discrete, and a
+            dict of these for mixed.
+
+    A condition, wherever one is taken, is whatever the network is to know beside the belief: a
+    tensor (B, …) or a dict of them, cut along with the batch.
     """
 
     def __init__(self, flow: BayesianFlow, network: nn.Module | None) -> None:
@@ -94,55 +107,63 @@ class BFN(nn.Module):
         weights = torch.empty(0) if self._weights is None else self._weights
         return torch.empty(0, dtype=at_least_single(weights.dtype), device=weights.device)
 
-    def output(self, theta: Parameters, t: float | Tensor) -> Distribution:
+    def output(
+        self, theta: Parameters, t: float | Tensor, *, condition: Condition = None
+    ) -> Distribution:
         """p_O(x | θ; t), the network's joint guess.
 
         Args:
             theta: the belief, for B examples.
             t: a number or (B,), in [0, 1].
+            condition: what the network is told beside it.
 
         Raises:
             ValueError: t outside [0, 1], or a raw output of the wrong shape.
         """
         check_time(t)
         inputs = self.flow.network_input(theta)
-        times = per_example(t, inputs).reshape(-1).expand(inputs.shape[0])
+        like = first(inputs)
+        times = per_example(t, like).reshape(-1).expand(len(like))
         if (weights := self._weights) is not None:
-            inputs, times = inputs.to(weights.dtype), times.to(weights.dtype)
-        return self.flow.output(single(self.network(inputs, times)), theta, t)
+            inputs = over(lambda part: part.to(weights.dtype), inputs)
+            times = times.to(weights.dtype)
+        told = () if condition is None else (condition,)
+        return self.flow.output(over(single, self.network(inputs, times, *told)), theta, t)
 
     def loss(
-        self, x: Tensor, t: float | Tensor | None = None, *, generator: Generator | None = None
+        self, x: Data, t: float | Tensor | None = None,
+        *, theta: Parameters | None = None, condition: Condition = None,
+        generator: Generator | None = None,
     ) -> Tensor:
         """One draw of the continuous-time loss L^∞ for each example, (B,), in nats.
 
         Args:
             x: data, (B, *shape); converted where its precision is not the network's.
             t: the times, a number or (B,); uniform and stratified over the batch by default.
+            theta: beliefs that were drawn from the flow for x at t already; drawn here by default.
+            condition: what the network is told beside the belief.
             generator: for t and θ.
 
         Raises:
-            ValueError: x or t is not what the flow takes.
+            ValueError: x or t is not what the flow takes, or θ is given without t.
 
         Source: (101) continuous and discretised, (205) discrete.
         """
-        x, like = self._taken(x)
+        x, like, flow = self._taken(x)
         if t is None:
-            t = stratified(x.shape[0], like=like, generator=generator)
+            if theta is not None:
+                raise ValueError("t must be given with theta: the time at which it was drawn")
+            t = stratified(len(first(x)), like=like, generator=generator)
         else:
             check_time(t)
             t = torch.as_tensor(t, dtype=like.dtype, device=like.device)
             t = t.reshape(1) if t.dim() == 0 else t
-        theta = self.flow.sample_flow(x, t, generator)
-        return _total(self.flow.rate_cost(x, self.output(theta, t), t))
+        theta = flow.sample_flow(x, t, generator) if theta is None else theta
+        return _sum(flow.rate_cost(x, self.output(theta, t, condition=condition), t))
 
     def loss_n(
-        self,
-        x: Tensor,
-        n: int,
-        i: int | Tensor | None = None,
-        *,
-        generator: Generator | None = None,
+        self, x: Data, n: int, i: int | Tensor | None = None,
+        *, condition: Condition = None, generator: Generator | None = None,
     ) -> Tensor:
         """One draw of the n-step loss L^n for each example, (B,), in nats.
 
@@ -153,6 +174,7 @@ class BFN(nn.Module):
             x: data, (B, *shape).
             n: number of messages, at least 1.
             i: which message, in 1…n, a number or (B,) int64; uniform and stratified by default.
+            condition: what the network is told beside the belief.
             generator: for i, θ and the message.
 
         Raises:
@@ -160,57 +182,63 @@ class BFN(nn.Module):
 
         Source: (24), (96) continuous, (116) discretised, (190) discrete.
         """
-        x, like = self._taken(x)
-        first, n = check_step(1 if i is None else i, n)
+        x, like, flow = self._taken(x)
+        which, n = check_step(1 if i is None else i, n)
         if i is None:
-            spread = stratified(x.shape[0], like=like, generator=generator)
-            first = (spread * n).long().clamp_(max=n - 1) + 1
-        i = torch.as_tensor(first, device=x.device)
+            spread = stratified(len(first(x)), like=like, generator=generator)
+            which = (spread * n).long().clamp_(max=n - 1) + 1
+        i = torch.as_tensor(which, device=like.device)
         if i.dtype == torch.bool or i.is_floating_point():
             raise ValueError(f"i must be whole numbers in 1…{n}, got {i.dtype}")
         t = (i - 1).to(like.dtype) / n
-        theta = self.flow.sample_flow(x, t, generator)
-        alpha = self.flow.alpha(i.to(like.dtype), n)
-        return n * _total(self.flow.step_cost(x, self.output(theta, t), alpha, generator))
+        theta = flow.sample_flow(x, t, generator)
+        alpha = flow.alpha(i.to(like.dtype), n)
+        output = self.output(theta, t, condition=condition)
+        return n * _sum(flow.step_cost(x, output, alpha, generator))
 
-    def reconstruction_loss(self, x: Tensor, *, generator: Generator | None = None) -> Tensor:
+    def reconstruction_loss(
+        self, x: Data, *, condition: Condition = None, generator: Generator | None = None
+    ) -> Tensor:
         """One draw of L^r = −E ln p_O(x | θ; 1) for each example, (B,), in nats.
 
         For continuous data the density of x at accuracy σ₁ (see ContinuousFlow.final_cost).
         """
-        x, like = self._taken(x)
-        one = torch.ones(x.shape[0], dtype=like.dtype, device=x.device)
-        theta = self.flow.sample_flow(x, one, generator)
-        return _total(self.flow.final_cost(x, self.output(theta, one)))
+        x, like, flow = self._taken(x)
+        one = torch.ones(len(first(x)), dtype=like.dtype, device=like.device)
+        theta = flow.sample_flow(x, one, generator)
+        return _sum(flow.final_cost(x, self.output(theta, one, condition=condition)))
 
-    def _taken(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """x, checked and in the precision that its times are made in, and a tensor of that kind."""
+    def _taken(self, x: Data) -> tuple[Data, Tensor, BayesianFlow]:
+        """x, checked and in the precision that its times are made in; a tensor of that kind; and
+        the flow, which need not look at x again.
+        """
         self.flow.check(x)
         like = self._times_like(x)
-        return (x.to(like.dtype) if x.is_floating_point() else x), like
+        taken = over(lambda part: part.to(like.dtype) if part.is_floating_point() else part, x)
+        return taken, like, self.flow.trusting()
 
-    def _times_like(self, x: Tensor) -> Tensor:
+    def _times_like(self, x: Data) -> Tensor:
         """Times are made in the network's precision, or for one without weights in that of x."""
-        own = self._reference.dtype
+        own, x = self._reference.dtype, first(x)
         if self._weights is None and x.is_floating_point():
             own = at_least_single(x.dtype)
         return torch.empty(0, dtype=own, device=x.device)
 
     @torch.no_grad()
     def sample(
-        self,
-        shape,
-        n_steps: int,
-        *,
-        final: str = "sample",
+        self, shape, n_steps: int,
+        *, final: str = "sample", condition: Condition = None, sampler: "Sampler | None" = None,
         generator: Generator | None = None,
-    ) -> Tensor:
+    ) -> Data:
         """Draw data, (B, *shape), with n_steps messages and n_steps + 1 network calls.
 
         Args:
-            shape: (B, *shape).
+            shape: (B, *shape); for mixed data a dict of shapes.
             n_steps: at least 1.
             final: "sample" draws x from p_O at t = 1, "mode" takes its most likely value.
+            condition: what the network is told, for each of the B.
+            sampler: how to get from the prior to data, see bfn_core.samplers; the paper's way by
+                default.
             generator: for every draw.
 
         Raises:
@@ -218,32 +246,28 @@ class BFN(nn.Module):
         """
         if final not in ("sample", "mode"):
             raise ValueError(f'final must be "sample" or "mode", got {final!r}')
-        for step in self.sampling_steps(shape, n_steps, generator=generator):
+        options = {"condition": condition, "sampler": sampler, "generator": generator}
+        for step in self.sampling_steps(shape, n_steps, **options):
             output = step.output
         return output.mode if final == "mode" else output.sample(generator=generator)
 
-    @torch.no_grad()
     def sampling_steps(
-        self, shape, n_steps: int, *, generator: Generator | None = None
+        self, shape, n_steps: int,
+        *, condition: Condition = None, sampler: "Sampler | None" = None,
+        generator: Generator | None = None,
     ) -> Iterator[SamplingStep]:
         """The n_steps + 1 beliefs and guesses on the way from the prior to data.
 
         The network is in eval mode while a step is made, and back in its own mode between steps.
+        Arguments and errors as for `sample`.
         """
+        from bfn_core.samplers import Ancestral  # which stands on this module
+
         n_steps = whole("n_steps", n_steps)
-        like = self._reference
-        theta = self.flow.prior(tuple(shape), dtype=like.dtype, device=like.device)
-        for i in range(n_steps + 1):
-            with torch.no_grad(), evaluating(self):
-                output = self.output(theta, i / n_steps)
-            yield SamplingStep(i, i / n_steps, theta, output)
-            if i < n_steps:  # the next message: x' from p_O, then y from the sender
-                alpha = self.flow.alpha(i + 1, n_steps)
-                guess = output.sample(generator=generator)
-                y = self.flow.sender(guess, alpha).sample(generator=generator)
-                theta = self.flow.update(theta, y.to(like.dtype), alpha)
+        sampler = Ancestral() if sampler is None else sampler
+        return sampler.steps(self, shape, n_steps, condition=condition, generator=generator)
 
 
-def _total(cost: Tensor) -> Tensor:
-    """Sum over the variables: (B, *shape) -> (B,)."""
+def _sum(cost: Tensor) -> Tensor:
+    """Over the variables: (B, *shape) -> (B,)."""
     return cost.flatten(1).sum(1) if cost.dim() > 1 else cost

@@ -1,101 +1,107 @@
 """Accuracy schedules: how much of the truth has been sent by time t.
 
-A schedule gives the accumulated accuracy β(t), which rises from β(0) = 0, and everything that
-follows from it: the accuracy α_i = β(i/n) − β((i−1)/n) of message i of n, the rate α(t) = dβ/dt and
-the inverse of β. Times and accuracies may be floats or tensors; the answer has the same form.
+A schedule gives the accumulated accuracy β(t), which rises from β(0) = 0, and its rate dβ/dt.
+Everything else follows: the accuracy α_i = β(i/n) − β((i−1)/n) of message i of n, the share
+γ = β/(1 + β) of the truth in a Gaussian belief's mean, and the time at which β has a value. Times
+and accuracies may be floats or tensors; the answer has the same form. Flows check times; schedules
+do not.
 
 Source: Graves et al. 2023, "Bayesian Flow Networks", arXiv 2308.07037.
 """
 
 import math
-import operator
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from numbers import Real
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-
-def _exp(value: float | Tensor) -> float | Tensor:
-    return torch.exp(value) if isinstance(value, Tensor) else math.exp(value)
+from bfn_core.checks import check_step, real, whole
 
 
-def _expm1(value: float | Tensor) -> float | Tensor:
-    return torch.expm1(value) if isinstance(value, Tensor) else math.expm1(value)
+def _of(name: str, value: float | Tensor) -> float | Tensor:
+    """torch's function of that name for a tensor, Python's for a number."""
+    return getattr(torch if isinstance(value, Tensor) else math, name)(value)
 
 
-def _log1p(value: float | Tensor) -> float | Tensor:
-    return torch.log1p(value) if isinstance(value, Tensor) else math.log1p(value)
+class Schedule(ABC):
+    """An accuracy schedule. A subclass gives `beta` and `rate`; where it knows better, more."""
+
+    @abstractmethod
+    def beta(self, t: float | Tensor) -> float | Tensor:
+        """Accumulated accuracy β(t): increasing, with β(0) = 0."""
+
+    @abstractmethod
+    def rate(self, t: float | Tensor) -> float | Tensor:
+        """Accuracy spent per unit of time, dβ/dt."""
+
+    def alpha(self, i: int | Tensor, n: int) -> float | Tensor:
+        """Accuracy of message i of n, β(i/n) − β((i−1)/n) (11). ValueError for i outside 1…n."""
+        i, n = check_step(i, n)
+        return self.beta(i / n) - self.beta((i - 1) / n)
+
+    def gamma(self, t: float | Tensor) -> float | Tensor:
+        """γ(t) = β/(1 + β), the share of the truth in the mean (79)."""
+        beta = self.beta(t)
+        return beta / (1 + beta)
+
+    def rest(self, t: float | Tensor) -> float | Tensor:
+        """1 − γ(t) = 1/(1 + β), the prior's share: with all the digits that γ near 1 has lost."""
+        return 1 / (1 + self.beta(t))
+
+    def time(self, beta: float | Tensor) -> float | Tensor:
+        """The t at which the accumulated accuracy is `beta`: the inverse of β, by bisection."""
+        low, high = 0.0 * beta, 0.0 * beta + 1.0
+        for _ in range(64 if _doubled(beta) else 30):
+            middle = (low + high) / 2
+            below = self.beta(middle) < beta
+            if isinstance(beta, Tensor):
+                low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+            else:
+                low, high = (middle, high) if below else (low, middle)
+        return (low + high) / 2
+
+    def at(self, t: Tensor) -> "Moment":
+        """What holds at times t, of any shape."""
+        return Moment(self, t)
 
 
-def within(value: float | Tensor, low: float, high: float) -> bool:
-    """Whether every entry of `value` lies in [low, high]; NaN does not."""
-    if not isinstance(value, Tensor):
-        return low <= value <= high
-    if torch.compiler.is_compiling() or value.numel() == 0:
-        return True  # a test on values would cut a compiled graph in two
-    smallest, largest = torch.aminmax(value.detach())
-    return bool((smallest >= low) & (largest <= high))
-
-
-def _shown(value: float | Tensor) -> str:
-    if not isinstance(value, Tensor):
-        return repr(value)
-    return f"values from {value.min().item():g} to {value.max().item():g}"
-
-
-def on_accelerator(value: float | Tensor) -> bool:
-    """Whether reading a value of this tensor would wait for a device."""
-    return isinstance(value, Tensor) and value.device.type != "cpu"
-
-
-def whole(name: str, value: int, least: int = 1) -> int:
-    """A whole number of at least `least` as Python's int, from NumPy's integers too.
-
-    Raises ValueError, naming it, for anything else; True and False are no numbers here.
-    """
-    try:
-        number = operator.index("" if isinstance(value, bool) else value)
-    except TypeError:
-        number = least - 1
-    if number < least:
-        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
-    return number
-
-
-def real(name: str, value: float, low: float, high: float = math.inf) -> float:
-    """A number between `low` and `high`, and neither of them: NumPy's as Python's float, a tensor
-    of one number as it is. Raises ValueError, naming it, for anything else.
-    """
-    number = isinstance(value, Real) or (isinstance(value, Tensor) and value.dim() == 0)
-    if isinstance(value, bool) or not number or not low < value < high:
-        bounds = f"lie between {low:g} and {high:g}"
-        bounds = f"be above {low:g} and finite" if high == math.inf else bounds
-        raise ValueError(f"{name} must {bounds}, got {value!r}")
-    return value if isinstance(value, Tensor) else float(value)
-
-
-def check_time(t: float | Tensor, wait: bool = False) -> None:
-    """Raise ValueError unless every time lies in [0, 1]; on an accelerator only if `wait`."""
-    if not isinstance(t, (Real, Tensor)):
-        raise ValueError(f"t must be a number or a tensor (B,) in [0, 1], got {type(t)}")
-    if (wait or not on_accelerator(t)) and not within(t, 0.0, 1.0):
-        raise ValueError(f"t must lie in [0, 1], got {_shown(t)}")
-
-
-def check_step(i: int | Tensor, n: int) -> tuple[int | Tensor, int]:
-    """i and n, NumPy's integers as Python's. Raises ValueError unless n ≥ 1 and every i in 1…n."""
-    n = whole("n", n)
-    if not isinstance(i, Tensor):
-        i = whole("i", i)
-    if not on_accelerator(i) and not within(i, 1, n):
-        raise ValueError(f"i must lie in 1…{n} for n = {n}, got {_shown(i)}")
-    return i, n
+def _doubled(value: float | Tensor) -> bool:
+    return not isinstance(value, Tensor) or value.dtype == torch.float64
 
 
 @dataclass(frozen=True)
-class GeometricSchedule:
-    """β(t) = σ₁^(−2t) − 1, for a Gaussian belief (72).
+class Moment:
+    """A schedule at times t: β, dβ/dt, γ and 1 − γ, each of t's shape, computed when asked for."""
+
+    schedule: Schedule
+    t: Tensor
+
+    @cached_property
+    def beta(self) -> Tensor:
+        """Accumulated accuracy β(t)."""
+        return self.schedule.beta(self.t)
+
+    @cached_property
+    def rate(self) -> Tensor:
+        """dβ/dt."""
+        return self.schedule.rate(self.t)
+
+    @cached_property
+    def gamma(self) -> Tensor:
+        """γ(t) = β/(1 + β)."""
+        return self.schedule.gamma(self.t)
+
+    @cached_property
+    def rest(self) -> Tensor:
+        """1 − γ(t)."""
+        return self.schedule.rest(self.t)
+
+
+@dataclass(frozen=True)
+class GeometricSchedule(Schedule):
+    """β(t) = σ₁^(−2t) − 1, the paper's for a Gaussian belief (72).
 
     With the prior N(0, 1) the precision of the belief is 1 + β(t), so its standard deviation
     falls from 1 to σ₁ and its entropy falls on a straight line.
@@ -118,37 +124,25 @@ class GeometricSchedule:
 
     def beta(self, t: float | Tensor) -> float | Tensor:
         """Accumulated accuracy β(t) (72); expm1 keeps its digits near t = 0."""
-        check_time(t)
-        return _expm1(self._rate * t)
+        return _of("expm1", self._rate * t)
 
     def rate(self, t: float | Tensor) -> float | Tensor:
-        """Accuracy spent per unit of time, α(t) = dβ/dt = −2 ln σ₁ σ₁^(−2t) (74)."""
-        check_time(t)
-        return self._rate * _exp(self._rate * t)
-
-    def gamma(self, t: float | Tensor) -> float | Tensor:
-        """γ(t) = β/(1 + β) = 1 − σ₁^(2t), the share of the truth in the mean (80)."""
-        check_time(t)
-        return -_expm1(-self._rate * t)
-
-    def rest(self, t: float | Tensor) -> float | Tensor:
-        """1 − γ(t) = σ₁^(2t), the prior's share: with all its digits, which γ near 1 has lost."""
-        check_time(t)
-        return _exp(-self._rate * t)
+        """α(t) = dβ/dt = −2 ln σ₁ σ₁^(−2t) (74)."""
+        return self._rate * _of("exp", self._rate * t)
 
     def alpha(self, i: int | Tensor, n: int) -> float | Tensor:
-        """Accuracy of message i of n, σ₁^(−2i/n) (1 − σ₁^(2/n)) (95)."""
+        """σ₁^(−2i/n) (1 − σ₁^(2/n)), with digits that a difference would lose (95)."""
         i, n = check_step(i, n)
-        return _exp(self._rate / n * i) * -math.expm1(-self._rate / n)
+        return _of("exp", self._rate / n * i) * -math.expm1(-self._rate / n)
 
     def time(self, beta: float | Tensor) -> float | Tensor:
-        """The t at which the accumulated accuracy is `beta`: the inverse of β."""
-        return _log1p(beta) / self._rate
+        """ln(1 + β)/(−2 ln σ₁)."""
+        return _of("log1p", beta) / self._rate
 
 
 @dataclass(frozen=True)
-class QuadraticSchedule:
-    """β(t) = β(1) t², for a categorical belief (182).
+class _ToTotal(Schedule):
+    """A schedule that is known by its total accuracy.
 
     Args:
         beta_1: accumulated accuracy at t = 1, above 0.
@@ -162,21 +156,115 @@ class QuadraticSchedule:
     def __post_init__(self) -> None:
         object.__setattr__(self, "beta_1", real("beta_1", self.beta_1, 0.0))
 
+
+class LinearSchedule(_ToTotal):
+    """β(t) = β(1) t: all messages are equally accurate."""
+
+    def beta(self, t: float | Tensor) -> float | Tensor:
+        """Accumulated accuracy β(t)."""
+        return self.beta_1 * t
+
+    def rate(self, t: float | Tensor) -> float | Tensor:
+        """dβ/dt = β(1), at every t."""
+        return self.beta_1 + 0.0 * t
+
+    def alpha(self, i: int | Tensor, n: int) -> float | Tensor:
+        """β(1)/n, for every message."""
+        i, n = check_step(i, n)
+        return self.beta_1 / n + 0.0 * i
+
+    def time(self, beta: float | Tensor) -> float | Tensor:
+        """β/β(1)."""
+        return beta / self.beta_1
+
+
+class QuadraticSchedule(_ToTotal):
+    """β(t) = β(1) t², the paper's for a categorical belief (182)."""
+
     def beta(self, t: float | Tensor) -> float | Tensor:
         """Accumulated accuracy β(t) (182)."""
-        check_time(t)
         return self.beta_1 * t * t
 
     def rate(self, t: float | Tensor) -> float | Tensor:
-        """Accuracy spent per unit of time, α(t) = dβ/dt = 2 β(1) t."""
-        check_time(t)
+        """α(t) = dβ/dt = 2 β(1) t."""
         return 2.0 * self.beta_1 * t
 
     def alpha(self, i: int | Tensor, n: int) -> float | Tensor:
-        """Accuracy of message i of n, β(1) (2i − 1)/n² (193)."""
+        """β(1) (2i − 1)/n² (193)."""
         i, n = check_step(i, n)
         return self.beta_1 * (2 * i - 1) / n**2
 
     def time(self, beta: float | Tensor) -> float | Tensor:
-        """The t at which the accumulated accuracy is `beta`: the inverse of β."""
+        """√(β/β(1))."""
         return (beta / self.beta_1) ** 0.5
+
+
+class CosineSchedule(_ToTotal):
+    """β(t) = tan²(ct), that of cosine diffusion: a Gaussian belief's deviation falls as cos(ct)."""
+
+    @property
+    def _angle(self) -> float:
+        return math.atan(math.sqrt(self.beta_1))
+
+    def beta(self, t: float | Tensor) -> float | Tensor:
+        """Accumulated accuracy β(t)."""
+        return _of("tan", self._angle * t) ** 2
+
+    def rate(self, t: float | Tensor) -> float | Tensor:
+        """dβ/dt = 2c tan(ct) (1 + tan²(ct))."""
+        tan = _of("tan", self._angle * t)
+        return 2.0 * self._angle * tan * (1.0 + tan * tan)
+
+    def time(self, beta: float | Tensor) -> float | Tensor:
+        """atan(√β)/c."""
+        return _of("atan", beta**0.5) / self._angle
+
+
+@dataclass(frozen=True)
+class EntropyLinearSchedule(Schedule):
+    """β(t) = −(4/K) ln(1 − t + t e^(−Kβ(1)/4)): a categorical belief's entropy falls nearly evenly.
+
+    Source: Tao and Abe 2024, "A Bayesian Flow Network Framework for Chemistry Tasks" (ChemBFN),
+    arXiv 2407.20294.
+
+    Args:
+        classes: K ≥ 2.
+        beta_1: accumulated accuracy at t = 1, above 0.
+
+    Raises:
+        ValueError: fewer than 2 classes, or beta_1 not above 0.
+    """
+
+    classes: int
+    beta_1: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", whole("classes", self.classes, 2))
+        object.__setattr__(self, "beta_1", real("beta_1", self.beta_1, 0.0))
+
+    @property
+    def _end(self) -> float:
+        return self.classes * self.beta_1 / 4
+
+    def _left(self, t: float | Tensor) -> float | Tensor:
+        """1 − t + t e^(−Kβ(1)/4), which near t = 1 must not be a difference from 1."""
+        return (1.0 - t) + t * math.exp(-self._end)
+
+    def beta(self, t: float | Tensor) -> float | Tensor:
+        """Accumulated accuracy β(t)."""
+        if isinstance(t, Tensor):
+            early = torch.log1p(math.expm1(-self._end) * t.clamp(max=0.5))
+            late = t.clamp(min=0.5)
+            late = torch.logaddexp(torch.log1p(-late), late.log() - self._end)
+            log = torch.where(t < 0.5, early, late)
+        else:
+            log = math.log1p(math.expm1(-self._end) * t) if t < 0.5 else math.log(self._left(t))
+        return log * (-4.0 / self.classes)
+
+    def rate(self, t: float | Tensor) -> float | Tensor:
+        """dβ/dt."""
+        return -4.0 / self.classes * math.expm1(-self._end) / self._left(t)
+
+    def time(self, beta: float | Tensor) -> float | Tensor:
+        """(1 − e^(−Kβ/4))/(1 − e^(−Kβ(1)/4))."""
+        return _of("expm1", -self.classes / 4 * beta) / math.expm1(-self._end)

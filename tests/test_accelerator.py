@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from bfn_core import BFN, ContinuousFlow, DiscreteFlow, DiscretisedFlow, ExactBFN, elbo
+from bfn_core import BFN, ContinuousFlow, DiscreteFlow, DiscretisedFlow, ExactBFN, elbo, numerics
 from bfn_core import distributions as d
-from bfn_core.conditioning import fill, filling_steps
-from bfn_core.flows import BinnedMessage
+from bfn_core.distributions import BinnedMessage
+from bfn_core.infilling import fill, filling_steps
 from bfn_core.networks.mlp import MLP
 from tests.accelerator import Pretend
 from tests.oracles import generator
@@ -100,7 +100,7 @@ def test_each_wait_is_counted_with_its_line(device):
     device.waits.clear()
     FLOWS["continuous"][0].check(x.clamp(-1, 1))
     ((what, line), count), = device.waits.items()
-    assert what == "_local_scalar_dense" and "schedules.py:" in line and count == 1
+    assert what == "_local_scalar_dense" and "checks.py:" in line and count == 1
 
 
 def test_nothing_is_left_of_it_afterwards():
@@ -229,7 +229,7 @@ def test_the_perfect_network_is_as_exact_as_on_the_cpu(device, name):
 def test_a_perfect_network_keeps_its_accuracy_when_its_dtype_changes():
     bfn = ExactBFN(ContinuousFlow(0.1), torch.rand(5, 2), torch.rand(5)).to(torch.bfloat16)
     assert bfn.data.dtype == torch.bfloat16 and bfn.log_weights.dtype == torch.float64
-    assert set(bfn.state_dict()) == {"data", "log_weights"}
+    assert set(bfn.state_dict()) == {"points", "log_weights"}
 
 
 def messages(kind):
@@ -296,12 +296,12 @@ def test_a_generator_of_another_device_is_named(device):
 def test_classes_are_drawn_by_their_probabilities_and_always_in_the_same_way(device):
     probs = torch.tensor([0.0, 0.5, 0.3, 0.0, 0.2], device=device.kind)
     with deterministic():
-        drawn = d.draw_index(probs, drawn_on(device.kind), (40_000,))
+        drawn = numerics.draw_index(probs, drawn_on(device.kind), (40_000,))
     shares = torch.bincount(drawn.cpu(), minlength=5) / 40_000
     assert shares[0] == shares[3] == 0
     # Five standard errors.
     torch.testing.assert_close(shares, probs.cpu(), rtol=0, atol=5 * 0.5 / 200)
-    halves = d.draw_index(probs.bfloat16(), drawn_on(device.kind), (40_000,))
+    halves = numerics.draw_index(probs.bfloat16(), drawn_on(device.kind), (40_000,))
     assert (halves == drawn).float().mean() > 0.99
 
 
@@ -324,8 +324,8 @@ def test_nothing_adds_in_an_order_that_changes(device, name):
 def test_adding_at_an_index_is_the_same_in_both_ways(device):
     y, index = torch.randn(4, 5, 3, generator=generator(0)), torch.randint(3, (4, 5))
     value = torch.rand(4, 1, 1)
-    there = d.add_at(y.to(device.kind), index.to(device.kind), value.to(device.kind))
-    assert torch.equal(there.cpu(), d.add_at(y.clone(), index, value))
+    there = numerics.add_at(y.to(device.kind), index.to(device.kind), value.to(device.kind))
+    assert torch.equal(there.cpu(), numerics.add_at(y.clone(), index, value))
     expected = y + nn.functional.one_hot(index, 3) * value
     assert torch.equal(there.cpu(), expected)
 
@@ -336,7 +336,7 @@ def test_the_series_for_the_normal_law_is_as_exact_as_torch():
     truth = torch.special.log_ndtr(exact)
     truth.sum().backward()
     z.requires_grad_()
-    found = d.log_ndtr_by_series(z)
+    found = numerics.log_ndtr_by_series(z)
     found.sum().backward()
     theirs = torch.special.log_ndtr(z.detach())
 
@@ -346,7 +346,7 @@ def test_the_series_for_the_normal_law_is_as_exact_as_torch():
     assert worst(found.detach(), truth.detach()) < 2 * worst(theirs, truth.detach()) < 5e-5
     assert worst(z.grad, exact.grad) < 5e-5
     # In float64 what is left is the error of the series.
-    error = d.log_ndtr_by_series(exact.detach()) - truth.detach()
+    error = numerics.log_ndtr_by_series(exact.detach()) - truth.detach()
     assert float(error.abs().max()) < 3e-8
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bfn_core import ContinuousFlow, DiscreteFlow, DiscretisedFlow, ExactBFN
-from bfn_core.conditioning import Filling, effective, fill, filling_steps
+from bfn_core.infilling import Filling, effective, fill, filling_steps
 from tests.oracles import generator
 
 WORDS = ["the", "tho", "she", "sho", "sly", "thy", "try", "tie"]

@@ -20,18 +20,17 @@ from bfn_core import (
     ExactBFN,
     elbo,
 )
-from bfn_core.conditioning import fill
 from bfn_core.distributions import (
     Binned,
     Categorical,
     CategoricalMessage,
     DiscretisedNormal,
     Gaussian,
-    draw_index,
-    draw_normal,
 )
+from bfn_core.infilling import fill
 from bfn_core.model import stratified
 from bfn_core.networks.mlp import MLP
+from bfn_core.numerics import draw_index, draw_normal
 from tests.oracles import generator
 
 SHAPE = (2, 3)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from bfn_core import BFN, ContinuousFlow, DiscreteFlow, DiscretisedFlow, ExactBFN, elbo, training
-from bfn_core.conditioning import fill
+from bfn_core.infilling import fill
 from bfn_core.networks.mlp import MLP
 from bfn_core.training import build, settings_for
 from bfn_core.training.devices import card, device_type

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from bfn_core import Estimate, elbo
+from bfn_core.beliefs import CategoricalParameters
 from bfn_core.distributions import Delta
-from bfn_core.flows import CategoricalParameters, ContinuousFlow
+from bfn_core.flows import ContinuousFlow
 from bfn_core.views import bits
 from tests.oracles import generator
 

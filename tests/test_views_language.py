@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bfn_core import BFN, DiscreteFlow, data
-from bfn_core.conditioning import Filling, fill
+from bfn_core.infilling import Filling, fill
 from bfn_core.networks.transformer import Transformer
 from bfn_core.views import language, style
 from tests.oracles import generator

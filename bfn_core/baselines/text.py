@@ -12,9 +12,9 @@ import math
 import torch
 from torch import Tensor
 
+from bfn_core.checks import real, whole
 from bfn_core.data.text import check_classes
 from bfn_core.likelihood import Estimate
-from bfn_core.schedules import real, whole
 
 COMPRESSORS = ("bz2", "lzma")
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bfn_core.checks import whole, within
 from bfn_core.data.files import (
     DataError,
     NoNetwork,
@@ -25,7 +26,6 @@ from bfn_core.data.files import (
     read_checked,
     write_whole,
 )
-from bfn_core.schedules import whole, within
 
 
 class StandInWarning(UserWarning):

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bfn_core.checks import within
 from bfn_core.data.files import (
     DataError,
     NoNetwork,
@@ -25,7 +26,6 @@ from bfn_core.data.files import (
     read_checked,
 )
 from bfn_core.data.images import HeldAsBytes, StandInWarning
-from bfn_core.schedules import within
 
 ALPHABET = " abcdefghijklmnopqrstuvwxyz"  # text8's 27 symbols; a symbol's index is its class
 _DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from bfn_core.distributions import single
-from bfn_core.schedules import real
+from bfn_core.checks import real
+from bfn_core.numerics import single
 
 
 @dataclass(frozen=True)

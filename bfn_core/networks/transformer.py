@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from bfn_core.networks.attention import attend, rotations
+from bfn_core.networks.conditions import Conditions
 
 
 class Transformer(nn.Module):
-    """A transformer in which every position sees every other: `network(inputs, t)`.
+    """A transformer in which every position sees every other: `network(inputs, t)`, or with a
+    condition, `network(inputs, t, condition)`.
 
     inputs: (B, L, K) probabilities; t: (B,) in [0, 1]. Returns K logits for each position,
     (B, L, K). L is at most `length`.
@@ -30,6 +32,8 @@ class Transformer(nn.Module):
         dropout: rate, at the end of each attention and of each MLP.
         prior_skip: add ln(inputs) to the logits, so that an untrained network returns its input:
             what the messages alone say about each position.
+        labels: classes of a label that the network may be told as a condition; 0: none.
+        hints: numbers at each position, (B, L, hints), that it may be told, see `Conditions`.
 
     Raises:
         ValueError: heads that do not divide width, positions of another name, or inputs that are
@@ -54,6 +58,8 @@ class Transformer(nn.Module):
         positions: str = "learned",
         dropout: float = 0.0,
         prior_skip: bool = True,
+        labels: int = 0,
+        hints: int = 0,
     ) -> None:
         super().__init__()
         if width % heads:
@@ -61,7 +67,8 @@ class Transformer(nn.Module):
         if positions not in ("learned", "rotary"):
             raise ValueError(f'positions must be "learned" or "rotary", got {positions!r}')
         self.classes, self.length, self.prior_skip = classes, length, prior_skip
-        self.embed = nn.Conv1d(classes, width, 2 * reach + 1, padding=reach)
+        self.conditions = Conditions(labels, hints, width)
+        self.embed = nn.Conv1d(classes + hints, width, 2 * reach + 1, padding=reach)
         learned = positions == "learned"
         self.position = nn.Parameter(0.5 * torch.randn(length, width)) if learned else None
         turns = None if learned else rotations(length, width // heads)
@@ -71,7 +78,7 @@ class Transformer(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.head = zeroed(nn.Linear(width, classes))
 
-    def forward(self, inputs: Tensor, t: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, t: Tensor, condition=None) -> Tensor:
         size = inputs.shape[-2] if inputs.ndim == 3 else 0
         if not 0 < size <= self.length or inputs.shape[-1] != self.classes:
             raise ValueError(
@@ -80,8 +87,10 @@ class Transformer(nn.Module):
             )
         # Uniform probabilities become 0, and a certain one a vector whose length is about √K.
         features = (self.classes * inputs - 1) / math.sqrt(self.classes)
+        label, hints = self.conditions(condition, features, channels=2)
+        features = features if hints is None else torch.cat([features, hints], 2)
         h = self.embed(features.transpose(1, 2)).transpose(1, 2)  # (B, L, width)
-        h = h + self.time(t)[:, None]
+        h = h + (self.time(t) + label)[:, None]
         if self.position is not None:
             h = h + self.position[:size]
         turns = None if self.turns is None else self.turns[:, :size]

@@ -10,11 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bfn_core.networks.attention import attend
+from bfn_core.networks.conditions import Conditions
 from bfn_core.schedules import GeometricSchedule
 
 
 class UNet(nn.Module):
-    """A U-Net with time conditioning: `network(inputs, t)` for any of the three flows.
+    """A U-Net with time conditioning, for any of the three flows: `network(inputs, t)`, or with a
+    condition, `network(inputs, t, condition)`.
 
     inputs: (B, C, H, W) means (continuous and discretised data), or (B, C, H, W, K) probabilities
     (discrete data); t: (B,) in [0, 1]. What it returns depends on `outputs` and `classes`:
@@ -46,6 +48,8 @@ class UNet(nn.Module):
             scale that way, and learns 8-bit data several times as fast.
         prior_skip: discrete data: add ln(probabilities) to the logits, so that an untrained
             network returns its input: what the messages alone say about each pixel.
+        labels: classes of a label that the network may be told as a condition; 0: none.
+        hints: channels of an image, (B, hints, H, W), that it may be told, see `Conditions`.
 
     Raises:
         ValueError: an input of another number of channels or classes, or whose height or width
@@ -77,6 +81,8 @@ class UNet(nn.Module):
         fourier: int = 0,
         differences: float | None = None,
         prior_skip: bool = True,
+        labels: int = 0,
+        hints: int = 0,
     ) -> None:
         super().__init__()
         if differences is not None and classes is not None:
@@ -92,6 +98,8 @@ class UNet(nn.Module):
         time = 4 * channels
         self.time = TimeEmbedding(time)
         planes *= 1 + 2 * fourier + (0 if differences is None else len(NEIGHBOURS) + 1)
+        planes += hints
+        self.conditions = Conditions(labels, hints, time)
         self.first = nn.Conv2d(planes * patch**2, widths[0], 3, padding=1)
 
         def block(level: int, width_in: int) -> Block:
@@ -110,9 +118,12 @@ class UNet(nn.Module):
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
 
-    def forward(self, inputs: Tensor, t: Tensor) -> Tensor:
-        h = self.first(F.pixel_unshuffle(self.planes(inputs, t), self.patch))
-        time = self.time(t)
+    def forward(self, inputs: Tensor, t: Tensor, condition=None) -> Tensor:
+        planes = self.planes(inputs, t)
+        label, hints = self.conditions(condition, planes, channels=1)
+        planes = planes if hints is None else torch.cat([planes, hints], 1)
+        h = self.first(F.pixel_unshuffle(planes, self.patch))
+        time = self.time(t) + label
 
         skips = []
         for level, stage in enumerate(self.down):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 from torch.distributions import Distribution
 
-from bfn_core.flows import BayesianFlow, DiscreteFlow, per_example
+from bfn_core.beliefs import per_example
+from bfn_core.flows import BayesianFlow, DiscreteFlow
 from bfn_core.training.scales import Settings
 from bfn_core.training.tasks import TrainingError
 

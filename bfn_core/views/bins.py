@@ -9,9 +9,10 @@ import math
 import torch
 from torch import Generator, Tensor
 
+from bfn_core.beliefs import GaussianParameters
 from bfn_core.distributions import DiscretisedNormal
 from bfn_core.exact import ExactBFN
-from bfn_core.flows import ContinuousFlow, DiscretisedFlow, GaussianParameters
+from bfn_core.flows import ContinuousFlow, DiscretisedFlow
 
 from . import style
 from .explorer import Explorer, button, log_slider, slider

@@ -11,9 +11,10 @@ import math
 import torch
 from torch import Generator, Tensor
 
+from bfn_core.beliefs import CategoricalParameters
 from bfn_core.distributions import Categorical, Delta, DiscretisedNormal
 from bfn_core.exact import ExactBFN
-from bfn_core.flows import CategoricalParameters, ContinuousFlow, DiscreteFlow, DiscretisedFlow
+from bfn_core.flows import ContinuousFlow, DiscreteFlow, DiscretisedFlow
 from bfn_core.model import BFN
 
 from . import style

@@ -11,8 +11,8 @@ from functools import lru_cache
 import torch
 from torch import Generator, Tensor
 
+from bfn_core.beliefs import CategoricalParameters
 from bfn_core.distributions import Categorical
-from bfn_core.flows import CategoricalParameters
 from bfn_core.model import BFN, evaluating
 
 from . import style

@@ -14,8 +14,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from bfn_core.conditioning import Filling, fill
 from bfn_core.data import ALPHABET, decode, encode, normalise
+from bfn_core.infilling import Filling, fill
 from bfn_core.model import BFN, evaluating
 
 from . import curves, style
