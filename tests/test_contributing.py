@@ -17,7 +17,7 @@ RECIPES = {
 
 def test_there_is_a_recipe_for_each_thing_to_add():
     assert list(RECIPES) == [
-        "Make it yours: a schedule, a condition, mixed data", "A network", "An explorer"
+        "A schedule", "A condition, and mixed data", "A network", "An explorer"
     ]
     assert all("assert " in recipe for recipe in RECIPES.values())
 
