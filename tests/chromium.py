@@ -1,4 +1,4 @@
-"""A headless Chromium for every test that needs a real browser."""
+"""A headless Chromium for every test that needs a real browser, and fonts that are everywhere."""
 
 from __future__ import annotations
 
@@ -6,11 +6,23 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
+FONTS = """<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig>
+<dir>{where}</dir>
+<cachedir>{cache}</cachedir>
+<selectfont>
+<rejectfont><pattern><patelt name="scalable"><bool>true</bool></patelt></pattern></rejectfont>
+<acceptfont><pattern><patelt name="family"><string>{family}</string></patelt></pattern></acceptfont>
+</selectfont>
+</fontconfig>
+"""
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -38,8 +50,8 @@ def unavailable(reason: str) -> NoReturn:
 
 
 @contextmanager
-def headless(missed: str) -> Iterator:
-    """A headless Chromium, driven by Playwright; `missed` says what is not tested without it.
+def playing(missed: str) -> Iterator:
+    """A function that starts a headless Chromium; `missed` says what is not tested without it.
 
     A running Playwright owns the thread's event loop, so there may be one at a time.
     """
@@ -51,9 +63,28 @@ def headless(missed: str) -> Iterator:
     except ImportError:
         unavailable(f'Playwright is missing, so {missed} (pip install -e ".[test]").')
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield partial(playwright.chromium.launch, executable_path=chromium, args=FLAGS)
+
+
+@contextmanager
+def headless(missed: str) -> Iterator:
+    """A headless Chromium, driven by Playwright; `missed` says what is not tested without it."""
+    with playing(missed) as launch, launch() as browser:
         yield browser
-        browser.close()
+
+
+def only_fonts(folder: Path, family: str) -> dict[str, str]:
+    """The variables with which a program sees one family of fonts, whatever the machine has.
+
+    Matplotlib brings the family along, DejaVu Sans or STIXGeneral. A program that does not ask
+    fontconfig for its fonts (on Windows, on macOS) sees what it always sees.
+    """
+    import matplotlib
+
+    where = Path(matplotlib.get_data_path(), "fonts", "ttf")
+    config = folder / "fonts.conf"
+    config.write_text(FONTS.format(where=where, family=family, cache=folder / "cache"), "utf-8")
+    return {**os.environ, "FONTCONFIG_FILE": str(config)}
 
 
 @contextmanager
@@ -67,11 +98,13 @@ def functions(chromium, script: str) -> Iterator:
         }""",
         script,
     )
-    yield lambda function, calls: page.evaluate(
-        "([name, calls]) => calls.map((call) => window.ours[name](...call))",
-        [function, [list(arguments) for arguments in calls]],
-    )
-    page.close()
+    try:
+        yield lambda function, calls: page.evaluate(
+            "([name, calls]) => calls.map((call) => window.ours[name](...call))",
+            [function, [list(arguments) for arguments in calls]],
+        )
+    finally:
+        page.close()
 
 
 @contextmanager
@@ -89,7 +122,9 @@ def static_page(chromium, folder: Path, explorer) -> Iterator:
             if request.url.startswith("http") else None)  # fmt: skip
     page.goto((folder / "page.html").as_uri())
     frame = page.frame_locator("iframe")
-    frame.locator("canvas[data-redraws]").wait_for()
-    yield page, frame
-    assert problems == []
-    page.close()
+    try:
+        frame.locator("canvas[data-redraws]").wait_for()
+        yield page, frame
+        assert problems == []
+    finally:
+        page.close()

@@ -7,7 +7,7 @@ import statistics
 import pytest
 
 from tests.browser.lab import ROOT, LabServer, OpenNotebook
-from tests.chromium import headless
+from tests.chromium import playing
 
 ARTEFACTS = ROOT / "artefacts" / "browser"
 table = {}  # of all explorers that were moved, by name
@@ -15,9 +15,16 @@ table = {}  # of all explorers that were moved, by name
 
 # Scope: a running Playwright owns the thread's event loop, so it should end with this folder.
 @pytest.fixture(scope="package")
-def browser():
-    """A headless Chromium, driven by Playwright."""
-    with headless("the notebooks were not opened in a browser") as browser:
+def launch():
+    """A function that starts a headless Chromium, driven by Playwright."""
+    with playing("the notebooks were not opened in a browser") as launch:
+        yield launch
+
+
+@pytest.fixture(scope="package")
+def browser(launch):
+    """A headless Chromium, with the fonts of this machine."""
+    with launch() as browser:
         yield browser
 
 
@@ -46,10 +53,12 @@ def open_notebook(browser, server):
         opened.append(OpenNotebook.open(context, server, path))
         return opened[-1]
 
-    yield open_notebook
-    for notebook in opened:
-        notebook.close()
-    context.close()
+    try:
+        yield open_notebook
+        for notebook in opened:
+            notebook.close()
+    finally:  # one that cannot be closed leaves the others' browser as it was
+        context.close()
 
 
 @pytest.fixture

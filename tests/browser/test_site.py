@@ -1,16 +1,18 @@
 """The book as a website, built anew and read in a real browser, on a phone and on paper too."""
 
+import functools
 import importlib.util
 import re
 import subprocess
 import sys
+from contextlib import ExitStack, contextmanager
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 import nbformat
 import pytest
 
 from tests.browser.lab import ROOT
-from tests.chromium import unavailable
+from tests.chromium import only_fonts, unavailable
 from tests.files import served
 from tools import website
 
@@ -19,8 +21,14 @@ bs4 = pytest.importorskip("bs4")  # comes with nbconvert, and so with JupyterLab
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PAGES = ["index.html", *(f"notebooks/{path.stem}.html" for path in NOTEBOOKS)]
 PHONE = {"width": 375, "height": 800}
-PAPER = {"width": 680, "height": 960}  # A4 without its margins, in CSS pixels
+PAPERS = {  # without their margins, in CSS pixels
+    "A4": {"width": 680, "height": 1009},
+    "A5": {"width": 446, "height": 680},
+}
 DESK = {"width": 1280, "height": 900}
+# A page is as wide as what it is set in; its formulas too, since they go with the words' size.
+BARE = "DejaVu Sans"  # wide, and all that a bare Debian has
+FONTS = (BARE, "DejaVu Sans Mono", "STIXGeneral")  # wider still; narrow and small, like Times
 IN_THE_BROWSER = {"01_gaussian_mixture": (0.2, 0.5), "04_simplex": (0.75, 0.8)}  # where to drag
 
 
@@ -59,28 +67,101 @@ def open_page(browser, address, name):
     return page
 
 
-@pytest.fixture(scope="module", params=PAGES)
-def page(request, browser, address):
+@pytest.fixture(scope="module")
+def in_fonts(launch, tmp_path_factory):
+    """A function that gives a browser which sees one family of fonts and no other."""
+    with ExitStack() as browsers:
+
+        @functools.cache
+        def in_fonts(family):
+            fonts = only_fonts(tmp_path_factory.mktemp("fonts"), family)
+            return browsers.enter_context(launch(env=fonts))
+
+        yield in_fonts
+
+
+in_every_font = pytest.mark.parametrize(
+    "page", [(family, name) for family in FONTS for name in PAGES], ids="-".join, indirect=True
+)
+
+
+@pytest.fixture(scope="module", params=[(BARE, name) for name in PAGES], ids="-".join)
+def page(request, in_fonts, address):
     """Each page in turn, opened once for all the tests that only look at it."""
-    page = open_page(browser, address, request.param)
-    page.name = request.param
+    family, name = request.param
+    page = open_page(in_fonts(family), address, name)
+    page.family, page.name = family, name
     yield page
     page.close()
 
 
 @pytest.fixture
-def fresh(browser, address):
+def fresh(in_fonts, address):
     """A function that opens a page for one test that moves things."""
     opened = []
 
     def fresh(name):
-        opened.append(open_page(browser, address, name))
+        opened.append(open_page(in_fonts(BARE), address, name))
         return opened[-1]
 
     yield fresh
+    problems = [page.problems for page in opened]
     for page in opened:
-        assert page.problems == []
         page.close()
+    assert problems == [[]] * len(opened)
+
+
+@contextmanager
+def laid_out(page, size, media="screen"):
+    """Lay the page out for a phone, or on paper; whatever happens, it is back on the desk after."""
+    page.set_viewport_size(size)
+    page.emulate_media(media=media)
+    try:
+        if media == "print":
+            page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        yield
+    finally:
+        page.evaluate("dispatchEvent(new Event('afterprint'))")
+        page.emulate_media(media="screen")
+        page.set_viewport_size(DESK)
+
+
+@contextmanager
+def unfolded(part):
+    """Open what is folded away by a click, and fold it again, whatever happens."""
+    part.locator("summary").click()
+    try:
+        yield
+    finally:
+        part.evaluate("part => { part.open = false; }")
+
+
+def test_a_page_is_left_as_it_was_found_by_a_test_that_fails(fresh):
+    page = fresh("notebooks/07_mnist.html")
+    state = """[innerWidth, innerHeight, matchMedia("print").matches,
+        ...[...document.querySelectorAll("details")].map(part => part.open)]"""
+    before = page.evaluate(state)
+    with pytest.raises(ZeroDivisionError), laid_out(page, PAPERS["A5"], "print"):
+        assert page.evaluate(state)[2:] == [True] * (len(before) - 2)
+        1 / 0  # noqa: B018
+    with pytest.raises(ZeroDivisionError), unfolded(page.locator("article details").last):
+        assert page.evaluate(state) != before
+        1 / 0  # noqa: B018
+    assert page.evaluate(state) == before
+
+
+@in_every_font
+def test_a_page_is_set_in_the_fonts_that_a_test_asks_for(page):
+    """Otherwise all tests of what fits would be of this machine's fonts alone."""
+    asked = page.context.new_cdp_session(page)
+    asked.send("DOM.enable")
+    asked.send("CSS.enable")
+    root = asked.send("DOM.getDocument")["root"]["nodeId"]
+    node = asked.send("DOM.querySelector", {"nodeId": root, "selector": "article h1"})
+    found = asked.send("CSS.getPlatformFontsForNode", node)["fonts"]
+    asked.detach()
+    if found[0]["familyName"] != page.family:
+        unavailable(f"This Chromium uses {found[0]['familyName']} and not {page.family}.")
 
 
 # What every page must be.
@@ -120,7 +201,9 @@ def test_every_formula_is_set(page):
 STICKS_OUT = """(paper) => {
   const wide = document.documentElement.clientWidth;
   // What MathJax builds a formula of lies about its size; the formula as a whole does not.
-  const shown = (e) => e.checkVisibility() && !e.closest("mjx-container *, .visually-hidden");
+  // White space in code, which Pygments marks with .w, hangs over where a line is broken.
+  const shown = (e) => e.checkVisibility()
+    && !e.closest("mjx-container *, .visually-hidden, .highlight .w");
   const scrolls = (e) => ["auto", "scroll"].includes(getComputedStyle(e).overflowX);
   const inBox = (e) => {
     for (let up = e.parentElement; up && up !== document.body; up = up.parentElement) {
@@ -139,37 +222,60 @@ STICKS_OUT = """(paper) => {
 }"""
 
 
+@in_every_font
 def test_a_page_fits_a_phone(page):
-    page.set_viewport_size(PHONE)
-    assert page.evaluate(STICKS_OUT, False) == []
-    for frame in page.locator("iframe").all():
-        frame.scroll_into_view_if_needed()
-        # The frame's page says how high it is, and gets that much room: nothing in it scrolls.
-        tall = frame.content_frame.locator("body")
-        for _ in range(50):
-            height, room = tall.evaluate("b => b.offsetHeight"), frame.bounding_box()["height"]
-            if height == room:
-                break
-            page.wait_for_timeout(100)
-        assert height == room > DESK["height"] / 2
-        assert tall.evaluate("b => b.scrollWidth <= b.clientWidth")
-    page.set_viewport_size(DESK)
+    with laid_out(page, PHONE):
+        assert page.evaluate(STICKS_OUT, False) == []
+        for frame in page.locator("iframe").all():
+            frame.scroll_into_view_if_needed()
+            # The frame's page says how high it is, and gets that much room: nothing in it scrolls.
+            tall = frame.content_frame.locator("body")
+            for _ in range(50):
+                height, room = tall.evaluate("b => b.offsetHeight"), frame.bounding_box()["height"]
+                if height == room:
+                    break
+                page.wait_for_timeout(100)
+            assert height == room > DESK["height"] / 2
+            assert tall.evaluate("b => b.scrollWidth <= b.clientWidth")
 
 
-def test_nothing_is_cut_off_on_paper(page):
-    page.set_viewport_size(PAPER)
-    page.emulate_media(media="print")
+@in_every_font
+@pytest.mark.parametrize("paper", PAPERS)
+def test_nothing_is_cut_off_on_paper(page, paper):
     folded = page.locator("details:not([open])").count()
-    page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert page.locator("details:not([open])").count() == 0
-    assert page.evaluate(STICKS_OUT, True) == []
-    assert page.locator("iframe:visible, .sidebar-drawer:visible").count() == 0
-    for frame in page.locator(".cell_output:has(iframe)").all():
-        assert frame.locator("img").is_visible()
-    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    with laid_out(page, PAPERS[paper], "print"):
+        assert page.locator("details:not([open])").count() == 0
+        assert page.evaluate(STICKS_OUT, True) == []
+        assert page.locator("iframe:visible, .sidebar-drawer:visible").count() == 0
+        for frame in page.locator(".cell_output:has(iframe)").all():
+            assert frame.locator("img").is_visible()
     assert page.locator("details:not([open])").count() == folded
-    page.emulate_media(media="screen")
-    page.set_viewport_size(DESK)
+
+
+# Of each formula: its width, that of the line it stands in, and its size, as a share of MathJax's.
+FORMULAS = """() => [...document.querySelectorAll("mjx-container")].map((formula) => {
+  const whole = parseFloat(getComputedStyle(formula.parentElement).fontSize);
+  const size = parseFloat(getComputedStyle(formula).fontSize);
+  const line = formula.closest("p, li, td, .math-wrapper").getBoundingClientRect().width;
+  const part = formula.hasAttribute("width") ? formula : formula.querySelector("mjx-math");
+  return {
+    width: part.getBoundingClientRect().width, line, displayed: formula.hasAttribute("display"),
+    share: size / (whole * parseFloat(formula.style.fontSize) / 100),
+  };
+})"""
+
+
+@in_every_font
+@pytest.mark.parametrize("paper", PAPERS)
+def test_a_formula_is_as_large_on_paper_as_it_may_be(page, paper):
+    with laid_out(page, PAPERS[paper], "print"):
+        formulas = page.evaluate(FORMULAS)
+    for formula in formulas:
+        assert formula["width"] <= formula["line"] + 1
+        assert 0.5 < formula["share"] < 1.001  # to be read without a glass
+        if formula["displayed"] and formula["share"] < 0.999:
+            assert formula["width"] > formula["line"] - 2
+    assert page.name == "index.html" or formulas
 
 
 def test_a_folded_part_opens(page):
@@ -178,9 +284,8 @@ def test_a_folded_part_opens(page):
     for part in folded.all()[-1:]:
         inside = part.locator(":scope > :not(summary)").first
         assert not inside.is_visible()
-        part.locator("summary").click()
-        assert inside.is_visible()
-        part.locator("summary").click()
+        with unfolded(part):
+            assert inside.is_visible()
 
 
 # The site as files.
