@@ -4,6 +4,14 @@ What a network would learn at best is known when the data are a list of points: 
 messages, each point is as likely as its weight times the likelihood of the messages under it. There
 is nothing to train; losses and samples are those of the best possible network.
 
+Its bill in continuous time is known as well. Messages cost what they tell, L^∞ = H(X) − H(X | θ₁).
+The last fee names the variables one by one, L^r = Σ_d H(X_d | θ₁), so that for classes and bins
+
+    L^∞ + L^r = H(X) + [Σ_d H(X_d | θ₁) − H(X | θ₁)].
+
+The bracket is never negative. It is zero for a single variable, and it vanishes as β(1) grows: then
+the bill is the entropy of the data.
+
 Source: Graves et al. 2023, arXiv 2308.07037, for the flows; the posterior is Bayes' rule.
 """
 
@@ -79,7 +87,10 @@ class ExactBFN(BFN):
         return torch.empty(0, dtype=at_least_single(dtype), device=points.device)
 
     def entropy(self) -> float:
-        """Entropy of the data in nats, equal points counted once: what the best code pays."""
+        """Entropy of the data in nats, equal points counted once: what the best code pays.
+
+        The bill of this network comes down to it as β(1) grows (see the top of this file).
+        """
         parts = self.data.values() if self.names else [self.data]
         points = torch.cat([part.flatten(1).cpu().double() for part in parts], 1)
         points, index = points.unique(dim=0, return_inverse=True)

@@ -153,6 +153,38 @@ def test_the_area_of_a_comb_is_the_kl_and_ends_at_the_surprise():
     assert float(prices[2]) == pytest.approx(-float(output.log_prob(x)[0]) / math.log(2), rel=1e-6)
 
 
+def test_a_bill_that_ends_early_is_that_of_elbo_and_its_lower_bands_fill_the_entropy():
+    for table in (TABLE, torch.eye(3)):
+        messages, together, excess = bits.finite_bills(table)
+        assert messages.shape == bits.BETAS.shape
+        for k in (25, 40):
+            bfn = bits.perfect_network(table, float(bits.BETAS[k]))
+            x = draw(bfn, 40_000, 10)
+            bill = elbo(bfn, x, batch_size=20_000, generator=generator(11))
+            parts = (bill.messages, messages), (bill.reconstruction, together + excess)
+            for drawn, ours in parts:
+                drawn = drawn.bits()
+                assert abs(float(ours[k]) - drawn.mean) < 4 * drawn.standard_error + 0.005, k
+        shown = slice(bits.FIRST, None)
+        assert (messages + together)[shown] == pytest.approx(entropy(table), abs=0.01)
+        margins = entropy(table.sum(0)) + entropy(table.sum(1))
+        faintest = bits.finite_bills(table, torch.logspace(-4, 0, 41).double())[2][0]
+        assert float(faintest) == pytest.approx(margins - entropy(table), abs=0.005)
+        assert abs(float(excess[-1])) < 1e-4 and bool((excess.diff() < 1e-4).all())
+    excess = bits.finite_bills(bits.without_correlation(TABLE))[2]
+    assert float(excess.abs().max()) < 1e-6
+
+
+def test_the_caption_of_the_bill_that_ends_early_adds_up():
+    explorer = bits.excess_explorer(TABLE, beta_1=0.5623)
+    explorer.set(kind="copy")
+    _, messages, fee, total, floor, excess = numbers(explorer.caption)
+    assert total == pytest.approx(1.5096 / math.log(2), abs=0.015)  # two copies, by elbo
+    assert floor == pytest.approx(math.log2(3), abs=0.006)
+    assert messages + fee == pytest.approx(total, abs=0.011)
+    assert total == pytest.approx(floor + excess, abs=0.016)
+
+
 EXPLORERS = {
     "bill": (
         lambda: bits.bill_explorer(TABLE, NAMES),
@@ -164,6 +196,10 @@ EXPLORERS = {
          "kind": ("continuous", "discretised")},
     ),
     "steps": (lambda: bits.steps_explorer(TABLE), {"n": (1, 200), "network": ("alone",)}),
+    "excess": (
+        lambda: bits.excess_explorer(TABLE),
+        {"kind": ("copy", "alone", "yours"), "beta_1": (0.1, 10.0)},
+    ),
     "imperfect": (
         lambda: bits.imperfect_explorer(TABLE, NAMES),
         {"share": (0.5, 1.0), "temperature": (1 / 3, 3.0)},
@@ -233,6 +269,7 @@ def test_a_table_with_impossible_pairs_can_be_drawn():
 
 def test_the_figures_at_rest_draw():
     for figure in (
-        bits.bill_figure(TABLE, NAMES, [None, 0]), bits.message_figure(), bits.steps_figure(TABLE)
+        bits.bill_figure(TABLE, NAMES, [None, 0]), bits.message_figure(), bits.steps_figure(TABLE),
+        bits.excess_figure(TABLE),
     ):  # fmt: skip
         assert len(bits.style.to_png(figure)) > 5000

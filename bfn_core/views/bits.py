@@ -158,7 +158,11 @@ class Meter:
         points = self.truth.data.T.unsqueeze(0).expand(len(costs), -1, -1)  # (A·B, 2, N)
         costs = costs.gather(-1, points).sum(1)
         possible = self.weights > 0  # for the others a network may ask any price, even ∞
-        paid = torch.where(possible, likely * costs, 0.0).unflatten(0, (-1, len(self.x))).sum(1)
+        return self._over_beliefs(likely, torch.where(possible, costs, 0.0))
+
+    def _over_beliefs(self, likely: Tensor, costs: Tensor) -> Tensor:
+        """Nats for each belief and point as bits for each time and point: (A·B, N) to (A, N)."""
+        paid = (likely * costs).unflatten(0, (-1, len(self.x))).sum(1)
         return paid / likely.unflatten(0, (-1, len(self.x))).sum(1) / NATS
 
     def rate(self, bfn: BFN, t: Tensor) -> Tensor:
@@ -202,10 +206,20 @@ class Meter:
 
     def final(self, bfn: BFN) -> Tensor:
         """L^r in bits for each point, (N,)."""
-        theta = self._beliefs(torch.ones(1))
-        output = bfn.output(theta, 1.0)
+        return self.naming(bfn, torch.ones(1))[0]
+
+    def naming(self, bfn: BFN, t: Tensor) -> Tensor:
+        """Bits for x itself at each t, −log2 p_O(x), its variables one by one: (T, N)."""
+        theta = self._beliefs(t)
+        output = bfn.output(theta, t.repeat_interleave(len(self.x)))
         each = torch.zeros(output.log_probs.shape[:-1], dtype=torch.int64)
-        return self._average(theta, lambda k: self.flow.final_cost(each + k, output))[0]
+        return self._average(theta, lambda k: self.flow.final_cost(each + k, output))
+
+    def naming_together(self, t: Tensor) -> Tensor:
+        """The same by the truth's joint posterior of all variables, (T, N): on average H(X | θ)."""
+        theta = self._beliefs(t)
+        costs = -self.truth.posterior(theta).log()
+        return self._over_beliefs(self._even.posterior(theta), costs.where(self.weights > 0, 0.0))
 
 
 def _through(i: Tensor, values: Tensor, n: int) -> Tensor:
@@ -717,7 +731,148 @@ def steps_figure(table, counts=(1, 4, 40), *, beta_1=9.0):
     return figure
 
 
-# 4. Imperfect networks
+# 4. Messages that end too early
+
+BETAS = torch.logspace(-2, 1, 61, dtype=torch.float64)  # a twentieth of a decade apart
+FIRST = 20  # of BETAS, from which on they are drawn; those before are for the integral
+
+
+def finite_bills(table: Tensor, betas: Tensor = BETAS) -> tuple[Tensor, Tensor, Tensor]:
+    """The perfect network's bill in continuous time, were β(1) each of `betas`.
+
+    The parts are measured, each by itself, and none is got from the entropy H(X):
+
+        messages   L^∞, which is H(X) − H(X | θ₁)
+        together   H(X | θ₁), what it would take to name x by the joint posterior of its variables
+        excess     Σ_d H(X_d | θ₁) − H(X | θ₁): what L^r, which names them one by one, takes more
+
+    Arguments:
+      table: (K, K), joint probabilities or counts.
+      betas: rising and close to each other, from near 0 on, (A,).
+
+    Returns the three in bits, (A,) each; their sum is L^∞ + L^r.
+    """
+    truth = perfect_network(table, float(betas[-1]))
+    meter = Meter(truth)
+    t = (betas / betas[-1]).sqrt().float()  # (182)
+
+    def mean(values):
+        return values.nan_to_num() @ meter.weights
+
+    # In bits per unit of β, which is the same for every β(1); from 0 to the first β it is constant.
+    rate = mean(meter.rate(truth, t)) / (2 * betas[-1] * t)
+    messages = torch.cumulative_trapezoid(betas * rate, betas.log()) + betas[0] * rate[0]
+    messages = torch.cat([betas[:1] * rate[:1], messages])
+    together = mean(meter.naming_together(t))
+    return messages, together, mean(meter.naming(truth, t)) - together
+
+
+class _Finite:
+    """A bill over β(1) as three bands on top of each other; the lower two fill the entropy."""
+
+    NAMES = ("messages", "last fee, if named together", "excess: named one by one")
+    SHADES = ((COLOURS.sender, 0.55), (COLOURS.data, 0.35), (EXTRA, 0.9))
+
+    def __init__(self, axes, highest):
+        looks = zip(self.NAMES, self.SHADES, strict=True)
+        self.bands = [axes.fill_between([0.1], [0], [0], color=c, alpha=alpha, lw=0, label=name)
+                      for name, (c, alpha) in looks]  # fmt: skip
+        dashes = dict(color=COLOURS.data, lw=1.2, ls=(0, (5, 3)))
+        self.entropy = axes.axhline(0, label="entropy of both together", **dashes)
+        axes.set(xscale="log", xlim=(0.1, 10), ylim=(0, highest), xlabel="accuracy in all, β(1)")
+        axes.set_xticks([0.1, 1, 10], ["0.1", "1", "10"])
+        axes.minorticks_off()
+
+    @property
+    def artists(self):
+        return [*self.bands, self.entropy]
+
+    def show(self, parts, entropy):
+        low = 0 * parts[0]
+        for band, part in zip(self.bands, parts, strict=True):
+            band.set_data(BETAS[FIRST:], low[FIRST:], (low + part)[FIRST:])
+            low = low + part
+        self.entropy.set_ydata([entropy, entropy])
+
+
+def _tables(table):
+    """The reader's table, and two extremes of the same size."""
+    joint = _probabilities(table)
+    return {"yours": joint, "copy": torch.eye(len(joint), dtype=joint.dtype) / len(joint),
+            "alone": without_correlation(joint)}  # fmt: skip
+
+
+def excess_explorer(table, *, beta_1=1.0):
+    """What the perfect network pays beyond the entropy where the messages end early.
+
+    Left, its bill in continuous time against β(1): messages, the last fee as far as it is due, and
+    the excess (see `finite_bills`). Right, the same at the chosen β(1).
+
+    Arguments:
+      table: (K, K), joint probabilities or counts.
+      beta_1: where the slider starts, 0.1 to 10.
+
+    Returns an `Explorer`.
+    """
+    tables = _tables(table)
+    bills = functools.cache(lambda name: finite_bills(tables[name]))
+    entropy = {name: perfect_network(joint).entropy() / NATS for name, joint in tables.items()}
+    figure, axes = style.subplots(1, 2, size=(9.2, 3.6), width_ratios=(3, 1), sharey=True)
+    highest = 1.2 * max(float(sum(bills(name))[FIRST:].max()) for name in tables)
+    bands = _Finite(axes[0], highest)
+    line = axes[0].axvline(beta_1, color=COLOURS.text, lw=1.2)
+    bars = [axes[1].bar(0, 1, width=0.7, color=colour, alpha=alpha)[0]
+            for colour, alpha in _Finite.SHADES]  # fmt: skip
+    total = axes[1].text(0, 0, "", ha="center", va="bottom")
+    axes[0].set(title="The bill, by how much accuracy is sent", ylabel="bits")
+    axes[0].legend(loc="upper right", ncols=2, fontsize=8.5)
+    axes[1].set(title="At this β(1)", xlim=(-0.6, 0.6), xticks=[])
+
+    def update(kind, beta_1):
+        parts = bills(kind)
+        bands.show(parts, entropy[kind])
+        line.set_xdata([beta_1, beta_1])
+        here = int((BETAS - beta_1).abs().argmin())
+        messages, together, excess = sizes = [max(float(part[here]), 0.0) for part in parts]
+        for k, (bar, size) in enumerate(zip(bars, sizes, strict=True)):
+            bar.set(y=sum(sizes[:k]), height=size)
+        total.set(y=sum(sizes) + 0.03 * highest, text=f"{sum(sizes):.2f} bits")
+        return (
+            f"<b>β(1) = {beta_1:.2f}</b>: {messages:.2f} bits in messages and "
+            f"{together + excess:.2f} for the last fee are <b>{sum(sizes):.2f} bits</b>, where the "
+            f"entropy is {entropy[kind]:.2f}. Naming the two one by one takes {excess:.2f} bits "
+            "more than naming them together: that is the excess."
+        )
+
+    kinds = [("yours", "yours"), ("second copies first", "copy"), ("independent", "alone")]
+    controls = {
+        "kind": choice("table", kinds),
+        "beta_1": log_slider("accuracy in all, β(1)", 0.1, 10, beta_1, steps=40, width=260),
+    }
+    return Explorer(
+        figure, update, controls, moving=[*bands.artists, line, *bars, total],
+        description="The perfect network's bill against the accuracy of all messages: at little "
+        "accuracy it lies above the entropy, with more it comes down to it.",
+    )  # fmt: skip
+
+
+def excess_figure(table):
+    """The bill against β(1), for the reader's table and where the second variable copies."""
+    tables = _tables(table)
+    figure, axes = style.subplots(1, 2, size=(9.2, 3.2), sharey=True)
+    bills = {name: finite_bills(tables[name]) for name in ("yours", "copy")}
+    highest = 1.05 * max(float(sum(parts)[FIRST:].max()) for parts in bills.values())
+    for panel, (name, parts), title in zip(
+        axes, bills.items(), ("Your table", "The second is a copy of the first"), strict=True
+    ):
+        _Finite(panel, highest).show(parts, perfect_network(tables[name]).entropy() / NATS)
+        panel.set_title(title)
+    axes[0].set_ylabel("bits")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return figure
+
+
+# 5. Imperfect networks
 
 
 def imperfect_explorer(
