@@ -64,6 +64,19 @@ def test_the_area_under_the_rate_is_the_entropy(truth, meter):
     assert total == pytest.approx(entropy(TABLE), abs=0.02)
 
 
+def test_a_curve_between_the_times_is_smooth_and_goes_through_them():
+    def bump(t):
+        return t.double().square() * torch.exp(-6 * t.double())
+
+    t, curve = bits.smooth(bump(bits.TIMES))
+    assert torch.allclose(curve[::8], bump(bits.TIMES), atol=1e-12)
+    middle = slice(16, -16)  # at its ends a natural spline has no curvature, and the bump has
+    assert torch.allclose(curve[middle], bump(t)[middle], atol=2e-5)
+    straight = torch.nn.functional.interpolate(bump(bits.TIMES)[None, None], 193, mode="linear",
+                                               align_corners=True)[0, 0]  # fmt: skip
+    assert curve.diff().diff().abs().max() < straight.diff().diff().abs().max() / 4  # no corners
+
+
 def test_in_continuous_time_every_point_costs_its_surprise(truth):
     """E ≥ surprise holds for every point, and on average with equality: so for every point."""
     meter = bits.Meter(truth, seed=4)

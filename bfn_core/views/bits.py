@@ -237,6 +237,34 @@ TIMES = torch.linspace(0, 1, 25)
 _SIMPSON = torch.tensor([1.0, *[4.0, 2.0] * 11, 4.0, 1.0], dtype=torch.float64) / 72
 
 
+def _spline(knots: Tensor, at: Tensor) -> Tensor:
+    """The matrix (A, N) that reads a natural spline through values at even `knots` at `at`."""
+    size, step = len(knots), float(knots[1] - knots[0])
+    one = torch.eye(size, dtype=torch.float64)
+    beside = torch.diag(torch.ones(size - 1, dtype=torch.float64), 1)
+    beside = beside + beside.T
+    inner = torch.ones(size, 1, dtype=torch.float64)
+    inner[[0, -1]] = 0.0  # where the curvature is 0
+    curvature = torch.linalg.solve(
+        inner * (4 * one + beside) + (1 - inner) * one, inner * (beside - 2 * one) * 6 / step**2
+    )
+    place = (at - knots[0]).double() / step
+    k = place.long().clamp(max=size - 2)
+    right = (place - k).unsqueeze(1)
+    left = 1 - right
+    bend = (left**3 - left) * curvature[k] + (right**3 - right) * curvature[k + 1]
+    return left * one[k] + right * one[k + 1] + step**2 / 6 * bend
+
+
+FINE = torch.linspace(0, 1, 193)
+_TO_FINE = _spline(TIMES, FINE)
+
+
+def smooth(rate: Tensor) -> tuple[Tensor, Tensor]:
+    """A curve without corners through a rate known at TIMES: (193,) times, (193,) values."""
+    return FINE, _TO_FINE @ rate.double()
+
+
 def area(rate: Tensor) -> float:
     """The area under a curve over [0, 1] known at TIMES, by Simpson's rule."""
     return float(rate @ _SIMPSON)
@@ -628,7 +656,7 @@ class _Steps:
                                 for t, h in zip(inner, heights[1:], strict=True)])  # fmt: skip
         self.cuts.set_linewidth(min(1.0, 30 / n))
         self.rims.set_linewidth(min(1.0, 30 / n))
-        self.curve.set_data(TIMES, rate)
+        self.curve.set_data(*smooth(rate))
 
 
 class _StepCosts:
@@ -911,8 +939,8 @@ def imperfect_explorer(
     )
 
     figure, axes = style.subplots(1, 3, size=(9.2, 3.7), width_ratios=(2.2, 1.05, 0.75))
-    t = TIMES
-    axes[0].plot(t, best, color=COLOURS.text, lw=1.2, zorder=3, label="perfect network")
+    t, best_curve = smooth(best)
+    axes[0].plot(t, best_curve, color=COLOURS.text, lw=1.2, zorder=3, label="perfect network")
     (line,) = axes[0].plot([], [], color=EXTRA, label="this network")
     (gap,) = axes[0].fill([0], [0], color=EXTRA, alpha=0.35, lw=0)
     axes[0].set(title="Price per unit of time", ylabel="bits per unit of time", xlabel="time t",
@@ -939,8 +967,10 @@ def imperfect_explorer(
         rate, final = cached(share, temperature)
         during, end = area(rate - best), final - best_final
         extra = during + end
-        line.set_data(t, rate)
-        outline = torch.cat([torch.stack([t, rate], 1), torch.stack([t, best], 1).flip(0)])
+        curve = smooth(rate)[1]
+        line.set_data(t, curve)
+        outline = [torch.stack([t, curve], 1), torch.stack([t, best_curve], 1).flip(0)]
+        outline = torch.cat(outline)
         gap.set_xy(outline.numpy())
         image.set_data(believed.numpy())
         for row, numbers in zip(cells, believed.tolist(), strict=True):

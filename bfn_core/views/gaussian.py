@@ -122,7 +122,11 @@ def flow_explorer(
 def flow_figure(
     means=MEANS, weights=None, std=STD, *, x=0.25, sigma_1=0.02, times=(0.1, 0.35, 0.8), seed=5
 ):
-    """The flow distribution over time, one belief on its way, and what it is at a few `times`."""
+    """The flow distribution over time, one belief on its way, and what it is at a few `times`.
+
+    Beside each belief the perfect network's whole posterior, and its mean x̂, which for continuous
+    data is the output; on the right the next of 20 messages at the first of `times`.
+    """
     means, weights, std = _mixture(means, weights, std)
     grid = numpy.linspace(0, 1, 481)
     beta = numpy.expm1(-2 * grid * math.log(sigma_1))  # (72)
@@ -132,10 +136,8 @@ def flow_figure(
     walk = numpy.concatenate(([0], numpy.cumsum(numpy.sqrt(numpy.diff(beta)) * noise)))
     mu = (beta * x + walk) / (1 + beta)
 
-    ratios = [2.4] + [1] * len(times)
-    figure, axes = style.subplots(
-        1, len(ratios), size=(9, 3.4), sharey=True, width_ratios=ratios
-    )  # fmt: skip
+    ratios = [2.1] + [1] * (len(times) + 1)
+    figure, axes = style.subplots(1, len(ratios), size=(9.2, 3.7), sharey=True, width_ratios=ratios)
     spread = numpy.sqrt(gamma * (1 - gamma))
     for z in numpy.arange(2.8, 0, -0.14):
         axes[0].fill_between(
@@ -145,7 +147,7 @@ def flow_figure(
     axes[0].plot(grid, mu, color=COLOURS.input, lw=1.5)
     axes[0].set(title="The flow, and one belief on its way", xlabel="time t", ylabel="value",
                 xlim=(0, 1), ylim=(-1.7, 1.7))  # fmt: skip
-    for panel, t in zip(axes[1:], times, strict=True):
+    for panel, t in zip(axes[1:-1], times, strict=True):
         k = round(t * 480)
         axes[0].axvline(t, color=COLOURS.text, lw=0.8)
         axes[0].plot(t, mu[k], "o", color=COLOURS.input)
@@ -153,19 +155,39 @@ def flow_figure(
         curves = (
             ("data", _mixture_density(v, means, weights, std), {"alpha": 0.35}),
             ("input", _normal(v, mu[k], (1 + beta[k]) ** -0.5), {}),
-            ("output", _mixture_density(v, m, w, s), {}),
+            ("output", _mixture_density(v, m, w, s), {"label": "what x may be, given the belief"}),
         )
         for name, density, look in curves:
-            colour = getattr(COLOURS, name)
-            panel.plot(density / density.max(), v, color=colour, label=getattr(style.LABELS, name),
-                       **look)  # fmt: skip
-            panel.fill_betweenx(v, density / density.max(), color=colour, alpha=0.1, lw=0)
+            _sideways(panel, v, density, name, **look)
+        guess = float((w * m).sum())
+        panel.plot(0.04, guess, "o", color=COLOURS.output, mec="white", ms=9, clip_on=False,
+                   label="output: its mean x̂")  # fmt: skip
         panel.set(title=f"Bob at t = {t:g}", xticks=[], xlim=(0, 1.08))
+    _draw_next_message(axes[-1], v, x, sigma_1, times[0], mu, means, weights, std)
     for panel in axes:
         panel.axhline(x, color=COLOURS.data, lw=1, ls=(0, (5, 4)), label="the true x")
-    handles, names = axes[1].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=len(names))
+    found = {}
+    for panel in (axes[1], axes[-1]):
+        found |= dict(zip(*panel.get_legend_handles_labels()[::-1], strict=True))
+    figure.legend(found.values(), found, loc="outside lower center", ncols=4)
     return figure
+
+
+def _sideways(panel, v, density, name, **look):
+    """A density that grows to the right, to the same height as all others."""
+    colour, height = getattr(COLOURS, name), density / density.max()
+    look.setdefault("label", getattr(style.LABELS, name))
+    panel.plot(height, v, color=colour, **look)
+    panel.fill_betweenx(v, height, color=colour, alpha=0.1, lw=0)
+
+
+def _draw_next_message(panel, v, x, sigma_1, t, mu, means, weights, std, steps=20):
+    """The sender N(x, 1/α) and the receiver N(x̂, 1/α) of the message sent at time t."""
+    beta, later = (math.expm1(-2 * u * math.log(sigma_1)) for u in (t, t + 1 / steps))
+    w, m, _ = mixture_output(mu[round(t * 480)], beta, means, weights, std)
+    for name, centre in (("receiver", float((w * m).sum())), ("sender", x)):
+        _sideways(panel, v, _normal(v, centre, (later - beta) ** -0.5), name)
+    panel.set(title=f"Message at {t:g}", xticks=[], xlim=(0, 1.08))
 
 
 def _band(z, step=0.14, top=0.75):

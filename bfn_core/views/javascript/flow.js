@@ -254,6 +254,13 @@ function drawBelief(pen, box, s, now) {
     add((v) => mixtureDensity(v, s), colours.data, { fill: 0.08, strength: 0.35 });
     add((v) => normal(v, now.mu, now.input.std), colours.input);
     add((v) => mixtureDensity(v, now.output), colours.output);
+    pen.fillStyle = colours.output; // the one value that the network names
+    pen.strokeStyle = "white";
+    pen.lineWidth = 1.5;
+    pen.beginPath();
+    pen.arc(box.x + 7, y(now.output.mean), 6, 0, 2 * Math.PI);
+    pen.fill();
+    pen.stroke();
   });
 }
 
@@ -313,7 +320,7 @@ function words(s, now) {
     ["flow", "flow p<sub>F</sub>", plusMinus(now.flow.mean, now.flow.std), "where \u03bc may be"],
     ["input", "input p<sub>I</sub>", plusMinus(now.mu, now.input.std), "what Bob believes"],
     ["output", "output p<sub>O</sub>", `x\u0302 = ${number(now.output.mean)}`,
-      "the network\u2019s guess"],
+      "dot: the guess, mean of the green curve"],
     ["sender", "sender p<sub>S</sub>", plusMinus(s.x, now.width), "Alice\u2019s message"],
     ["receiver", "receiver p<sub>R</sub>", plusMinus(now.output.mean, now.width),
       "what Bob expects"],
