@@ -408,7 +408,7 @@ def split_figure(parts=(2, 10, 100), *, total=16.0, x=0.6, runs=4000, seed=1):
 RIVALS = {
     "geometric": (COLOURS.input, "-", "geometric: the paper's"),
     "linear": (COLOURS.other, (0, (4, 1.5)), "linear"),
-    "cosine": (COLOURS.receiver, (0, (1.2, 1.2)), "cosine"),
+    "cosine": (COLOURS.data, (0, (1.2, 1.2)), "cosine"),
 }
 
 
@@ -437,14 +437,14 @@ def entropy(beta):
     return Normal(0.0, (1 + beta).rsqrt()).entropy()
 
 
-NATS = (-6.0, 2.0)  # of entropy, as far as the pictures reach
+NATS = (-6.0, 2.0)  # of entropy: from the smallest σ₁ of the slider to the prior
 
 
 class _Schedules:
     """Entropy against time, and the share of it that each message takes, for three schedules."""
 
     def __init__(self, falls, takes):
-        self.lines, self.steps = {}, {}
+        self.falls, self.lines, self.steps = falls, {}, {}
         for name, (colour, dashes, label) in RIVALS.items():
             look = {"color": colour, "ls": dashes, "lw": 2.6 if name == "geometric" else 2}
             (self.lines[name],) = falls.plot([], [], label=label, **look)
@@ -460,6 +460,8 @@ class _Schedules:
         """Draw; return the nats that each message takes, (n,), by the name of the schedule."""
         t = torch.linspace(0, 1, 401, dtype=torch.float64)
         times = torch.linspace(0, 1, n + 1, dtype=torch.float64)
+        end = float(entropy(rival_beta("geometric", times, sigma_1))[-1])
+        self.falls.set_ylim(max(NATS[0], math.floor(end - 0.2)), NATS[1])
         taken = {}
         for name in RIVALS:
             self.lines[name].set_data(t, entropy(rival_beta(name, t, sigma_1)))

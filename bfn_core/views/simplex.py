@@ -315,6 +315,8 @@ def path_explorer(*, beta_1=3.0, x=0):
     right.set(xlim=(0, 1), ylim=(-0.03, 1.03), xlabel="time t", title="The probabilities it gives")
     right.legend(loc="upper left", title="class", alignment="left")
     left.set_title(f"Beliefs about the class {NAMES[x]}", pad=2)
+    left.legend([path, step], ["one belief", "its last step"], loc="upper left",
+                bbox_to_anchor=(-0.16, 0.98))  # fmt: skip
     pace = right.text(0.985, 0.03, "", ha="right", size=9, color=COLOURS.data)
 
     def update(t, n, beliefs, seed, speed):
@@ -416,8 +418,8 @@ def network_explorer(*, beta_1=3.0, n=100):
     costs = [axes[2].plot([], [], color=getattr(COLOURS, name), lw=lw,
                           label=f"the {name} distribution")[0]
              for name, lw in (("input", 3.5), ("output", 1.8))]  # fmt: skip
-    now = axes[2].axvline(0, color=COLOURS.text, lw=1)
-    axes[2].set(xlim=(0, 1), ylim=(0, 4.6), xlabel="time t", title="Nats to name the word")
+    now = axes[2].axvline(0, ymax=0.8, color=COLOURS.text, lw=1)  # up to the legend
+    axes[2].set(xlim=(0, 1), ylim=(0, 5.6), xlabel="time t", title="Nats to name the word")
     axes[2].legend(loc="upper right")
 
     def update(t, strength, word, seed):
