@@ -5,6 +5,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from bfn_core.training import runs, runs_dir
 from tools.notebooks import METADATA, as_text, from_percent, normalise, to_percent
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -85,3 +86,15 @@ def test_cell_ids_survive_an_edit_elsewhere():
     assert before[0] != after[0] and before[1:] == after[1:]
     twins = from_percent("# %%\nx\n\n# %%\nx\n").cells
     assert twins[0].id != twins[1].id
+
+
+def test_runs_lie_in_one_place_wherever_jupyter_was_started(monkeypatch, tmp_path):
+    monkeypatch.delenv("BFN_RUNS_DIR", raising=False)
+    here = runs_dir()
+    monkeypatch.chdir(tmp_path)
+    assert runs_dir() == here == ROOT / "runs"
+    monkeypatch.setenv("BFN_RUNS_DIR", str(tmp_path / "mine"))
+    assert runs_dir() == tmp_path / "mine"
+    monkeypatch.delenv("BFN_RUNS_DIR")
+    monkeypatch.setattr(runs, "CHECKOUT", tmp_path / "nowhere" / "assets")  # installed, as in Colab
+    assert runs_dir() == Path.home() / "bfn_core_runs"

@@ -30,6 +30,12 @@ def test_a_recorded_curve_shows_the_record():
     assert figure.axes[0].get_ylim() == (50, 600)
 
 
+def test_a_narrow_axis_has_marks_too():
+    figure = curves.curve_figure(RECORD, {}, limits=(75, 105), unit="nats")
+    marks = figure.axes[0].get_yticks()
+    assert len(marks) >= 3 and all(75 <= mark <= 105 for mark in marks)
+
+
 def test_a_live_curve_shows_the_run_and_goes_on_with_it(tmp_path):
     settings = settings_for("mnist", "smoke", steps=6, validate_every=3)
     curve = curves.LiveCurve(settings, {"coin": 543.4}, every=0.0, **LOOK)

@@ -1,5 +1,6 @@
 """The pictures of binary digits: their numbers are bfn_core's, and every control moves them."""
 
+import json
 import math
 import re
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from bfn_core import CategoricalParameters, DiscreteFlow, Estimate, ExactBFN
+from bfn_core.data import asset, record
 from bfn_core.views import digits
 from tests.oracles import generator
 
@@ -142,7 +144,34 @@ def test_a_recorded_bill_is_drawn_as_it_was_recorded():
     assert left.patches[1].get_x() + left.patches[1].get_width() / 2 == pytest.approx(0.75)
     dots = next(line for line in left.lines if line.get_label() == "others")
     assert list(dots.get_ydata()) == [2.0, 4.0]
+    dark = digits.bill_figure(bill, floor={"a part": [1.0, 0.5]}).axes[0].patches[2:]
+    assert [bar.get_height() for bar in dark] == [1.0, 0.5]
     assert torch.equal(torch.tensor(right.images[0].get_array()), torch.tensor(pixels).double())
+
+
+def test_a_known_coin_costs_its_entropy():
+    ink = torch.tensor([0.0, 0.03, 0.5, 0.9, 1.0])
+    times = (torch.arange(400) + 0.5) / 400
+    paid = sum(digits.toss_rate(ink, float(t), beta_1=25.0) for t in times) / 400
+    entropy = torch.special.entr(ink) + torch.special.entr(1 - ink)
+    assert torch.allclose(paid, entropy.double(), atol=1e-4)
+
+
+def test_a_coin_s_price_is_that_of_the_perfect_network():
+    coin = ExactBFN(DiscreteFlow(2, 9.0), torch.tensor([[0], [1]]), torch.tensor([0.7, 0.3]))
+    x = (torch.rand(20_000, 1, generator=generator(1)) < 0.3).long()
+    found = Estimate.of(coin.loss(x, 0.3, generator=generator(2)))
+    exact = float(digits.toss_rate(torch.tensor(0.3), 0.3, beta_1=9.0))
+    assert abs(found.mean - exact) < 4 * found.standard_error < 0.1 * exact
+
+
+def test_the_floor_of_mnist_s_bill_is_recorded_as_it_is_computed():
+    """Its sum is the entropy of the tosses, but for what is left to the last fee at β(1) = 9."""
+    floor, bill = json.loads(asset("mnist_tosses.json").read_text("utf-8")), record("mnist")["bill"]
+    assert floor["t"] == bill["t"] and 0.99 < sum(floor["nats"]) / floor["entropy"] < 1
+    grey = torch.arange(256) / 255
+    shape = torch.tensor([float(digits.toss_rate(grey, t, 9.0).mean()) for t in floor["t"]])
+    assert torch.corrcoef(torch.stack([shape, torch.tensor(floor["nats"])]))[0, 1] > 0.95
 
 
 def test_bills_against_the_number_of_messages():
@@ -151,6 +180,11 @@ def test_bills_against_the_number_of_messages():
     assert list(bars.lines[0].get_ydata()) == [90.0, 80.0]
     ends = bars.lines[2][0].get_segments()
     assert [segment[:, 1].tolist() for segment in ends] == [[88.0, 92.0], [79.0, 81.0]]
+    names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert names == ["ours (± 2 standard errors)"]
+    bare = digits.elbo_figure({"a figure without error": {"10": (90.0, 0.0), "∞": (80.0, 0.0)}})
+    names = [text.get_text() for text in bare.axes[0].get_legend().get_texts()]
+    assert names == ["a figure without error"]
 
 
 def test_figures_without_a_kernel():

@@ -6,7 +6,7 @@ the trained BFN, and `shipped("mnist")` one that is trained already.
 
 from bfn_core.training.evaluation import bill, draw, evaluate, sentences
 from bfn_core.training.loop import Result, train
-from bfn_core.training.runs import Run, load, shipped
+from bfn_core.training.runs import Run, load, runs_dir, shipped
 from bfn_core.training.scales import SCALES, Settings, current_scale, on_text, settings_for
 from bfn_core.training.tasks import Task, TrainingError, build, load_task
 
@@ -25,6 +25,7 @@ __all__ = [
     "load",
     "load_task",
     "on_text",
+    "runs_dir",
     "sentences",
     "settings_for",
     "shipped",

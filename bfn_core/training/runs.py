@@ -26,12 +26,24 @@ import torch
 from torch import Tensor
 
 from bfn_core.data import asset
+from bfn_core.data.assets import CHECKOUT
 from bfn_core.data.files import locked, replace
 from bfn_core.model import BFN
 from bfn_core.training.scales import Settings
 from bfn_core.training.tasks import TrainingError, build
 
 FORMAT = "bfn_core checkpoint 1"
+
+
+def runs_dir() -> Path:
+    """Where the notebooks keep their runs, whatever the working directory.
+
+    It is BFN_RUNS_DIR, else runs/ in the checkout that holds bfn_core, else (where it was installed
+    without one, as in Colab) bfn_core_runs in the user's home folder.
+    """
+    if chosen := os.environ.get("BFN_RUNS_DIR"):
+        return Path(chosen).absolute()
+    return CHECKOUT.parent / "runs" if CHECKOUT.is_dir() else Path.home() / "bfn_core_runs"
 
 
 class Run:

@@ -5,6 +5,7 @@ import time
 import IPython.display
 import ipywidgets
 from IPython.core.interactiveshell import InteractiveShell
+from matplotlib.ticker import MaxNLocator
 
 from . import style
 from .explorer import VIEW, _Canvas, view
@@ -19,6 +20,8 @@ class _Curve:
         low, high = limits
         axes.set(xlim=(0, steps), ylim=limits, xlabel="training step", ylabel=unit, yscale="log")
         marks = [m * 10**e for e in range(-3, 5) for m in (1, 1.5, 2, 3, 5, 7)]
+        if high < 3 * low:  # too narrow for those
+            marks = MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high)
         marks = [mark for mark in marks if low <= mark <= high]
         axes.set_yticks(marks, [f"{mark:g}" for mark in marks])
         axes.minorticks_off()

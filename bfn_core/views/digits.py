@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
+from matplotlib.colors import to_rgb
 from torch import Generator, Tensor
 
 from bfn_core.beliefs import CategoricalParameters
@@ -327,27 +328,56 @@ def elbo_figure(columns: dict[str, dict[str, tuple[float, float]]]):
     for (name, rows), colour in zip(columns.items(), colours, strict=False):
         nats, errors = zip(*rows.values(), strict=True)
         axes.errorbar(list(rows), nats, [2 * e for e in errors], fmt="o-", color=colour,
-                      capsize=3, label=name)  # fmt: skip
+                      capsize=3, label=name + " (± 2 standard errors)" * any(errors))  # fmt: skip
     axes.set(xlabel="messages n", ylabel="nats per image")
     axes.legend()
     return figure
 
 
-def bill_figure(bill: dict, others: dict[str, Tensor] | None = None):
+def toss_rate(ink: Tensor, t: float, beta_1: float) -> Tensor:
+    """The price of a pixel's coin toss at time t, in nats per unit of time, if the coin is known.
+
+    By (205) for two classes, 4 β(1) t E (x − p)², where x is ink with the probability `ink`, and p
+    is the best guess by Bayes' rule: the coin and the messages so far, whose log-odds for ink are
+    N(±2β, 4β) (185). Over all times it sums to the entropy of the toss, as β(1) → ∞.
+
+    Args:
+        ink: probabilities, of any shape.
+
+    Returns: a tensor of that shape, in double precision.
+    """
+    ink = ink.double()
+    noise = torch.linspace(-8, 8, 321, dtype=torch.float64)
+    weights = (-noise.square() / 2).softmax(0)
+    beta = beta_1 * t**2
+    evidence = 2 * beta + 2 * math.sqrt(beta) * noise  # for what the pixel is
+    odds = torch.logit(ink).unsqueeze(-1)
+    missed = torch.sigmoid(-odds - evidence), torch.sigmoid(odds - evidence)  # ink, and paper
+    error_ink, error_paper = ((m.square() * weights).sum(-1) for m in missed)
+    return 4 * beta_1 * t * (ink * error_ink + (1 - ink) * error_paper)
+
+
+def bill_figure(
+    bill: dict, others: dict[str, Tensor] | None = None, floor: dict[str, Tensor] | None = None
+):
     """A recorded bill: nats over time, as bars with two standard errors, and over the pixels.
 
     Args:
         bill: `data.record("mnist")["bill"]`.
         others: further bills over the same times, drawn as dots, by name; (bins,) nats each.
+        floor: parts of the bars that are drawn darker, from below, likewise.
     """
     figure, (left, right) = style.subplots(1, 2, size=(9.2, 3.4), width_ratios=[1.65, 1])
     times, nats = bill["t"], bill["nats"]
     errors = [2 * e for e in bill["standard error"]]
     left.bar(times, nats, 0.9 / len(times), yerr=errors, color=COLOURS.sender, alpha=0.75,
-             error_kw={"lw": 1}, label="the real test images")  # fmt: skip
+             error_kw={"lw": 1}, label="the real test images (± 2 standard errors)")  # fmt: skip
+    dark = tuple(0.5 * channel for channel in to_rgb(COLOURS.sender))
+    for name, values in (floor or {}).items():
+        left.bar(times, values, 0.9 / len(times), color=dark, label=name)
     for name, values in (others or {}).items():
         left.plot(times, values, "o", color=COLOURS.data, ms=4, label=name)
-    left.set(xlabel="time t", ylabel="nats", xlim=(0, 1))
+    left.set(xlabel="time t", ylabel="nats", xlim=(0, 1), ylim=(0, 1.4 * max(nats)))
     left.set_title(f"when: nats in each {1 / len(times):.0%} of the time", fontsize=10)
     left.legend()
     shown = right.imshow(bill["pixels"], cmap=shades(COLOURS.sender), vmin=0)
