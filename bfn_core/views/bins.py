@@ -520,7 +520,7 @@ def images_figure(images: Tensor, columns: int = 10, size=(9, 2.0), title: str =
 
 def bits_figure(
     results: dict[str, tuple[float, float]], ours=(), limit: float | None = None,
-    label: str = "bits per pixel, held-out digits (lower is better)",
+    label: str = "bits per pixel, held-out digits (lower is better; ± 2 standard errors)",
 ):
     """Bits per dimension as bars with two standard errors, the shortest code last.
 

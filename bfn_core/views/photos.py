@@ -393,43 +393,67 @@ def record(bfn: BFN, shape, n_steps: int, *, generator: Generator | None = None)
     return (*map(torch.stack, found), step.output.sample(generator=generator))
 
 
-def _brightness(doubt: Tensor) -> Tensor:
-    """Doubt for a picture, in [−1, 1]: black is a level or less, white all 256, by factors."""
-    return (levels(doubt.mean(-3, keepdim=True)).clamp(1, 256).log2() / 4 - 1).expand_as(doubt)
+LAYOUT = 8  # the side of the squares whose means are the layout of an image
 
 
-def samples_explorer(beliefs: Tensor, guesses: Tensor, doubts: Tensor, step: int = 8) -> Explorer:
+def from_the_end(frames: Tensor, end: Tensor, side: int = 1) -> Tensor:
+    """How far images are from what they become, in levels (root mean square), for every step.
+
+    Args:
+        frames: (T, N, 3, H, W).
+        end: (N, 3, H, W).
+        side: compare the means of squares so large, not single values.
+
+    Returns: (T,).
+    """
+    apart = torch.nn.functional.avg_pool2d((frames - end).flatten(0, 1), side)
+    return levels(apart.unflatten(0, frames.shape[:2]).square().mean((1, 2, 3, 4)).sqrt())
+
+
+def samples_explorer(beliefs: Tensor, guesses: Tensor, step: int = 8) -> Explorer:
     """Images as they form: drag the step, or play.
 
     Args:
-        beliefs, guesses, doubts: (n_steps + 1, N, 3, H, W), from `record`.
+        beliefs, guesses: (n_steps + 1, N, 3, H, W), from `record`.
         step: where the slider starts.
     """
-    count, frames = len(beliefs) - 1, (beliefs, guesses, _brightness(doubts))
-    figure, axes = style.subplots(1, 3, size=(9.2, 3.4))
+    count, end = len(beliefs) - 1, guesses[-1]
+    figure, axes = style.subplots(1, 3, size=(9.2, 3.4), width_ratios=(1, 1, 1.05))
     figure.get_layout_engine().set(wspace=0.05)
-    titles = ("belief: mean μ", "the network's guess", "its doubt (bright: unsure)")
-    pairs = zip(axes, frames, titles, strict=True)
+    frames, titles = (beliefs, guesses), ("belief: mean μ", "the network's guess")
+    pairs = zip(axes, frames, titles, strict=False)
     shown = [_show(axis, picture(frame[0]), title) for axis, frame, title in pairs]
+    curves = (
+        ("belief", COLOURS.input, "-", from_the_end(beliefs, end)),
+        ("guess", COLOURS.output, "-", from_the_end(guesses, end)),
+        (f"guess, means of {LAYOUT} × {LAYOUT}", COLOURS.output, ":",
+         from_the_end(guesses, end, LAYOUT)),
+    )  # fmt: skip
+    for name, colour, line, values in curves:
+        axes[2].plot(range(count), values[:-1], color=colour, ls=line, label=name)
+    now = axes[2].axvline(step, color=COLOURS.text, lw=1)
+    axes[2].set(title="levels from what it becomes", xlabel="messages received",
+                xlim=(0, count), yscale="log", ylim=(0.5, 300))  # fmt: skip
+    axes[2].set_yticks([1, 10, 100], ["1", "10", "100"])
+    axes[2].minorticks_off()
+    axes[2].legend(loc="upper right", fontsize=8)
 
     def update(step: int) -> str:
         for image, frame in zip(shown, frames, strict=True):
             image.set_data(picture(frame[step]))
-        moved = ""
-        if step > 0:
-            change = levels(float((guesses[step] - guesses[step - 1]).square().mean().sqrt()))
-            moved = f" The last message moved its guess by {_number(change)}."
+        now.set_xdata([step, step])
+        whole, layout = (_number(float(curve[-1][step])) for curve in curves[1:])
         return (
-            f"After {step} of {count} messages, t = {step / count:.2f}: the network gives a "
-            f"value a spread of <b>{_number(levels(float(doubts[step].median())))} levels</b> "
-            f"(median).{moved}"
+            f"After {step} of {count} messages, t = {step / count:.2f}: the network's guess is "
+            f"<b>{whole} levels</b> from what it becomes, and the means of its squares of "
+            f"{LAYOUT} × {LAYOUT} pixels, the layout, <b>{layout}</b>."
         )
 
     return Explorer(
         figure, update, {"step": slider("messages received", 0, count, step, width=300)},
-        play="step", moving=shown, seconds=6,
-        description="Colour images forming: Bob's belief, the network's guess and its doubt about "
-        "every pixel, after each message.",
+        play="step", moving=[*shown, now], seconds=6,
+        description="Colour images forming: Bob's belief, the network's guess, and how far both "
+        "still are from what they become, after each message.",
     )  # fmt: skip
 
 
