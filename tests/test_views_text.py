@@ -95,12 +95,21 @@ def test_the_live_panel_renews_picture_and_samples_on_time():
     assert panel._words.value.count("✓") == panel._words.value.count("✗") == 1
 
 
-def test_the_bold_curve_is_the_mean_of_the_last_losses():
+def test_the_bold_curve_is_the_mean_of_the_losses_around():
     _, axes = style.subplots()
     lines = [axes.plot([], [])[0] for _ in range(2)]
     losses = [float(k % 7) for k in range(80)]
     text._draw_losses(lines, losses, window=5)
     assert list(lines[0].get_ydata()) == losses
     means = lines[1].get_ydata()
-    assert means[79] == pytest.approx(sum(losses[75:]) / 5)
-    assert means[1] == pytest.approx(sum(losses[:2]) / 2)
+    assert means[40] == pytest.approx(sum(losses[38:43]) / 5)
+    assert means[1] == pytest.approx(sum(losses[:3]) / 3)
+    assert (means[0], means[79]) == (losses[0], losses[79])
+
+
+def test_the_bold_curve_does_not_lag():
+    _, axes = style.subplots()
+    lines = [axes.plot([], [])[0] for _ in range(2)]
+    losses = [100.0 - k for k in range(80)]
+    text._draw_losses(lines, losses)
+    assert lines[1].get_ydata() == pytest.approx(losses)

@@ -217,14 +217,17 @@ def _loss_axes(axes, steps, yardsticks):
 
 
 def _draw_losses(lines, losses, window=25):
-    """Every loss, and the mean of the last `window`."""
-    total, means = 0.0, []
-    for i, loss in enumerate(losses):
-        total += loss - (losses[i - window] if i >= window else 0.0)
-        means.append(total / min(i + 1, window))
+    """Every loss, and at each step the mean of the `window` around it, of fewer near the ends.
+
+    A mean of the last ones would lie above a curve that falls, as if it came later.
+    """
+    total = torch.tensor([0.0, *losses], dtype=torch.float64).cumsum(0)
+    place = torch.arange(len(losses))
+    reach = torch.minimum(place, len(losses) - 1 - place).clamp(max=window // 2)
+    means = (total[place + reach + 1] - total[place - reach]) / (2 * reach + 1)
     steps = range(1, len(losses) + 1)
     lines[0].set_data(steps, losses)
-    lines[1].set_data(steps, means)
+    lines[1].set_data(steps, means.numpy())
 
 
 def _badge(text, valid):
