@@ -5,10 +5,12 @@ puts the book to them, and shows that each finds what it is meant to find in a d
 """
 
 import ast
+import base64
 import builtins
 import functools
 import importlib
 import inspect
+import io
 import pkgutil
 import re
 import subprocess
@@ -17,7 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import torch
+from PIL import Image
 
 import bfn_core
 from bfn_core import flows
@@ -29,7 +33,9 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 MACHINE_PATH = re.compile(r"(?<![\w.:/])/(root|home|tmp|work|Users|var|mnt)/|[A-Z]:\\Users")
 LAST_SECTIONS = ("exercises", "five lines", "next")
 FENCE = re.compile(r"^(```+).*?^\1", re.M | re.S)
+COMPLAINT = re.compile(r"\b\w*Warning:|Traceback \(most recent|(?i:\bnan (bits|nats|±)|± nan\b)")
 LEAST_WORDS = 4  # that a picture is told in
+LEAST_INK = 0.022  # share of a picture's pixels that are not nearly white; empty axes have less
 
 
 @dataclass(frozen=True)
@@ -148,7 +154,7 @@ def complaints_in_outputs(page: Page) -> list[str]:
     for output in page.outputs:
         text = text_of(output)
         trouble = output.output_type == "error" or output.get("name") == "stderr"
-        if trouble or re.search(r"\b\w*Warning:|Traceback \(most recent", text):
+        if trouble or re.search(COMPLAINT, text):
             found.append(f"an output complains: {text[:200]!r}")
     return found
 
@@ -160,6 +166,8 @@ def bound_to_a_machine(page: Page) -> list[str]:
         for pattern in (MACHINE_PATH, re.compile(r"<[\w.]+ (object )?at 0x[0-9a-f]+>")):
             if match := pattern.search(text):
                 found.append(f"…{text[max(0, match.start() - 30) : match.end() + 30]!r}…")
+    if match := re.search(r"""["']\.\.?/[^"']*""", page.code):
+        found.append(f"{match[0]!r} depends on where Jupyter was started")
     return found
 
 
@@ -180,6 +188,18 @@ def untold_pictures(page: Page) -> list[str]:
         alt = re.search(r'\balt="([^"]*)"', tag)
         told.append(alt[1] if alt else "")
     return [f"too few words for a picture: {t!r}" for t in told if len(t.split()) < LEAST_WORDS]
+
+
+def empty_pictures(page: Page) -> list[str]:
+    """No picture consists of empty axes, such as those of an exercise that waits to be solved."""
+    found = []
+    for count, cell in enumerate(page.code_cells, 1):
+        for output in cell.outputs:
+            if content := output.get("data", {}).get("image/png"):
+                grey = np.asarray(Image.open(io.BytesIO(base64.b64decode(content))).convert("L"))
+                if (share := float((grey < 225).mean())) < LEAST_INK:
+                    found.append(f"{share:.1%} of the picture of code cell {count} is drawn upon")
+    return found
 
 
 def unseen(page: Page) -> list[str]:
@@ -474,6 +494,7 @@ ON_NOTEBOOKS = (
     complaints_in_outputs,
     bound_to_a_machine,
     untold_pictures,
+    empty_pictures,
     unseen,
     broken_links,
     unknown_names,

@@ -4,12 +4,16 @@ The rules are the functions of tests/book.py. Each is put to every notebook, and
 of a sound little one, in which it must find what is wrong.
 """
 
+import base64
 import copy
+import io
 import re
 
 import nbformat
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 import bfn_core
 from tests import book
@@ -95,11 +99,20 @@ simplex.flow_explorer(beta_1=3.0)
 """
 
 
+def png(ink):
+    """A picture of 100 × 100 pixels, of which so many are black, as a notebook holds it."""
+    pixels = np.full(10_000, 255, np.uint8)
+    pixels[:ink] = 0
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.reshape(100, 100)).save(buffer, format="png")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
 def sound():
     page = Page(ROOT / "notebooks" / "04_simplex.ipynb", from_percent(SOUND))
     for count, cell in enumerate(page.code_cells, 1):
         cell.execution_count = count
-    picture = {"image/png": "iVBO", "text/plain": "Beliefs go from the centre to a corner."}
+    picture = {"image/png": png(ink=400), "text/plain": "Beliefs go from the centre to a corner."}
     metadata = {"image/png": {"alt": picture["text/plain"]}}
     page.code_cells[0].outputs = [nbformat.v4.new_output("stream", text="Python 3.12.1\n")]
     page.code_cells[1].outputs = [
@@ -161,6 +174,10 @@ def no_alt(page):
     del page.code_cells[1].outputs[1].metadata["image/png"]
 
 
+def empty_axes(page):
+    page.code_cells[1].outputs[0].data["image/png"] = png(ink=200)
+
+
 def not_run(page):
     page.code_cells[1].execution_count = None
 
@@ -200,6 +217,7 @@ DISEASES = {
         "something on stderr": stderr,
         "a warning": say("UserWarning: old\n"),
         "a traceback": say("Traceback (most recent call last):\n"),
+        "not a number": say("nan bits per dimension\n"),
     },
     book.bound_to_a_machine: {
         "a path in an output": say("/home/ada/book/notebooks\n"),
@@ -207,6 +225,7 @@ DISEASES = {
         "a path in the prose": add("It lies in /tmp/book."),
         "a path in the code": rewrite("beta_1=3.0)", "beta_1=3.0)  # /root/x"),
         "an address": say("<Figure object at 0x7f00aa>\n"),
+        "a folder beside it": rewrite("simplex.flow_ex", "open('../runs/x')\nsimplex.flow_ex"),
     },
     book.untold_pictures: {
         "an output without alt text": no_alt,
@@ -218,6 +237,7 @@ DISEASES = {
         "a tag without alt": add('<img src="../assets/mnist.png">'),
         "a tag in an output": show("text/html", '<p><img src="data:image/png;base64,iV"></p>'),
     },
+    book.empty_pictures: {"empty axes": empty_axes},
     book.unseen: {
         "an explorer without a picture": lambda page: page.code_cells[1].outputs.pop(),
         "a figure without a picture": rewrite("simplex.flow_ex", "style.show(x)\nsimplex.flow_ex"),
