@@ -16,14 +16,15 @@ from typing import Any
 
 import torch
 
-from bfn_core import data
+from bfn_core import BFN, data
 from bfn_core.data.assets import CHECKOUT
 from bfn_core.data.vocabulary import spelling, whole_words
 from bfn_core.training import shipped
-from bfn_core.views.language import KINDS, settled
+from bfn_core.views.language import KINDS, Sharpened, settled
 
 STEPS = (5, 10, 25, 50, 100, 200)
 COUNT = 32  # samples for each
+SHARPENED = (50, 0.7)  # of STEPS, the one that is sampled at this temperature too
 WATCHED = 100  # of STEPS, the one whose steps are watched
 
 
@@ -61,7 +62,17 @@ def writing() -> dict[str, Any]:
         "spelling": rows,
         "spelling of the test text": _row(data.decode(test), known),
         "settling": settling,
+        "sharpened": sharpened(bfn, known),
     }
+
+
+def sharpened(bfn: BFN, known: frozenset[str]) -> dict[str, Any]:
+    """The same for samples of which every guess is sharpened."""
+    n, temperature = SHARPENED
+    cool = BFN(bfn.flow, Sharpened(bfn.network, temperature)).eval()
+    generator = torch.Generator().manual_seed(1)
+    x = cool.sample((COUNT, bfn.network.length), n, generator=generator)
+    return {"n": n, "temperature": temperature, "row": _row(data.decode(x), known)}
 
 
 def _row(texts, known) -> dict[str, float]:
