@@ -1,11 +1,15 @@
-"""The recipes of CONTRIBUTING.md, and the README's ten lines, run as they stand."""
+"""The recipes of CONTRIBUTING.md and the README's lines of Python run as they stand."""
 
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+
+from bfn_core.training import load
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
@@ -22,10 +26,52 @@ def test_there_is_a_recipe_for_each_thing_to_add():
     assert all("assert " in recipe for recipe in RECIPES.values())
 
 
+TEN, FOLDER, TENSOR = re.findall(
+    r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S
+)
+
+
+def run(lines):
+    """Run lines of the README; what they define."""
+    found = {"__name__": "readme"}
+    exec(compile(lines, "README.md", "exec"), found)
+    return found
+
+
+def fewer_steps(lines):
+    """The same lines with 3 steps, on a smaller network."""
+    few = "own_settings(steps=3, batch=2, sample_steps=2)"
+    lines, changed = re.subn(r"own_settings\(steps=[0-9_]+\)", few, lines)
+    assert changed == 1 and len(lines.split("\n\n")[1].splitlines()) <= 5
+    return lines.replace("channels=64", "channels=8")
+
+
 def test_the_readmes_ten_lines_run_as_they_stand(capsys):
-    (lines,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)
-    exec(compile(lines, "README.md", "exec"), {"__name__": "readme"})
+    lines = TEN
+    run(lines)
     assert len(lines.splitlines()) <= 10 and "torch.Size([8, 5])" in capsys.readouterr().out
+
+
+def test_the_readmes_lines_train_on_a_folder_of_png_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for i in range(12):
+        pixels = np.random.default_rng(i).integers(0, 256, (8, 8, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"{i}.png")
+    found = run(fewer_steps(FOLDER))
+    assert found["result"].evaluation["elbo"]["infinity"]["bits per dimension"] > 0
+    with Image.open("runs/photos/samples.png") as samples:
+        assert samples.size == (80, 80)  # 8 × 8 of 8 pixels, and 2 pixels between them
+
+
+def test_the_readmes_lines_train_on_a_tensor(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    found = run(fewer_steps(TENSOR))
+    assert (found["x"].square().sum(1) - 1).abs().max() < 0.01  # a circle
+    assert "bits per dimension" in capsys.readouterr().out
+    load("runs/circle", bfn=found["bfn"])
+    kept = found["result"].bfn.state_dict()
+    assert all((w == kept[name]).all() for name, w in found["bfn"].state_dict().items())
 
 
 @pytest.mark.parametrize("name", RECIPES)

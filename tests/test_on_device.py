@@ -27,8 +27,8 @@ def batch_of(settings, count=4):
     task = training.load_task(settings)
     flow = build(settings).flow
     small = replace(settings, batch=count)
-    x, t, _, theta = draw_batch(task, flow, small, 0, torch.Generator())
-    return x, t, theta
+    batch = draw_batch(task, flow, small, 0, torch.Generator())
+    return batch.x, batch.t, batch.theta
 
 
 @pytest.mark.parametrize("name", TASKS)

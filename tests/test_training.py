@@ -606,8 +606,8 @@ def test_pixels_come_in_256_or_16_bins_discretised_or_continuous(tmp_path):
 def test_flips_mirror_about_half_of_the_training_images():
     settings = settings_for("cifar10", "smoke", batch=64, flips=True)
     task, flow = training.load_task(settings), training.build(settings).flow
-    plain, *_ = loop.draw_batch(task, flow, replace(settings, flips=False), 0, torch.Generator())
-    x, *_ = loop.draw_batch(task, flow, settings, 0, torch.Generator())
+    plain = loop.draw_batch(task, flow, replace(settings, flips=False), 0, torch.Generator()).x
+    x = loop.draw_batch(task, flow, settings, 0, torch.Generator()).x
     mirrored = (x == plain.flip(-1)).flatten(1).all(1)
     assert ((x == plain).flatten(1).all(1) | mirrored).all()
     assert 16 < mirrored.sum() < 48

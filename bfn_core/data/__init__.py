@@ -1,4 +1,6 @@
-"""Data: toy mixtures; MNIST, CIFAR-10 and text8, and what stands in for them offline."""
+"""Data: toy mixtures; MNIST, CIFAR-10 and text8, and what stands in for them offline; folders of
+images.
+"""
 
 from bfn_core.data.assets import asset, drawn_digits, record
 from bfn_core.data.files import DataError, NoNetwork, data_dir
@@ -7,6 +9,7 @@ from bfn_core.data.images import (
     StandInWarning,
     binarise,
     cifar10,
+    folder,
     mnist,
     photographs,
     quantise,
@@ -39,6 +42,7 @@ __all__ = [
     "decode",
     "drawn_digits",
     "encode",
+    "folder",
     "mnist",
     "normalise",
     "photographs",

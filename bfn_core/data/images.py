@@ -261,6 +261,52 @@ def photographs(shrink: int = 5) -> Tensor:
     return torch.cat(tiles)
 
 
+def folder(path: str | Path) -> Tensor:
+    """All PNG files of a folder, in the order of their names: (N, C, H, W), uint8.
+
+    C is 1 if all of them are grey, or black and white, else 3. What lies in folders within it is
+    left out.
+
+    Raises DataError, naming the file, if there is none, one cannot be read, they are not all of one
+    size, or one has transparent parts or 16 bits to a pixel, which are not bytes of grey or colour.
+    """
+    try:
+        files = sorted(p for p in Path(path).iterdir() if p.suffix.lower() == ".png")
+    except OSError as error:
+        raise DataError(f"{path} cannot be read as a folder ({error.strerror})") from None
+    if not files:
+        raise DataError(f"{path} holds no PNG file (a name that ends in .png)")
+    pictures = [_picture(file) for file in files]
+    sizes = [picture.shape[1:] for picture in pictures]
+    for file, size in zip(files, sizes, strict=True):
+        if size != sizes[0]:
+            one, other = (" × ".join(map(str, s)) for s in (size, sizes[0]))
+            raise DataError(f"{file} is {one} pixels high and wide, but {files[0].name} is {other}:"
+                            " images must be of one size")
+    channels = max(len(picture) for picture in pictures)
+    return torch.stack([picture.expand(channels, -1, -1) for picture in pictures])
+
+
+def _picture(path: Path) -> Tensor:
+    """An image file as (1, H, W), where it is grey, or (3, H, W)."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            mode = image.mode
+            transparent = mode in ("LA", "PA", "RGBA") or "transparency" in image.info
+            if not transparent and mode in ("1", "L", "P", "RGB"):
+                pixels = np.array(image.convert("L" if mode in ("1", "L") else "RGB"))
+    except (OSError, SyntaxError, ValueError) as error:  # a damaged PNG is a SyntaxError to Pillow
+        raise DataError(f"{path} cannot be read as an image ({error})") from None
+    if transparent:
+        raise DataError(f"{path} has transparent parts: put it on a background first, as Pillow's "
+                        "Image.alpha_composite does")
+    if mode not in ("1", "L", "P", "RGB"):
+        raise DataError(f"{path} is of Pillow's mode {mode}, and only 8-bit grey or colour is read")
+    return torch.from_numpy(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1).copy())
+
+
 # From bytes to what the flows take ---------------------------------------------------------------
 
 

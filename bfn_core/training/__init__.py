@@ -1,14 +1,22 @@
 """Training: scales and settings, the loop, checkpoints, records of runs.
 
 `train(settings_for("mnist", "laptop"), "runs/mnist", say=print)` trains, `load("runs/mnist")` is
-the trained BFN, and `shipped("mnist")` one that is trained already.
+the trained BFN, and `shipped("mnist")` one that is trained already. One's own examples, network
+and loss: `train(own_settings(steps=5_000), "runs/mine", task=x, bfn=bfn)`.
 """
 
 from bfn_core.training.evaluation import bill, draw, evaluate, sentences
 from bfn_core.training.loop import Result, train
 from bfn_core.training.runs import Run, load, runs_dir, shipped
-from bfn_core.training.scales import SCALES, Settings, current_scale, on_text, settings_for
-from bfn_core.training.tasks import Task, TrainingError, build, load_task
+from bfn_core.training.scales import (
+    SCALES,
+    Settings,
+    current_scale,
+    on_text,
+    own_settings,
+    settings_for,
+)
+from bfn_core.training.tasks import Task, TrainingError, build, load_task, task_of
 
 __all__ = [
     "SCALES",
@@ -25,9 +33,11 @@ __all__ = [
     "load",
     "load_task",
     "on_text",
+    "own_settings",
     "runs_dir",
     "sentences",
     "settings_for",
     "shipped",
+    "task_of",
     "train",
 ]

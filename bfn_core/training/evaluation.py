@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,8 +13,10 @@ from torch import Tensor
 
 from bfn_core import data
 from bfn_core.baselines.images import encode
+from bfn_core.flows import DiscreteFlow
 from bfn_core.likelihood import ELBO, Estimate, elbo
 from bfn_core.model import BFN, evaluating, stratified
+from bfn_core.training.pieces import Tree, count, cut, mapped, split, with_condition
 from bfn_core.training.runs import write_atomically
 from bfn_core.training.scales import Settings
 from bfn_core.training.seeds import mix
@@ -22,10 +25,38 @@ from bfn_core.training.tasks import Task
 PIECE = 256  # examples that are costed together, with noise of their own
 
 
+def home(bfn: BFN) -> type[BFN]:
+    """The class of bfn_core that a BFN, of a class of one's own perhaps, comes from."""
+    return next(kind for kind in type(bfn).__mro__ if kind.__module__.startswith("bfn_core."))
+
+
+def own_loss(bfn: BFN) -> bool:
+    """Whether a BFN's loss is one's own, so that it may be no code length."""
+    return "loss" in vars(bfn) or type(bfn).loss is not home(bfn).loss
+
+
+def paper_loss(bfn: BFN) -> BFN:
+    """The same BFN, whose loss is L^∞ again where it was overridden."""
+    if not own_loss(bfn):
+        return bfn
+    twin = copy.copy(bfn)
+    twin.loss = home(bfn).loss.__get__(twin)
+    return twin
+
+
 def code_length(
-    bfn: BFN, x: Tensor, n: int | None = None, *, repeats: int = 1, seed: int, accelerator=None
+    bfn: BFN,
+    x: Tree,
+    n: int | None = None,
+    *,
+    repeats: int = 1,
+    seed: int,
+    condition: Tree | None = None,
+    accelerator=None,
 ) -> ELBO:
     """−ELBO of x as `likelihood.elbo` has it, shared among the processes of an `accelerator`.
+
+    L^∞ is the paper's, also where `bfn.loss` is overridden: only so are the nats a code length.
 
     Each piece of x has a seed of its own, so any number of processes finds the same on the same
     kind of device, and each of them gets the whole answer.
@@ -33,10 +64,12 @@ def code_length(
     rank, processes = 0, 1
     if accelerator is not None:
         rank, processes = accelerator.process_index, accelerator.num_processes
-    found = []
-    for index, piece in list(enumerate(x.split(PIECE)))[rank::processes]:
-        generator = torch.Generator(x.device).manual_seed(mix(seed, "cost", n, index))
-        bound = elbo(bfn, piece, n, repeats=repeats, batch_size=PIECE, generator=generator)
+    found, bfn, device = [], paper_loss(bfn), device_of(x)
+    for index, piece in list(enumerate(split(x, PIECE)))[rank::processes]:
+        generator = torch.Generator(device).manual_seed(mix(seed, "cost", n, index))
+        beside = with_condition(cut(condition, piece))
+        bound = elbo(bfn, cut(x, piece), n, repeats=repeats, batch_size=PIECE,
+                     generator=generator, **beside)
         found.append((index, bound))
     if processes > 1:
         from accelerate.utils import gather_object
@@ -69,20 +102,21 @@ def evaluate(
     Binary pixels are drawn once, the same for every n, and every call gives the same figures on
     the same kind of device. With an `accelerator` its processes share the work.
     """
-    device = task.test.device
+    device = device_of(task.test)
     generator = torch.Generator(device).manual_seed(settings.seed)
     x = task.prepare(task.test, generator=generator)
     found = {}
     for n in steps:
-        judged = x if n is None else x[: settings.step_examples]
+        judged = slice(None if n is None else settings.step_examples)
         bound = code_length(
-            bfn, judged, n, repeats=settings.test_draws, seed=settings.seed, accelerator=accelerator
+            bfn, cut(x, judged), n, repeats=settings.test_draws, seed=settings.seed,
+            condition=cut(task.test_condition, judged), accelerator=accelerator,
         )
         found["infinity" if n is None else str(n)] = figures(bound, task)
     return {
         "data": task.name,
         "split": "test",
-        "examples": len(x),
+        "examples": count(x),
         "draws per example": settings.test_draws,
         "unit": "nats per example",
         "elbo": found,
@@ -99,19 +133,21 @@ def bill(
     "t" are their middles, and "nats" sum to L^∞. Images add what the dimensions cost: "pixels"
     (H × W, grey ones) or "channels" (C, colour ones), in nats over all t.
     """
-    device = task.test.device
+    device = device_of(task.test)
     generator = torch.Generator(device).manual_seed(settings.seed)
     x = task.prepare(task.test, generator=generator)
-    parts = min(parts, len(x), batch)
+    parts = min(parts, count(x), batch)
     times, costs, dimensions = [], [], 0.0
     with evaluating(bfn):
-        for part in x.split(batch):
-            t = stratified(len(part), like=torch.empty(0, device=device), generator=generator)
-            output = bfn.output(bfn.flow.sample_flow(part, t, generator), t)
+        for piece in split(x, batch):
+            part, beside = cut(x, piece), with_condition(cut(task.test_condition, piece))
+            like = torch.empty(0, device=device)
+            t = stratified(count(part), like=like, generator=generator)
+            output = bfn.output(bfn.flow.sample_flow(part, t, generator), t, **beside)
             cost = bfn.flow.rate_cost(part, output, t).cpu().double()  # a Mac's GPU has no float64
             times.append(t.cpu())
             costs.append(cost.flatten(1).sum(1))
-            dimensions = dimensions + cost.sum(0) / len(x)
+            dimensions = dimensions + cost.sum(0) / count(x)
     t, cost = torch.cat(times), torch.cat(costs)
     group = (t * parts).long().clamp(max=parts - 1)
     shares = [Estimate.of(cost[group == g]).scaled(1 / parts) for g in range(parts)]
@@ -120,11 +156,21 @@ def bill(
         "nats": [share.mean for share in shares],
         "standard error": [share.standard_error for share in shares],
     }
-    if len(task.shape) == 3 and task.shape[0] == 1:
+    if is_image(task) and task.shape[0] == 1:
         found["pixels"] = [[round(c, 4) for c in row] for row in dimensions[0].tolist()]
-    elif len(task.shape) == 3:
+    elif is_image(task):
         found["channels"] = dimensions.sum((1, 2)).tolist()
     return found
+
+
+def is_image(task: Task) -> bool:
+    """Whether examples are images, (C, H, W), grey or in colours."""
+    return isinstance(task.train, Tensor) and len(task.shape) == 3 and task.shape[0] in (1, 3)
+
+
+def device_of(tree: Tree) -> torch.device:
+    """Where examples are."""
+    return (next(iter(tree.values())) if isinstance(tree, dict) else tree).device
 
 
 def figures(bound: ELBO, task: Task) -> dict[str, float]:
@@ -153,20 +199,38 @@ def sentences(found: dict[str, Any]) -> list[str]:
 
 
 def draw(bfn: BFN, task: Task, settings: Settings, folder: Path) -> Path:
-    """Write samples of the model to `folder`, as a picture or as text, and return the path."""
-    device = task.test.device
+    """Write samples of the model to `folder` and return the path: a picture, or text, or for data
+    that are neither samples.safetensors with the tensor "x" (or the tensors by their names).
+
+    Where the task has conditions, samples get those of the first test examples, in their order.
+    """
+    device = device_of(task.test)
     generator = torch.Generator(device).manual_seed(settings.seed)
-    shape = (settings.sample_count, *task.shape)
-    x = bfn.sample(shape, settings.sample_steps, generator=generator).cpu()
-    if len(task.shape) == 1:
-        lines = data.decode(x, settings.alphabet or data.ALPHABET)
-        content = "".join(line.replace("\n", "↵") + "\n" for line in lines).encode()
-        path = folder / "samples.txt"
-    else:
-        pixels = (x * 255).to(torch.uint8) if settings.flow == "discrete" else data.to_bytes(x)
-        path, content = folder / "samples.png", encode(grid(pixels), "PNG")
-    write_atomically(path, lambda file: file.write(content))
-    return path
+    beside = {}
+    if task.test_condition is not None:
+        turns = torch.arange(settings.sample_count, device=device) % count(task.test)
+        beside = with_condition(cut(task.test_condition, turns))
+    shape = task.batch_shape(settings.sample_count)
+    x = bfn.sample(shape, settings.sample_steps, generator=generator, **beside)
+    name, content = written(mapped(Tensor.cpu, x), bfn, task)
+    write_atomically(folder / name, lambda file: file.write(content))
+    return folder / name
+
+
+def written(x: Tree, bfn: BFN, task: Task) -> tuple[str, bytes]:
+    """The name and the content of a file of samples."""
+    if task.alphabet:
+        lines = data.decode(x, task.alphabet)
+        return "samples.txt", "".join(line.replace("\n", "↵") + "\n" for line in lines).encode()
+    if is_image(task):
+        discrete = isinstance(bfn.flow, DiscreteFlow)
+        pixels = x * 255 // (bfn.flow.classes - 1) if discrete else None
+        pixels = pixels.to(torch.uint8) if discrete else data.to_bytes(x)
+        return "samples.png", encode(grid(pixels), "PNG")
+    from safetensors.torch import save
+
+    parts = x if isinstance(x, dict) else {"x": x}
+    return "samples.safetensors", save({k: v.contiguous() for k, v in parts.items()})
 
 
 def grid(pixels: Tensor, gap: int = 2) -> Tensor:

@@ -10,7 +10,8 @@ No step waits for the device: what it computed is read when a line of metrics is
 
 from __future__ import annotations
 
-import dataclasses
+import copy
+import inspect
 import json
 import os
 import platform
@@ -30,16 +31,25 @@ from bfn_core.flows import BayesianFlow
 from bfn_core.model import BFN, stratified
 from bfn_core.training import devices
 from bfn_core.training.averaging import MovingAverage
-from bfn_core.training.evaluation import code_length, draw, evaluate
+from bfn_core.training.evaluation import code_length, draw, evaluate, own_loss
 from bfn_core.training.losses import objective
 from bfn_core.training.memory import keep_memory
 from bfn_core.training.optimisers import Optimisers, share
+from bfn_core.training.pieces import Tree, count, cut, dropped, mapped, with_condition
 from bfn_core.training.progress import Interruption, Pace, Progress, tensorboard
 from bfn_core.training.ranges import check, made
 from bfn_core.training.runs import Run, fit, save_weights
-from bfn_core.training.scales import Settings
+from bfn_core.training.scales import OWN, Settings, of_own
 from bfn_core.training.seeds import mix
-from bfn_core.training.tasks import Task, TrainingError, build_flow, load_task
+from bfn_core.training.tasks import (
+    Task,
+    TrainingError,
+    build_flow,
+    checked,
+    limited,
+    load_task,
+    task_of,
+)
 
 Watch = Callable[[dict[str, Any]], None]
 
@@ -48,7 +58,8 @@ Watch = Callable[[dict[str, Any]], None]
 class Result:
     """How a call of `train` ended."""
 
-    bfn: BFN  # with the averaged weights, on the CPU, whatever it was trained on
+    bfn: BFN  # with the averaged weights, on the CPU, whatever it was trained on; one handed in
+    # to `train` is another object, which has the last weights
     step: int  # the last step made
     finished: bool  # False if it was interrupted
     evaluation: dict[str, Any] | None  # what evaluation.json holds
@@ -58,6 +69,8 @@ def train(
     settings: Settings,
     folder: str | Path,
     *,
+    task: Task | Tree | None = None,
+    bfn: BFN | None = None,
     resume: bool = False,
     watch: Watch | None = None,
     say: Callable[[str], None] | None = None,
@@ -68,17 +81,34 @@ def train(
     It takes the GPU that is there (NVIDIA's, or a Mac's), else the CPU; ACCELERATE_USE_CPU=true
     keeps it on the CPU. The model comes back on the CPU: `result.bfn.to("cuda")` moves it.
 
-    resume: go on from the folder's checkpoint, or from the start if it has none yet.
-    watch: called with every record that goes into metrics.jsonl.
-    say: called with sentences for a reader, such as print.
-    progress: whether to show a progress bar on stderr.
+    Args:
+        settings: `settings_for(data, scale)`, or for data and a BFN of one's own `own_settings()`.
+        folder: of the run.
+        task: one's own examples in the place of the data that the settings name: a tensor
+            (N, *shape) of what the flow takes, which is split at random, or a task (`task_of`,
+            `Task`), which may carry conditions.
+        bfn: one's own, in the place of the flow and the network that the settings name. It is
+            trained itself, from the weights it has; what `train` returns is a copy with the
+            averaged weights. `bfn.loss` is what is minimised: a subclass may override it, and
+            what it returns, (B,), is weighted and averaged. If it takes theta, which is drawn for
+            the whole batch, then pieces and processes compute what one does; if not, each piece
+            has a generator of its own, if it takes that. What is judged is L^∞ in any case.
+        resume: go on from the folder's checkpoint, or from the start if it has none yet.
+        watch: called with every record that goes into metrics.jsonl.
+        say: called with sentences for a reader, such as print.
+        progress: whether to show a progress bar on stderr.
+
+    Raises:
+        TrainingError, DataError: with a sentence on what to do; the last checkpoint stays.
+        ValueError: a setting out of its range or data that the flow does not take, before anything
+            is written.
 
     Ctrl-C (and SIGTERM) end it after the step that is being made, with a checkpoint.
-    Raises TrainingError or DataError with a sentence on what to do; the last checkpoint stays. And
-    ValueError for a setting out of its range, before anything is written.
     """
-    trainer = Trainer(settings, Run(folder), watch=watch, say=say, progress=progress)
-    with reproducible(trainer.device, settings.deterministic), trainer.alone():
+    trainer = Trainer(
+        settings, Run(folder), task=task, bfn=bfn, watch=watch, say=say, progress=progress
+    )
+    with reproducible(trainer.device, settings.deterministic), trainer.alone(), trainer.borrowed():
         try:
             trainer.begin(resume)
             with Interruption() as interruption:
@@ -93,9 +123,12 @@ def train(
 class Trainer:
     """The state of a run while it runs. `train` is the way to use it."""
 
-    def __init__(self, settings: Settings, run: Run, *, watch=None, say=None, progress=False):
+    def __init__(self, settings: Settings, run: Run, *, task: Task | Tree | None = None,
+                 bfn: BFN | None = None, watch=None, say=None, progress=False):
+        settings = of_own(settings, task=task is not None, bfn=bfn is not None)
         check(settings)
         self.settings, self.run = settings, run
+        self.given_task, self.given = taken(settings, task, bfn)
         self.accelerator = accelerator_for(settings.precision)
         self.main = self.accelerator.is_main_process
         self.device = self.accelerator.device
@@ -130,8 +163,7 @@ class Trainer:
                 f"{self.run.folder} already holds a run: add --resume to go on with it, or choose "
                 "another directory"
             )
-        with self.accelerator.main_process_first():  # so that the data are fetched once
-            self.task = load_task(self.settings, self.device)
+        self.get_task()
         if self.task.notice:
             self.say(self.task.notice)
         self.make_model()
@@ -143,22 +175,92 @@ class Trainer:
             self.run.write_json(self.run.settings, self.facts())
         self.board = tensorboard(self.run.folder, self.step) if self.main else None
 
+    def get_task(self) -> None:
+        """The data, checked where they or the flow are the reader's own."""
+        flow = self.given.flow if self.given else build_flow(self.settings)
+        if self.given_task is None:
+            with self.accelerator.main_process_first():  # so that the data are fetched once
+                self.task = load_task(self.settings, self.device, flow)
+            if self.given:
+                checked(self.task, flow, most=1000)
+        else:
+            task = limited(self.given_task, self.settings)
+            checked(task, flow)
+            self.task = task.to(self.device)
+        shape = self.task.shape
+        if self.settings.flips and not (isinstance(shape, tuple) and len(shape) == 3):
+            raise TrainingError("the setting flips is for images, (C, H, W), and "
+                                f"{self.task.name} has examples of shape {shape}")
+
     def make_model(self) -> None:
+        """The BFN that is trained; its weights' average; what moves them."""
         settings = self.settings
         torch.manual_seed(mix(settings.seed, "weights"))
-        plain = made(settings, self.task.shape, self.device)
+        bfn = made(settings, self.task, self.device, self.given)
         if settings.channels_last:
-            plain = plain.to(memory_format=torch.channels_last)
-        self.ema = MovingAverage(plain, settings.ema)
-        self.optimisers = Optimisers(plain, settings, self.say, scaler=self.accelerator.scaler)
-        self.plain = plain
+            bfn.network.to(memory_format=torch.channels_last)
+        # What has weights: those of a BFN of one's own may lie beside its network, too.
+        self.plain = bfn if self.given else bfn.network
+        self.ema = MovingAverage(self.plain, settings.ema)
+        self.optimisers = Optimisers(
+            self.plain, settings, self.say, blocks_of=bfn.network, scaler=self.accelerator.scaler
+        )
         if settings.compile:
-            plain.compile()
-        self.network = self.accelerator.prepare_model(plain)
-        flow = build_flow(settings)
-        flow.validate = self.device.type == "cpu"  # elsewhere each check would wait for the device
-        self.bfn = BFN(flow, self.network)
-        self.parameters = sum(p.numel() for p in plain.parameters())
+            bfn.network.compile()
+        self.network = self.accelerator.prepare_model(bfn.network)
+        # The same object in all but two parts, so that names in checkpoints stay what they are.
+        self.bfn = copy.copy(bfn)
+        self.bfn._modules = {**bfn._modules, "network": self.network}
+        if self.device.type != "cpu":  # where each check would wait for the device
+            self.bfn.flow = copy.copy(bfn.flow)
+            self.bfn.flow.validate = False
+        self.look_at_loss()
+        self.share_the_rest()
+        self.like = torch.empty(0, dtype=bfn._reference.dtype, device=self.device)
+        self.parameters = sum(p.numel() for p in self.plain.parameters())
+
+    def look_at_loss(self) -> None:
+        """What `bfn.loss`, which may be overridden, takes. Raises TrainingError."""
+        known = inspect.signature(self.bfn.loss).parameters
+        any_name = any(p.kind is p.VAR_KEYWORD for p in known.values())
+        self.takes = {name for name in ("theta", "condition", "generator")
+                      if any_name or name in known}
+        if self.task.train_condition is not None and "condition" not in self.takes:
+            raise TrainingError(f"{self.task.name} has conditions, but {type(self.bfn).__name__}"
+                                ".loss takes no condition")
+        if self.settings.cross_entropy and own_loss(self.bfn):
+            raise TrainingError("the setting cross_entropy takes the place of bfn.loss, which is "
+                                "overridden here: leave it out")
+
+    def share_the_rest(self) -> None:
+        """Weights beside the network, which Accelerate does not look after, begin alike."""
+        inside = {id(p) for p in self.network.parameters()}
+        self.beside = [p for p in self.plain.parameters() if id(p) not in inside]
+        if self.accelerator.num_processes > 1:
+            from accelerate.utils import broadcast
+
+            with torch.no_grad():
+                for weight in self.beside:
+                    weight.copy_(broadcast(weight.detach().clone()))
+
+    @contextmanager
+    def borrowed(self) -> Iterator[None]:
+        """Give a BFN of one's own back as it came, but for its weights: on its device, in its mode,
+        without what mixed precision puts around its network.
+        """
+        if self.given is None:
+            yield
+            return
+        bfn, device = self.given, self.given._reference.device
+        modes = [(module, module.training) for module in bfn.modules()]
+        try:
+            yield
+        finally:
+            if hasattr(self, "network"):
+                self.accelerator.unwrap_model(self.network, keep_fp32_wrapper=False)
+            bfn.to(device)
+            for module, mode in modes:
+                module.training = mode
 
     def plan(self) -> str:
         """What is about to be done, and on what."""
@@ -195,8 +297,7 @@ class Trainer:
         if self.device.type == "cuda":
             device = devices.name_of(self.device)
         return {
-            "settings": self.settings.to_dict(),
-            "data": self.task.name,
+            **self.identity(),
             "notice": self.task.notice,
             "parameters": self.parameters,
             "device": device,
@@ -206,13 +307,22 @@ class Trainer:
             "command": " ".join(sys.argv),
         }
 
+    def identity(self) -> dict[str, Any]:
+        """What a run must have in common with the one that it goes on with."""
+        found = {"settings": self.settings.to_dict(), "data": self.task.name,
+                 "shape": self.task.shape}
+        if self.given:
+            parts = {"bfn": self.given, "flow": self.given.flow, "network": self.given.network}
+            found["own"] = {name: type(part).__name__ for name, part in parts.items()}
+        return json.loads(json.dumps(found))
+
     def restore(self) -> None:
         """Take up the checkpoint, if there is one. Raises TrainingError if it does not fit."""
         run = self.run
         if run.settings.exists():
             begun = run.read_settings()
-            old = begun["settings"].to_dict()
-            check_same(run.folder, old, begun["data"], self.settings, self.task)
+            begun["settings"] = begun["settings"].to_dict()
+            check_same(run.folder, begun, self.identity())
         if not run.checkpoint.exists():
             self.say(f"{run.folder} has no checkpoint yet: starting from the beginning.")
             if self.main:
@@ -223,8 +333,9 @@ class Trainer:
         try:
             fit(self.plain, state["network"], run.checkpoint)
             fit(self.ema.module, state["ema"], run.checkpoint)
-            old = json.loads(state["settings"])
-            check_same(run.checkpoint, old, state["data"], self.settings, self.task)
+            begun = {"data": state["data"], **json.loads(state.get("identity", "{}"))}
+            begun["settings"] = json.loads(state["settings"])
+            check_same(run.checkpoint, begun, self.identity())
             self.optimisers.load(state["optimisers"], state.get("scaler"))
             self.ema.n_averaged.copy_(state["averaged"])
             self.step, self.seconds = state["step"], state["seconds"]
@@ -245,7 +356,8 @@ class Trainer:
         pace = Pace(self.device, self.step, settings.steps, self.say)
         if self.validation_due() and not self.validated():  # killed between the two
             self.validate()
-        with Progress(self.step, settings.steps, shown=self.progress, task=self.task) as bar:
+        task = None if own_loss(self.bfn) else self.task  # which may be in no known unit
+        with Progress(self.step, settings.steps, shown=self.progress, task=task) as bar:
             while self.step < settings.steps and not self.interrupted:
                 began = time.perf_counter()
                 self.make_step()
@@ -267,8 +379,8 @@ class Trainer:
     def make_step(self) -> None:
         """One step of the optimiser: this process's share of the batch, in equal pieces."""
         settings, accelerator = self.settings, self.accelerator
-        x, t, weight, theta = draw_batch(
-            self.task, self.bfn.flow, settings, self.step, self.generator
+        batch = draw_batch(
+            self.task, self.bfn.flow, settings, self.step, self.generator, like=self.like
         )
         torch.manual_seed(mix(settings.seed, "dropout", self.step, accelerator.process_index))
         self.optimisers.set_rates(share(settings, self.step))
@@ -276,17 +388,18 @@ class Trainer:
         size = settings.batch // pieces
         mine = range(settings.accumulation * accelerator.process_index, pieces)
         total = torch.zeros((), device=self.device)
-        self.network.train()
+        self.bfn.train()
         for piece in mine[: settings.accumulation]:
-            part = slice(piece * size, (piece + 1) * size)
+            part = cut(batch, slice(piece * size, (piece + 1) * size))
             last = piece == mine[settings.accumulation - 1]
             # Gradients are averaged over the processes once, with the last piece.
             with nullcontext() if last else accelerator.no_sync(self.network):
-                output = self.bfn.output(cut(theta, part), t[part])
-                cost = self.bfn.flow.rate_cost(x[part], output, t[part])
-                aim = objective(cost, self.bfn.flow, x[part], output, t[part], settings)
-                accelerator.backward(self.mean(aim, weight[part]))
-            total = total + self.mean(cost.detach(), weight[part])  # L^∞, whatever is learned from
+                aim, cost = self.costs(part, piece)
+                accelerator.backward(self.mean(aim, part.weight))
+            total = total + self.mean(cost, part.weight)
+        for weight in self.beside if accelerator.num_processes > 1 else ():
+            if weight.grad is not None:
+                weight.grad = accelerator.reduce(weight.grad, "mean")
         self.optimisers.unscale()
         norm = nn.utils.clip_grad_norm_(self.plain.parameters(), settings.clip)
         self.optimisers.step()
@@ -294,9 +407,33 @@ class Trainer:
         self.window.append(torch.stack([total, norm.detach()]))
         self.step += 1
 
-    def mean(self, cost: Tensor, weight: Tensor) -> Tensor:
-        """A piece's share of the mean over the batch, of costs per variable and weights of t."""
-        return (weight * cost.flatten(1).sum(1)).mean() / self.settings.accumulation
+    def mean(self, costs: Tensor, weight: Tensor) -> Tensor:
+        """A piece's share of the mean over the batch, of examples' costs and weights of t."""
+        return (weight * costs).mean() / self.settings.accumulation
+
+    def costs(self, part: Batch, piece: int) -> tuple[Tensor, Tensor]:
+        """What is made smaller and what is written down of each example of a piece, (B,) each.
+
+        Both are `bfn.loss`; but with a share of cross-entropy L^∞ is only written down.
+        """
+        options = with_condition(part.condition)
+        if self.settings.cross_entropy:
+            output = self.bfn.output(part.theta, part.t, **options)
+            cost = self.bfn.flow.rate_cost(part.x, output, part.t)
+            aim = objective(cost, self.bfn.flow, part.x, output, part.t, self.settings)
+            return aim.flatten(1).sum(1), cost.detach().flatten(1).sum(1)
+        if "theta" in self.takes:
+            options["theta"] = part.theta
+        elif "generator" in self.takes:
+            seed = mix(self.settings.seed, "piece", self.step, piece)
+            options["generator"] = self.generator.manual_seed(seed)
+        costs = self.bfn.loss(part.x, part.t, **options)
+        if not isinstance(costs, Tensor) or costs.shape != part.t.shape:
+            raise TrainingError(
+                f"{type(self.bfn).__name__}.loss must return a number for each example, a tensor "
+                f"of shape {tuple(part.t.shape)}, got {getattr(costs, 'shape', type(costs))}"
+            )
+        return costs, costs.detach()
 
     def agreed(self, asked: bool) -> bool:
         """Whether any process was interrupted; several ask each other every two seconds or so."""
@@ -388,7 +525,8 @@ class Trainer:
         generator = torch.Generator(self.device).manual_seed(seed)
         x = self.task.prepare(self.task.held_out, generator=generator)
         bfn = self.averaged()
-        total = code_length(bfn, x, seed=seed, accelerator=self.accelerator).total
+        total = code_length(bfn, x, seed=seed, condition=self.task.held_out_condition,
+                            accelerator=self.accelerator).total
         self.record({"step": self.step, "validation": total.mean,
                      "validation_error": total.standard_error})
         self.say(
@@ -400,6 +538,8 @@ class Trainer:
 
     def averaged(self) -> BFN:
         """The BFN with the averaged weights."""
+        if self.given:
+            return self.ema.module.eval()
         return BFN(build_flow(self.settings), self.ema.module).eval()
 
     def save(self) -> None:
@@ -409,6 +549,7 @@ class Trainer:
         if self.main:
             self.run.write_checkpoint({
                 "settings": json.dumps(self.settings.to_dict()),
+                "identity": json.dumps(self.identity()),
                 "data": self.task.name,
                 "step": self.step,
                 "seconds": self.seconds,
@@ -436,8 +577,8 @@ class Trainer:
             )
             return Result(bfn.to("cpu"), self.step, False, None)
         if self.main:
-            save_weights(run.weights, bfn.network.state_dict(), settings, data=self.task.name,
-                         step=self.step)
+            save_weights(run.weights, self.ema.module.state_dict(), settings,
+                         data=self.task.name, step=self.step)
         figures = evaluate(bfn, self.task, settings, accelerator=self.accelerator)
         if self.main:
             figures["training seconds"] = round(self.seconds, 1)
@@ -493,24 +634,50 @@ def reproducible(device: torch.device, deterministic: bool) -> Iterator[None]:
             torch.use_deterministic_algorithms(before[2])
 
 
+@dataclass(frozen=True)
+class Batch:
+    """A step's examples, or a piece of them."""
+
+    x: Tree  # (B, *shape), as the flow takes them
+    t: Tensor  # (B,), the times
+    weight: Tensor  # (B,), what the costs at these times count
+    theta: Any  # beliefs about x at the times t
+    condition: Tree | None = None  # (B, …)
+
+
 def draw_batch(
-    task: Task, flow: BayesianFlow, settings: Settings, step: int, generator: Generator
-) -> tuple[Tensor, Tensor, Tensor, Any]:
-    """x, t, the weights of the times and θ of a step's whole batch, whichever process asks.
+    task: Task,
+    flow: BayesianFlow,
+    settings: Settings,
+    step: int,
+    generator: Generator,
+    *,
+    like: Tensor | None = None,
+) -> Batch:
+    """A step's whole batch, whichever process asks.
 
     Examples are drawn with replacement, so that a step needs no memory of those before it.
+
+    like: a tensor of the precision of times and beliefs, and of data that are no classes; None:
+        single precision.
     """
     generator.manual_seed(mix(settings.seed, "batch", step))
-    device = task.train.device
-    chosen = torch.randint(len(task.train), (settings.batch,), generator=generator, device=device)
-    x = task.prepare(task.train[chosen], generator=generator)
+    device = task.device
+    like = torch.empty(0, device=device) if like is None else like
+    rows = count(task.train)
+    chosen = torch.randint(rows, (settings.batch,), generator=generator, device=device)
+    x = task.prepare(cut(task.train, chosen), generator=generator)
+    x = mapped(lambda part: part.to(like.dtype) if part.is_floating_point() else part, x)
     if settings.flips:
         mirrored = torch.rand(len(x), generator=generator, device=device) < 0.5
         x = torch.where(mirrored[:, None, None, None], x.flip(-1), x)
-    like = torch.empty(0, device=device)
     u = stratified(settings.batch, like=like, generator=generator)
     t, weight = times(u, settings.time_power)
-    return x, t, weight, flow.sample_flow(x, t, generator)
+    theta = flow.sample_flow(x, t, generator)
+    condition = cut(task.train_condition, chosen)
+    if condition is not None and settings.condition_dropout:
+        condition = dropped(condition, settings.condition_dropout, generator)
+    return Batch(x, t, weight, theta, condition)
 
 
 def times(u: Tensor, power: float) -> tuple[Tensor, Tensor]:
@@ -524,32 +691,51 @@ def times(u: Tensor, power: float) -> tuple[Tensor, Tensor]:
     return u**power, power * u ** (power - 1)
 
 
-def cut(theta: Any, part: slice) -> Any:
-    """Some examples' share of a batch of input parameters."""
-    fields = (field.name for field in dataclasses.fields(theta))
-    return type(theta)(*(getattr(theta, name)[part] for name in fields))
-
-
 JUDGED = ("test_examples", "step_examples", "test_draws", "sample_count", "sample_steps")
 
 
-def check_same(
-    where: Path, old: dict[str, Any], old_data: str, settings: Settings, task: Task
-) -> None:
-    """Raise TrainingError if what lies at `where` was begun with other settings or data.
+def check_same(where: Path, begun: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raise TrainingError if what lies at `where` was begun with other settings, data or network.
 
     Only the number of steps may change, and the learning rate's schedule with it; the pieces of a
     batch, which change nothing but rounding; what is tested and drawn, which training does not
     depend on; and the place of a text file, whose content is part of the data's name.
     """
     # What was begun before a setting existed was begun with its default.
-    new, old = settings.to_dict(), Settings.from_dict(old).to_dict()
+    new, old = now["settings"], Settings.from_dict(begun["settings"]).to_dict()
     free = ("steps", "accumulation", "text", *JUDGED)
     others = [name for name in new if name not in free and old[name] != new[name]]
+    mine, theirs = (record.get("own") or {} for record in (now, begun))
     difference = ""
-    if old_data != task.name:
-        difference = f"on {old_data}, but now {task.name} is at hand"
+    if begun["data"] != now["data"]:
+        difference = f"on {begun['data']}, but now {now['data']} is at hand"
     elif others:
         difference = f"with {others[0]} = {old[others[0]]}, not {new[others[0]]}"
+    elif begun.get("shape", now["shape"]) != now["shape"]:
+        difference = f"on examples of shape {begun['shape']}, not {now['shape']}"
+    elif theirs and theirs != mine:
+        part = next(part for part in theirs if theirs[part] != mine.get(part))
+        difference = f"with a {part} of the class {theirs[part]}, not {mine.get(part)}"
     if difference:
         raise TrainingError(f"{where} was begun {difference}; nothing was changed")
+
+
+def taken(
+    settings: Settings, task: Task | Tree | None, bfn: BFN | None
+) -> tuple[Task | None, BFN | None]:
+    """What was handed in, as a task and a BFN that can be trained. Raises ValueError."""
+    if task is None and settings.data == OWN:
+        raise ValueError("task must be given with settings for data of one's own, got None")
+    if bfn is None and OWN in (settings.flow, settings.network):
+        raise ValueError("bfn must be given with settings for a network of one's own, got None")
+    if bfn is not None:
+        if not isinstance(bfn, BFN):
+            raise ValueError(f"bfn must be a BFN(flow, network), got {type(bfn)}")
+        if bfn.network is None or not any(p.requires_grad for p in bfn.parameters()):
+            raise ValueError("bfn must have a network with weights to train, got "
+                             f"{type(bfn).__name__} of {type(bfn.network).__name__}")
+    if isinstance(task, (Tensor, dict)):
+        task = task_of(task)
+    if not isinstance(task, Task | None):
+        raise ValueError(f"task must be a tensor (N, *shape) or a Task, got {type(task)}")
+    return task, bfn

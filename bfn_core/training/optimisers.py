@@ -21,12 +21,14 @@ class Optimisers:
         network: whose weights they move, where they will stay.
         settings: of the run.
         say: told what cannot be had.
+        blocks_of: the module in whose `blocks` Muon's matrices are; None: the network.
         scaler: multiplies an fp16 loss, so that small gradients do not vanish; None without fp16.
     """
 
     def __init__(self, network: nn.Module, settings: Settings, say: Callable[[str], None], *,
+                 blocks_of: nn.Module | None = None,
                  scaler: torch.amp.GradScaler | None = None) -> None:
-        self.all = optimisers_for(network, settings, say)
+        self.all = optimisers_for(network, settings, say, blocks_of)
         self.scaler = scaler
 
     def groups(self) -> list[dict[str, Any]]:
@@ -70,21 +72,26 @@ class Optimisers:
 
 
 def optimisers_for(
-    network: nn.Module, settings: Settings, say: Callable[[str], None]
+    network: nn.Module,
+    settings: Settings,
+    say: Callable[[str], None],
+    blocks_of: nn.Module | None = None,
 ) -> list[Optimizer]:
     """AdamW for all weights; or, where `settings.muon` is set, Muon for the matrices in
     `network.blocks` and AdamW for the rest. Each group's "highest" is its highest learning rate.
 
+    blocks_of: the module that has the blocks; None: the network.
     say: told if this torch has no Muon; AdamW then takes its place.
     Raises TrainingError if the network has no such matrices.
     """
     matrices = []
     if settings.muon is not None:
-        matrices = [p for p in getattr(network, "blocks", nn.Module()).parameters() if p.ndim == 2]
+        blocks = getattr(blocks_of or network, "blocks", nn.Module())
+        matrices = [p for p in blocks.parameters() if p.ndim == 2]
         if not matrices:
             raise TrainingError(
-                f"the setting muon needs a network with matrices in blocks, and {settings.network} "
-                "has none: leave it out"
+                "the setting muon needs a network with matrices in blocks, and "
+                f"{type(blocks_of or network).__name__} has none: leave it out"
             )
         if not hasattr(torch.optim, "Muon"):
             say(f"torch {torch.__version__} has no Muon (2.9 was the first): AdamW takes its "

@@ -103,9 +103,12 @@ def spelled(seconds: float) -> str:
 
 
 class Progress:
-    """A bar on stderr with the current loss and the time left, where stderr is a terminal."""
+    """A bar on stderr with the current loss and the time left, where stderr is a terminal.
 
-    def __init__(self, step: int, steps: int, *, shown: bool, task: Task) -> None:
+    task: whose bits the losses are; None: of another kind, and shown as they are.
+    """
+
+    def __init__(self, step: int, steps: int, *, shown: bool, task: Task | None) -> None:
         from tqdm import tqdm
 
         self.task = task
@@ -124,6 +127,9 @@ class Progress:
         self.bar.update()
 
     def show(self, record: dict[str, Any]) -> None:
+        if self.task is None:
+            self.bar.set_postfix_str(f"loss {record['loss']:.4g}", refresh=False)
+            return
         bits = record["loss"] / self.task.variables / math.log(2)
         short = "bits/char" if "character" in self.task.unit else "bits/dim"
         self.bar.set_postfix_str(f"{record['loss']:.2f} nats, {bits:.4f} {short}", refresh=False)

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 from bfn_core import data
 from bfn_core.model import BFN, evaluating
 from bfn_core.training import devices
-from bfn_core.training.scales import DATA_SETS, SCALES, Settings
-from bfn_core.training.tasks import NETWORKS, TrainingError, build_flow, build_network
+from bfn_core.training.pieces import cut, with_condition
+from bfn_core.training.scales import DATA_SETS, OWN, SCALES, Settings
+from bfn_core.training.tasks import NETWORKS, Task, TrainingError, build
 
 # What a network may make of arguments that it did not foresee.
 UNFORESEEN = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -44,6 +44,11 @@ def number(value: Any) -> bool:
 
 def one_of(words: tuple[str, ...]) -> Rule:
     return Rule(lambda value: value in words, f"one of {', '.join(words)}")
+
+
+def or_own(rule: Rule) -> Rule:
+    """Or what is handed in to `train`."""
+    return Rule(lambda value: value == OWN or rule.holds(value), rule.words)
 
 
 def or_none(rule: Rule) -> Rule:
@@ -75,10 +80,10 @@ NAMED = Rule(
 )
 
 RULES = {
-    "data": one_of(DATA_SETS),
-    "scale": one_of(SCALES),
-    "flow": one_of(("continuous", "discretised", "discrete")),
-    "network": one_of(tuple(NETWORKS)),
+    "data": or_own(one_of(DATA_SETS)),
+    "scale": or_own(one_of(SCALES)),
+    "flow": or_own(one_of(("continuous", "discretised", "discrete"))),
+    "network": or_own(one_of(tuple(NETWORKS))),
     "network_arguments": NAMED,
     "levels": whole(2, 256),
     "beta_1": or_none(POSITIVE),
@@ -87,6 +92,7 @@ RULES = {
     "text": or_none(PATH),
     "alphabet": or_none(SYMBOLS),
     "flips": FLAG,
+    "condition_dropout": SHARE,
     "steps": whole(1),
     "batch": whole(1),
     "accumulation": whole(1),
@@ -134,11 +140,32 @@ def check_one(name: str, value: Any) -> None:
 
 def _discords(settings: Settings) -> Iterator[str]:
     """What is in range by itself, but not together with the rest."""
+    yield from _discords_of_the_flow(settings)
+    yield from _discords_of_the_data(settings)
+    if settings.network == OWN:
+        if settings.network_arguments:
+            yield "network_arguments are for bfn_core's networks, and the network is one's own"
+        return
+    known = arguments_of(settings.network)
+    for name in settings.network_arguments:
+        if name not in known:
+            yield (f"network_arguments.{name}: the network {settings.network} has no such "
+                   f"argument, but {', '.join(known)}")
+
+
+def _discords_of_the_flow(settings: Settings) -> Iterator[str]:
     needed = "beta_1" if settings.flow == "discrete" else "sigma_1"
-    if getattr(settings, needed) is None:
+    if settings.flow != OWN and getattr(settings, needed) is None:
         yield f"the flow {settings.flow} needs the setting {needed}, which is not set"
+
+
+def _discords_of_the_data(settings: Settings) -> Iterator[str]:
     on_text = settings.data == "text8"
-    if on_text and settings.flow != "discrete":
+    if settings.data == OWN:
+        if settings.network == "transformer" and settings.length is None:
+            yield "the network transformer needs the setting length, which is not set"
+        return
+    if on_text and settings.flow not in ("discrete", OWN):
         yield f"text needs the flow discrete, got {settings.flow}"
     if on_text and settings.length is None:
         yield "text needs the setting length, characters in a sequence, which is not set"
@@ -150,13 +177,8 @@ def _discords(settings: Settings) -> Iterator[str]:
             yield f"the setting {name} is for text, so not for {settings.data}"
     if on_text and settings.flips:
         yield "the setting flips is for images, so not for text"
-    if on_text == (settings.network == "unet"):
+    if settings.network != OWN and on_text == (settings.network == "unet"):
         yield f"the network {settings.network} does not read {'text' if on_text else 'images'}"
-    known = arguments_of(settings.network)
-    for name in settings.network_arguments:
-        if name not in known:
-            yield (f"network_arguments.{name}: the network {settings.network} has no such "
-                   f"argument, but {', '.join(known)}")
 
 
 def arguments_of(network: str) -> list[str]:
@@ -165,23 +187,28 @@ def arguments_of(network: str) -> list[str]:
     return [name for name in inspect.signature(kind).parameters if name not in GIVEN]
 
 
-def made(settings: Settings, shape: tuple[int, ...], device: torch.device) -> nn.Module:
-    """The network that the settings name, on `device`, once it has read an example of this shape.
+def made(
+    settings: Settings, task: Task, device: torch.device, bfn: BFN | None = None
+) -> BFN:
+    """The BFN that the settings name, or `bfn` itself, on `device`, once its network has read an
+    example of the task.
 
     Raises TrainingError if it cannot be made so, or cannot read that.
     """
-    flow = build_flow(settings)
+    theirs = f"the network {settings.network} cannot be made with network_arguments = "
+    theirs += f"{settings.network_arguments}"
     try:
-        network = build_network(settings).to(device)
-        theta = flow.prior((1, *shape), device=device)
-        with torch.no_grad(), evaluating(network):
-            BFN(flow, network).output(theta, 0.5)
+        made = build(settings) if bfn is None else bfn
+        made = made.to(device)
+        dtype = made._reference.dtype
+        theta = made.flow.prior(task.batch_shape(1), dtype=dtype, device=device)
+        beside = with_condition(cut(task.train_condition, slice(0, 1)))
+        with torch.no_grad(), evaluating(made):
+            made.output(theta, 0.5, **beside)
     except UNFORESEEN as error:
         if devices.out_of_memory(error):
             raise
         reason = str(error).strip().splitlines()[0][:200] if str(error) else type(error).__name__
-        raise TrainingError(
-            f"the network {settings.network} cannot be made with network_arguments = "
-            f"{settings.network_arguments} for examples of shape {tuple(shape)}: {reason}"
-        ) from None
-    return network
+        what = theirs if bfn is None else "the network of the given bfn does not work"
+        raise TrainingError(f"{what} for examples of shape {task.shape}: {reason}") from None
+    return made

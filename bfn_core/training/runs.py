@@ -5,7 +5,8 @@
     checkpoint.pt         everything needed to go on as if nothing had happened
     weights.safetensors   the averaged weights, once the run has ended
     evaluation.json       the test figures, once the run has ended
-    samples.png           what the model draws (samples.txt for text)
+    samples.png           what the model draws (samples.txt for text, samples.safetensors for data
+                          that are neither)
 
 Nothing here ever executes a pickle: checkpoints are read with weights_only=True, weights with
 safetensors.
@@ -29,9 +30,10 @@ from bfn_core.data import asset
 from bfn_core.data.assets import CHECKOUT
 from bfn_core.data.files import locked, replace
 from bfn_core.model import BFN
-from bfn_core.training.scales import Settings
+from bfn_core.training.scales import OWN, Settings
 from bfn_core.training.tasks import TrainingError, build
 
+HALF = (torch.float16, torch.bfloat16)
 FORMAT = "bfn_core checkpoint 1"
 
 
@@ -195,20 +197,24 @@ def save_weights(path: Path, weights: dict[str, Tensor], settings: Settings, **f
     from safetensors.torch import save
 
     facts = {"settings": settings.to_dict(), **facts}
-    # safetensors knows no channels-last layout
+    # safetensors knows no channels-last layout, and no weights that share memory
     content = save(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()},
+        {name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()},
         {"bfn_core": json.dumps(facts)},
     )
     write_atomically(path, lambda file: file.write(content))
 
 
-def load(path: str | Path) -> BFN:
+def load(path: str | Path, *, bfn: BFN | None = None) -> BFN:
     """The BFN of a run's directory, or of a weights.safetensors file, ready to sample.
 
     A run that has not ended gives the averaged weights of its last checkpoint. Weights stored in
-    half precision are used in single precision. Raises TrainingError if there is nothing to load,
-    or it is damaged or does not fit.
+    half precision are used in single precision.
+
+    bfn: one like that which was handed in to `train`, whose weights are replaced; without it a
+        network of one's own cannot be rebuilt.
+
+    Raises TrainingError if there is nothing to load, or it is damaged or does not fit.
     """
     path = Path(path)
     run = Run(path)
@@ -221,8 +227,14 @@ def load(path: str | Path) -> BFN:
     else:
         path = run.weights if path.is_dir() else path
         settings, weights = _read_weights(path)
-    bfn = build(settings)
-    fit(bfn.network, weights, path)
+    own = settings.network == OWN
+    if own and bfn is None:
+        raise TrainingError(
+            f"{path} holds weights of a BFN that was handed in to train, and what that was a file "
+            "cannot tell: make it again, and load(folder, bfn=it) gives it these weights"
+        )
+    bfn = build(settings) if bfn is None else bfn
+    fit(bfn if own else bfn.network, weights, path)
     return bfn.eval()
 
 
@@ -246,7 +258,8 @@ def _read_weights(path: Path) -> tuple[Settings, dict[str, Tensor]]:
                     f"{path} holds weights, but not of bfn_core: the settings that rebuild their "
                     "network are not in it"
                 )
-            weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        weights = {name: w.float() if w.dtype in HALF else w for name, w in weights.items()}
         return Settings.from_dict(json.loads(facts)["settings"]), weights
     except FileNotFoundError:
         raise TrainingError(f"{path} does not exist") from None

@@ -15,6 +15,7 @@ from bfn_core.training import devices
 
 SCALES = ("smoke", "laptop", "t4", "gpu", "paper")
 DATA_SETS = ("mnist", "cifar10", "text8")
+OWN = "own"  # in a setting: handed in to `train`, where no name can say what it is
 
 
 def current_scale(start: bool = True) -> str:
@@ -39,8 +40,12 @@ def current_scale(start: bool = True) -> str:
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that, with the code and the data, decides what a training run computes."""
+    """Everything that, with the code and the data, decides what a training run computes.
 
+    For one's own data, network or flow, handed in to `train`, the names are "own".
+    """
+
+    # Data and model
     data: str  # mnist, cifar10 or text8
     scale: str  # smoke, laptop, t4, gpu or paper
     flow: str  # continuous, discretised or discrete
@@ -53,8 +58,11 @@ class Settings:
     text: str | None = None  # path of a text file that takes text8's place
     alphabet: str | None = None  # the symbols of that file; None: normalised to text8's 27
 
+    # What is shown in training
     flips: bool = False  # show half of the training images mirrored left to right
+    condition_dropout: float = 0.0  # share of examples shown without their condition
 
+    # Optimisation
     steps: int = 1000  # optimiser steps
     batch: int = 128  # examples per step, over all processes
     accumulation: int = 1  # pieces into which each process cuts its share of the batch
@@ -70,11 +78,14 @@ class Settings:
     clip: float = 5.0  # gradients are scaled down to this norm
     ema: float = 0.998  # decay of the average of the weights, per step
     seed: int = 0  # of the initial weights, the batches and all noise
+
+    # The machine
     precision: str = "no"  # mixed precision, as Accelerate calls it: no, bf16 or fp16
     channels_last: bool = False  # memory layout of an image network
     compile: bool = False  # torch.compile the network
     deterministic: bool = False  # on CUDA: the same losses to the last digit every time, but slower
 
+    # Records, and judging
     log_every: int = 10  # steps per line of metrics.jsonl
     checkpoint_every: int = 500
     validate_every: int = 500  # also draws samples
@@ -146,6 +157,32 @@ def settings_for(data: str, scale: str | None = None, **changes: Any) -> Setting
     return settings
 
 
+def own_settings(**changes: Any) -> Settings:
+    """Settings for one's own examples and BFN: `train(settings, folder, task=…, bfn=…)`.
+
+    They are the defaults of `Settings`, with `changes` applied: steps and batch above all.
+
+    Raises ValueError if there is no such setting, or a value is out of its range.
+    """
+    from bfn_core.training.ranges import check
+
+    if unknown := sorted(set(changes) - {f.name for f in fields(Settings)}):
+        raise ValueError(f"there is no setting {unknown[0]!r}")
+    settings = Settings(**{"data": OWN, "scale": OWN, "flow": OWN, "network": OWN, **changes})
+    check(settings)
+    return settings
+
+
+def of_own(settings: Settings, *, task: bool, bfn: bool) -> Settings:
+    """The settings without what a task or a BFN that is handed in takes the place of."""
+    if task:
+        settings = replace(settings, data=OWN, text=None, alphabet=None)
+    if bfn:
+        settings = replace(settings, flow=OWN, network=OWN, network_arguments={}, beta_1=None,
+                           sigma_1=None)
+    return settings
+
+
 def on_text(settings: Settings, path: str | os.PathLike, alphabet: str | None = None) -> Settings:
     """text8's settings for a text file of one's own, see `data.text_file`.
 
@@ -214,7 +251,12 @@ def changed(settings: Settings, name: str, value: Any) -> Settings:
 
 
 def command(settings: Settings, run: str = "RUN") -> str:
-    """The shell command that trains with these settings."""
+    """The shell command that trains with these settings.
+
+    Raises ValueError where there is none: for one's own data or network.
+    """
+    if OWN in (settings.data, settings.flow, settings.network):
+        raise ValueError("no command trains on data, or a network, that are handed in to `train`")
     words = [f"python -m bfn_core.training {settings.data} --scale {settings.scale}"]
     old = _SETTINGS[settings.data, settings.scale]  # not this machine's: the command is for any
     if settings.text is not None:

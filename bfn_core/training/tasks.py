@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -14,43 +17,219 @@ from bfn_core import data
 from bfn_core.data.files import digest
 from bfn_core.flows import BayesianFlow, ContinuousFlow, DiscreteFlow, DiscretisedFlow
 from bfn_core.model import BFN
-from bfn_core.training.scales import Settings
+from bfn_core.schedules import whole
+from bfn_core.training.pieces import Tree, cut, mapped, split
+from bfn_core.training.scales import OWN, Settings
 
 
 class TrainingError(Exception):
     """Training cannot begin or go on; the message says why and what to do."""
 
 
+def as_it_is(content: Tree, *, generator: Generator | None = None) -> Tree:
+    """What is x already."""
+    return content
+
+
 @dataclass(frozen=True)
 class Task:
-    """Examples to learn from and to be judged by, held as bytes on the device that uses them."""
+    """Examples to learn from and to be judged by, held on the device that uses them.
+
+    Examples are a tensor (N, *shape), or for a MixedFlow a dict of tensors; images and text are
+    held as bytes. Conditions are a tensor (N, …) or a dict of tensors, one row for each example.
+    `task_of` makes a task of one's own examples.
+    """
 
     name: str  # what the data really are: "MNIST", or "digits stand-in"
-    notice: str  # one sentence if something stands in for the data, else empty
-    train: Tensor  # (N, *shape) uint8; for text a view, one example per starting character
-    held_out: Tensor  # (V, *shape) uint8, kept from the training set for validation
-    test: Tensor  # (M, *shape) uint8
-    prepare: Callable[..., Tensor]  # bytes, generator → x as the flow takes it
+    notice: str  # one sentence if something stands in for the data, or on how they were split
+    train: Tree  # (N, *shape); for text a view, one example per starting character
+    held_out: Tree  # (V, *shape), kept from the training set for validation
+    test: Tree  # (M, *shape)
+    prepare: Callable[..., Tree] = as_it_is  # (examples, generator=…) → x as the flow takes it
+    alphabet: str | None = None  # the symbols, where the examples are text
+    train_condition: Tree | None = None  # (N, …)
+    held_out_condition: Tree | None = None  # (V, …)
+    test_condition: Tree | None = None  # (M, …)
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one example."""
-        return tuple(self.train.shape[1:])
+    def shape(self) -> Any:
+        """Shape of one example; a dict of shapes where examples are dicts."""
+        return mapped(lambda part: tuple(part.shape[1:]), self.train)
 
     @property
     def variables(self) -> int:
         """Dimensions, or characters, of one example."""
-        return self.train[0].numel()
+        parts = self.train.values() if isinstance(self.train, dict) else [self.train]
+        return sum(part[0].numel() for part in parts)
 
     @property
     def unit(self) -> str:
         """What nats per example become when divided by `variables` · ln 2."""
-        return "bits per character" if len(self.shape) == 1 else "bits per dimension"
+        return "bits per character" if self.alphabet else "bits per dimension"
+
+    @property
+    def device(self) -> torch.device:
+        """Where the examples are."""
+        part = self.train
+        return (next(iter(part.values())) if isinstance(part, dict) else part).device
+
+    def batch_shape(self, examples: int) -> Any:
+        """The shape of a batch, as `BFN.sample` takes it."""
+        if isinstance(self.train, dict):
+            return {name: (examples, *shape) for name, shape in self.shape.items()}
+        return (examples, *self.shape)
+
+    def to(self, device: torch.device | str) -> Task:
+        """The same task on `device`; float64 becomes float32 on a Mac's GPU, which has none."""
+
+        def moved(part: Tensor) -> Tensor:
+            if torch.device(device).type == "mps" and part.dtype == torch.float64:
+                part = part.float()
+            return part.to(device)
+
+        trees = ("train", "held_out", "test")
+        names = (*trees, *(f"{name}_condition" for name in trees))
+        return replace(self, **{name: mapped(moved, getattr(self, name)) for name in names})
 
 
-def load_task(settings: Settings, device: torch.device | str = "cpu") -> Task:
-    """The data of a run, on `device`. At scale smoke always what ships with the dependencies
-    (or the text file that the settings name), so that the same settings mean the same everywhere.
+def task_of(
+    x: Tree,
+    name: str = "my data",
+    *,
+    condition: Tree | None = None,
+    held_out: int | None = None,
+    test: int | None = None,
+    seed: int = 0,
+    prepare: Callable[..., Tree] | None = None,
+    alphabet: str | None = None,
+) -> Task:
+    """A task of one's own examples, split at random.
+
+    Args:
+        x: the examples, (N, *shape), as the flow takes them: float in [−1, 1], or int64 classes;
+            for a MixedFlow a dict of such tensors. With `prepare`, what that takes.
+        name: what a run calls them. What they hold and how they are split is a part of the name.
+        condition: what is known of each example, a tensor (N, …) or a dict of them.
+        held_out: examples kept from training for validation; by default a tenth.
+        test: examples for the test; by default a tenth.
+        seed: of the permutation by which they are split.
+        prepare: makes x of examples as they are held, whenever some are used, such as
+            `data.quantise` of bytes; called with generator=… too, where it takes that.
+        alphabet: the symbols, where x is text: samples are then written as text.
+
+    Raises:
+        ValueError: no tensors, parts of different lengths, or too few examples to split.
+
+    To split in another way, call `Task` itself.
+    """
+    n = _length("x", x)
+    if condition is not None and (length := _length("condition", condition)) != n:
+        raise ValueError(f"condition must have a row for each of the {n} examples, got {length}")
+    held_out = max(1, n // 10) if held_out is None else whole("held_out", held_out)
+    test = max(1, n // 10) if test is None else whole("test", test)
+    if held_out + test >= n:
+        raise ValueError(
+            f"x must hold more than {held_out + test} examples, of which {held_out} are held out "
+            f"and {test} are for the test, got {n}"
+        )
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+    train = n - held_out - test
+    parts = dict(zip(("train", "held_out", "test"), order.split([train, held_out, test]),
+                     strict=True))
+    trees = {part: _rows(x, chosen) for part, chosen in parts.items()}
+    if condition is not None:
+        trees |= {f"{part}_condition": _rows(condition, chosen) for part, chosen in parts.items()}
+    notice = (
+        f"Of the {n:,} examples of {name}, {train:,} are learnt from, {held_out:,} are held out "
+        f"and {test:,} are for the test, chosen at random (seed {seed})."
+    )
+    content = _digest((held_out, test, seed), x, condition)
+    return Task(f"{name} ({content})", notice, prepare=_taking_generator(prepare),
+                alphabet=alphabet, **trees)
+
+
+def _length(name: str, tree: Any) -> int:
+    """Rows of a tensor, or of every tensor in a dict. Raises ValueError, naming the argument."""
+    parts = tree if isinstance(tree, dict) else {"": tree}
+    for part in parts.values():
+        if not isinstance(part, Tensor) or part.dim() == 0:
+            kind = "a number" if isinstance(part, Tensor) else type(part)
+            raise ValueError(f"{name} must be a tensor (N, …) or a dict of such tensors, got "
+                             f"{kind}; torch.as_tensor makes one of an array")
+    lengths = {len(part) for part in parts.values()}
+    if len(lengths) != 1:
+        raise ValueError(f"{name} must hold tensors of one length, got {sorted(lengths)}")
+    return lengths.pop()
+
+
+def _digest(split: tuple[int, ...], *trees: Tree | None) -> str:
+    """Eight hexadecimal digits that tell examples, their conditions and their split from others."""
+    found = hashlib.sha256(repr(split).encode())
+
+    def add(name: str, part: Tensor) -> None:
+        found.update(f"{name} {part.dtype} {tuple(part.shape)}".encode())
+        found.update(part.detach().cpu().contiguous().view(torch.uint8).numpy())
+
+    for tree in trees:
+        parts = tree if isinstance(tree, dict) else {"": tree}
+        for name in sorted(parts):
+            if parts[name] is not None:
+                add(name, parts[name])
+    return found.hexdigest()[:8]
+
+
+def _rows(tree: Tree, chosen: Tensor) -> Tree:
+    return mapped(lambda part: part[chosen.to(part.device)], tree)
+
+
+def _taking_generator(prepare: Callable[..., Tree] | None) -> Callable[..., Tree]:
+    """`prepare`, which may take no generator."""
+    if prepare is None:
+        return as_it_is
+    if "generator" in inspect.signature(prepare).parameters:
+        return prepare
+    return lambda content, *, generator=None: prepare(content)
+
+
+def checked(task: Task, flow: BayesianFlow, most: int | None = None) -> None:
+    """Raise ValueError unless a task is whole, and is what the flow takes.
+
+    most: look at so many examples of each part only.
+    """
+    shape = task.shape
+    for name in ("train", "held_out", "test"):
+        part, condition = getattr(task, name), getattr(task, f"{name}_condition")
+        rows = _length(f"task.{name}", part)
+        if not rows:
+            raise ValueError(f"task.{name} must hold at least one example, got none")
+        if (found := mapped(lambda each: tuple(each.shape[1:]), part)) != shape:
+            raise ValueError(f"task.{name} must have examples of shape {shape}, got {found}")
+        if (condition is None) != (task.train_condition is None):
+            raise ValueError("task must have conditions for train, held_out and test, or for none")
+        if condition is not None and _length(f"task.{name}_condition", condition) != rows:
+            raise ValueError(f"task.{name}_condition must have a row for each of the {rows} "
+                             f"examples, got {_length('', condition)}")
+        for piece in split(cut(part, slice(most)), 1024):
+            try:
+                flow.check(task.prepare(cut(part, piece), generator=None))
+            except ValueError as error:
+                raise ValueError(f"task.{name} is not what the flow takes: {error}") from None
+
+
+def limited(task: Task, settings: Settings) -> Task:
+    """A task of one's own with as many examples to be judged by as the settings allow."""
+    few = {"held_out": slice(settings.held_out), "test": slice(settings.test_examples)}
+    trees = [(f"{name}{end}", part) for name, part in few.items() for end in ("", "_condition")]
+    return replace(task, **{name: cut(getattr(task, name), part) for name, part in trees})
+
+
+def load_task(
+    settings: Settings, device: torch.device | str = "cpu", flow: BayesianFlow | None = None
+) -> Task:
+    """The data of a run, on `device`, as `flow` takes them (None: the settings' own).
+
+    At scale smoke always what ships with the dependencies (or the text file that the settings
+    name), so that the same settings mean the same everywhere.
 
     Raises DataError if a data file is damaged or cannot be had (no network is no error: the
     stand-in is taken, and `notice` says so), TrainingError if there are too few examples, and
@@ -58,6 +237,9 @@ def load_task(settings: Settings, device: torch.device | str = "cpu") -> Task:
     """
     from bfn_core.training.ranges import check_one
 
+    if settings.data == OWN:
+        raise TrainingError("the data are of one's own, which no settings can name: hand them in, "
+                            "train(settings, folder, task=…)")
     for name in ("data", "scale", "flow", "levels", "length", "held_out", "test_examples"):
         check_one(name, getattr(settings, name))
     source, name = _source(settings)
@@ -79,7 +261,7 @@ def load_task(settings: Settings, device: torch.device | str = "cpu") -> Task:
         raise TrainingError(f"{name} has too few examples for these settings")
     return Task(
         name, source.notice, train, held_out, test[: settings.test_examples],
-        _preparation(settings),
+        _preparation(settings, flow), getattr(source, "alphabet", None),
     )
 
 
@@ -94,11 +276,11 @@ def _source(settings: Settings) -> tuple[data.Images | data.Text, str]:
     return source, source.name
 
 
-def _preparation(settings: Settings) -> Callable[..., Tensor]:
+def _preparation(settings: Settings, flow: BayesianFlow | None) -> Callable[..., Tensor]:
     """How bytes become x: drawn (binary pixels), taken as they are (text), or quantised."""
-    if settings.flow == "discrete":
-        return data.binarise if settings.length is None else _as_classes
-    return partial(_as_bins, bins=settings.levels)
+    if isinstance(flow, DiscreteFlow) or (flow is None and settings.flow == "discrete"):
+        return data.binarise if settings.data != "text8" else _as_classes
+    return partial(_as_bins, bins=getattr(flow, "bins", settings.levels))
 
 
 def _as_classes(content: Tensor, *, generator: Generator | None = None) -> Tensor:
@@ -131,9 +313,9 @@ def build_network(settings: Settings) -> nn.Module:
         module = importlib.import_module(f"bfn_core.networks.{name}")
         network = getattr(module, NETWORKS[name])
     except (KeyError, ModuleNotFoundError):
-        raise TrainingError(
-            f"{settings.data} needs the network {name!r}, which bfn_core does not have yet"
-        ) from None
+        known = ", ".join(NETWORKS)
+        raise TrainingError(f"the network {name!r} is none of bfn_core's, which are {known}; one "
+                            "of one's own is handed in, train(settings, folder, bfn=…)") from None
     if settings.flow == "discrete":
         outputs = {"classes": settings.levels}
     else:
