@@ -531,7 +531,7 @@ MISTAKES = {
     "out_of_range": ({"task": X * 3}, ValueError, "task.train is not what the flow takes: x must"),
     "nan": ({"task": X / 0 * 0}, ValueError, "is not what the flow takes: x must .* NaN"),
     "whole": ({"task": torch.ones(40, 3).long()}, ValueError, "takes: x must be a floating"),
-    "shape": ({"task": X[:, :2]}, TrainingError, "bfn does not work for examples of shape \\(2,\\)"),
+    "shape": ({"task": X[:, :2]}, TrainingError, r"does not work for examples of shape \(2,\)"),
     "flips": ({"task": X, "settings": replace(SMALL, flips=True)}, TrainingError, "flips is for"),
     "cross_entropy": ({"task": X, "settings": replace(SMALL, cross_entropy=1.0)}, TrainingError,
                       "cross_entropy takes the place of bfn.loss"),
