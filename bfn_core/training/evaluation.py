@@ -13,10 +13,11 @@ from torch import Tensor
 
 from bfn_core import data
 from bfn_core.baselines.images import encode
+from bfn_core.beliefs import over
 from bfn_core.flows import DiscreteFlow
 from bfn_core.likelihood import ELBO, Estimate, elbo
 from bfn_core.model import BFN, evaluating, stratified
-from bfn_core.training.pieces import Tree, count, cut, mapped, split, with_condition
+from bfn_core.training.pieces import Tree, count, cut, split, with_condition
 from bfn_core.training.runs import write_atomically
 from bfn_core.training.scales import Settings
 from bfn_core.training.seeds import mix
@@ -212,7 +213,7 @@ def draw(bfn: BFN, task: Task, settings: Settings, folder: Path) -> Path:
         beside = with_condition(cut(task.test_condition, turns))
     shape = task.batch_shape(settings.sample_count)
     x = bfn.sample(shape, settings.sample_steps, generator=generator, **beside)
-    name, content = written(mapped(Tensor.cpu, x), bfn, task)
+    name, content = written(over(Tensor.cpu, x), bfn, task)
     write_atomically(folder / name, lambda file: file.write(content))
     return folder / name
 

@@ -27,6 +27,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
+from bfn_core.beliefs import over
 from bfn_core.flows import BayesianFlow
 from bfn_core.model import BFN, stratified
 from bfn_core.training import devices
@@ -35,7 +36,7 @@ from bfn_core.training.evaluation import code_length, draw, evaluate, own_loss
 from bfn_core.training.losses import objective
 from bfn_core.training.memory import keep_memory
 from bfn_core.training.optimisers import Optimisers, share
-from bfn_core.training.pieces import Tree, count, cut, dropped, mapped, with_condition
+from bfn_core.training.pieces import Tree, count, cut, dropped, with_condition
 from bfn_core.training.progress import Interruption, Pace, Progress, tensorboard
 from bfn_core.training.ranges import check, made
 from bfn_core.training.runs import Run, fit, save_weights
@@ -667,7 +668,7 @@ def draw_batch(
     rows = count(task.train)
     chosen = torch.randint(rows, (settings.batch,), generator=generator, device=device)
     x = task.prepare(cut(task.train, chosen), generator=generator)
-    x = mapped(lambda part: part.to(like.dtype) if part.is_floating_point() else part, x)
+    x = over(lambda part: part.to(like.dtype) if part.is_floating_point() else part, x)
     if settings.flips:
         mirrored = torch.rand(len(x), generator=generator, device=device) < 0.5
         x = torch.where(mirrored[:, None, None, None], x.flip(-1), x)

@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
+from bfn_core.beliefs import first, over
+
 Tree = Tensor | dict[str, Tensor]  # examples or conditions: one tensor, or several by name
-
-
-def mapped(change: Callable[[Tensor], Any], tree: Any) -> Any:
-    """The same with every tensor in it changed; None stays None."""
-    if tree is None:
-        return None
-    if isinstance(tree, dict):
-        return {name: mapped(change, part) for name, part in tree.items()}
-    if dataclasses.is_dataclass(tree):
-        fields = (field.name for field in dataclasses.fields(tree))
-        return type(tree)(*(mapped(change, getattr(tree, name)) for name in fields))
-    return change(tree)
 
 
 def cut(tree: Any, part: slice | Tensor) -> Any:
     """Some examples' share of a batch of data, conditions or input parameters."""
-    return mapped(lambda tensor: tensor[part], tree)
+    return over(lambda tensor: tensor[part], tree)
 
 
 def count(tree: Tree) -> int:
     """How many examples there are."""
-    return len(next(iter(tree.values())) if isinstance(tree, dict) else tree)
+    return len(first(tree))
 
 
 def split(tree: Tree, size: int) -> Iterator[slice]:
@@ -46,8 +35,8 @@ def dropped(condition: Tree, rate: float, generator: Generator) -> Tree:
     parts go together. A network tells the two apart: `nn.Embedding(classes + 1, width)` reads a
     class by `embedding(condition + 1)`.
     """
-    first = next(iter(condition.values())) if isinstance(condition, dict) else condition
-    gone = torch.rand(len(first), generator=generator, device=first.device) < rate
+    like = first(condition)
+    gone = torch.rand(len(like), generator=generator, device=like.device) < rate
 
     def without(tensor: Tensor) -> Tensor:
         whole = not (tensor.is_floating_point() or tensor.dtype == torch.bool)
@@ -55,7 +44,7 @@ def dropped(condition: Tree, rate: float, generator: Generator) -> Tree:
         where = gone.reshape(-1, *[1] * (tensor.dim() - 1))
         return tensor.masked_fill(where, -1 if whole else 0)
 
-    return mapped(without, condition)
+    return over(without, condition)
 
 
 def with_condition(condition: Tree | None) -> dict[str, Tree]:

@@ -14,11 +14,12 @@ import torch
 from torch import Generator, Tensor, nn
 
 from bfn_core import data
+from bfn_core.beliefs import over
 from bfn_core.data.files import digest
 from bfn_core.flows import BayesianFlow, ContinuousFlow, DiscreteFlow, DiscretisedFlow
 from bfn_core.model import BFN
 from bfn_core.schedules import whole
-from bfn_core.training.pieces import Tree, cut, mapped, split
+from bfn_core.training.pieces import Tree, cut, split
 from bfn_core.training.scales import OWN, Settings
 
 
@@ -54,7 +55,7 @@ class Task:
     @property
     def shape(self) -> Any:
         """Shape of one example; a dict of shapes where examples are dicts."""
-        return mapped(lambda part: tuple(part.shape[1:]), self.train)
+        return over(lambda part: tuple(part.shape[1:]), self.train)
 
     @property
     def variables(self) -> int:
@@ -89,7 +90,7 @@ class Task:
 
         trees = ("train", "held_out", "test")
         names = (*trees, *(f"{name}_condition" for name in trees))
-        return replace(self, **{name: mapped(moved, getattr(self, name)) for name in names})
+        return replace(self, **{name: over(moved, getattr(self, name)) for name in names})
 
 
 def task_of(
@@ -179,7 +180,7 @@ def _digest(split: tuple[int, ...], *trees: Tree | None) -> str:
 
 
 def _rows(tree: Tree, chosen: Tensor) -> Tree:
-    return mapped(lambda part: part[chosen.to(part.device)], tree)
+    return over(lambda part: part[chosen.to(part.device)], tree)
 
 
 def _taking_generator(prepare: Callable[..., Tree] | None) -> Callable[..., Tree]:
@@ -202,7 +203,7 @@ def checked(task: Task, flow: BayesianFlow, most: int | None = None) -> None:
         rows = _length(f"task.{name}", part)
         if not rows:
             raise ValueError(f"task.{name} must hold at least one example, got none")
-        if (found := mapped(lambda each: tuple(each.shape[1:]), part)) != shape:
+        if (found := over(lambda each: tuple(each.shape[1:]), part)) != shape:
             raise ValueError(f"task.{name} must have examples of shape {shape}, got {found}")
         if (condition is None) != (task.train_condition is None):
             raise ValueError("task must have conditions for train, held_out and test, or for none")
