@@ -49,6 +49,11 @@ def first(value: Any) -> Tensor:
     return getattr(value, fields(value)[0].name) if is_dataclass(value) else value
 
 
+def told(condition: Any) -> dict[str, Any]:
+    """The keyword by which a BFN takes a condition; none where there is none."""
+    return {} if condition is None else {"condition": condition}
+
+
 def per_example(value: float | Tensor, like: Tensor) -> Tensor:
     """A float or (B,) as a tensor that broadcasts against `like`, (B, …), and has its dtype, but at
     least single precision: in 16 bits accuracies overflow and times are too coarse.

@@ -24,7 +24,7 @@ import torch
 from torch import Generator, Tensor
 from torch.distributions import Distribution
 
-from bfn_core.beliefs import over
+from bfn_core.beliefs import over, told
 from bfn_core.checks import whole
 from bfn_core.model import BFN, Condition, Data, Parameters, evaluating
 from bfn_core.numerics import check_generator, placed
@@ -110,14 +110,14 @@ def filling_steps(
     flow, like = bfn.flow.trusting(), bfn._reference
     x = over(lambda part: part.to(like.dtype) if part.is_floating_point() else part, x)
     many = over(lambda part: part.expand(count, *part.shape), x)
-    told = over(lambda part: part.expand(count, *part.shape), condition)
+    beside = told(over(lambda part: part.expand(count, *part.shape), condition))
     shape = {k: v.shape for k, v in many.items()} if isinstance(many, dict) else many.shape
     theta = flow.prior(shape, dtype=like.dtype, device=like.device)
     log_weights = torch.zeros(count, dtype=torch.float64)  # on the CPU: not every device has it
     resampled = False
     for i in range(n_steps + 1):
         with torch.no_grad(), evaluating(bfn):
-            output = bfn.output(theta, i / n_steps, condition=told)
+            output = bfn.output(theta, i / n_steps, **beside)
         if i == n_steps and weigh:
             log_weights = log_weights - _over(flow.final_cost(many, output), known)
         shown = placed(log_weights.log_softmax(0), like.device)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from bfn_core.beliefs import first, over
+from bfn_core.beliefs import first, over, told
 from bfn_core.checks import whole
 from bfn_core.model import BFN, Condition, Data, evaluating, stratified
 from bfn_core.numerics import wide
@@ -100,20 +100,20 @@ def elbo(
     n = None if n is None else whole("n", n)
     batches = _together(data, condition, batch_size)
 
-    def message_costs(x: Data, told: dict) -> list[Tensor]:
+    def message_costs(x: Data, options: dict) -> list[Tensor]:
         start = stratified(len(first(x)), like=bfn._times_like(x), generator=generator)
         times = [(start + repeat / repeats) % 1.0 for repeat in range(repeats)]
         if n is None:
-            return [bfn.loss(x, t, **told) for t in times]
+            return [bfn.loss(x, t, **options) for t in times]
         steps = [(t * n).long().clamp(max=n - 1) + 1 for t in times]
-        return [bfn.loss_n(x, n, i, **told) for i in steps]
+        return [bfn.loss_n(x, n, i, **options) for i in steps]
 
     messages, reconstruction = [], []
     with evaluating(bfn):
         for x, part in batches:
-            told = {"generator": generator} | ({} if part is None else {"condition": part})
-            costs = message_costs(x, told)
-            finals = [bfn.reconstruction_loss(x, **told) for _ in range(repeats)]
+            options = {"generator": generator, **told(part)}
+            costs = message_costs(x, options)
+            finals = [bfn.reconstruction_loss(x, **options) for _ in range(repeats)]
             messages.append(torch.stack(costs))
             reconstruction.append(torch.stack(finals))
     if not messages or sum(part.shape[1] for part in messages) == 0:

@@ -13,7 +13,14 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.distributions import Distribution
 
-from bfn_core.beliefs import CategoricalParameters, GaussianParameters, first, over, per_example
+from bfn_core.beliefs import (
+    CategoricalParameters,
+    GaussianParameters,
+    first,
+    over,
+    per_example,
+    told,
+)
 from bfn_core.checks import check_step, check_time, whole
 from bfn_core.flows import BayesianFlow
 from bfn_core.numerics import at_least_single, check_generator, single
@@ -127,8 +134,8 @@ class BFN(nn.Module):
         if (weights := self._weights) is not None:
             inputs = over(lambda part: part.to(weights.dtype), inputs)
             times = times.to(weights.dtype)
-        told = () if condition is None else (condition,)
-        return self.flow.output(over(single, self.network(inputs, times, *told)), theta, t)
+        beside = () if condition is None else (condition,)
+        return self.flow.output(over(single, self.network(inputs, times, *beside)), theta, t)
 
     def loss(
         self, x: Data, t: float | Tensor | None = None,
@@ -159,7 +166,7 @@ class BFN(nn.Module):
             t = torch.as_tensor(t, dtype=like.dtype, device=like.device)
             t = t.reshape(1) if t.dim() == 0 else t
         theta = flow.sample_flow(x, t, generator) if theta is None else theta
-        return _sum(flow.rate_cost(x, self.output(theta, t, condition=condition), t))
+        return _sum(flow.rate_cost(x, self.output(theta, t, **told(condition)), t))
 
     def loss_n(
         self, x: Data, n: int, i: int | Tensor | None = None,
@@ -193,7 +200,7 @@ class BFN(nn.Module):
         t = (i - 1).to(like.dtype) / n
         theta = flow.sample_flow(x, t, generator)
         alpha = flow.alpha(i.to(like.dtype), n)
-        output = self.output(theta, t, condition=condition)
+        output = self.output(theta, t, **told(condition))
         return n * _sum(flow.step_cost(x, output, alpha, generator))
 
     def reconstruction_loss(
@@ -206,7 +213,7 @@ class BFN(nn.Module):
         x, like, flow = self._taken(x)
         one = torch.ones(len(first(x)), dtype=like.dtype, device=like.device)
         theta = flow.sample_flow(x, one, generator)
-        return _sum(flow.final_cost(x, self.output(theta, one, condition=condition)))
+        return _sum(flow.final_cost(x, self.output(theta, one, **told(condition))))
 
     def _taken(self, x: Data) -> tuple[Data, Tensor, BayesianFlow]:
         """x, checked and in the precision that its times are made in; a tensor of that kind; and

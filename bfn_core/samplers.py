@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Generator
 
-from bfn_core.beliefs import over
+from bfn_core.beliefs import over, told
 from bfn_core.model import BFN, Condition, SamplingStep, evaluating
 
 
@@ -41,7 +41,7 @@ class Ancestral:
         theta = flow.prior(shape, dtype=like.dtype, device=like.device)
         for i in range(n + 1):
             with torch.no_grad(), evaluating(bfn):
-                output = bfn.output(theta, i / n, condition=condition)
+                output = bfn.output(theta, i / n, **told(condition))
             yield SamplingStep(i, i / n, theta, output)
             if i < n:  # the next message: x' from p_O, then y from the sender
                 with torch.no_grad():

@@ -30,7 +30,7 @@ OUTSIDE = {
     "learning_rate": [0.0, -1e-3, NAN, INF, True], "warmup": [-1, 0.5], "decay": [0, None],
     "cooldown": [-0.1, 1.1, NAN], "cross_entropy": [-0.1, 1.5, True],
     "betas": [(0.9,), (0.9, 1.0), (-0.1, 0.9), (NAN, 0.9), 0.9], "weight_decay": [-0.1, NAN, INF],
-    "cooldown": [-0.1, 1.5, NAN], "cross_entropy": [-0.5, 1.1, NAN], "muon": [0.0, -0.02, INF],
+    "muon": [0.0, -0.02, INF],
     "time_power": [0.0, -1.0, NAN, INF], "clip": [0.0, -5.0, NAN, INF],
     "ema": [1.0, 1.5, -0.1, NAN], "seed": [-1, 2**63, 0.5],
     "precision": ["foo", "fp8", None], "channels_last": [1], "compile": ["no"],

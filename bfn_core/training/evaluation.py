@@ -13,11 +13,11 @@ from torch import Tensor
 
 from bfn_core import data
 from bfn_core.baselines.images import encode
-from bfn_core.beliefs import over
+from bfn_core.beliefs import over, told
 from bfn_core.flows import DiscreteFlow
 from bfn_core.likelihood import ELBO, Estimate, elbo
 from bfn_core.model import BFN, evaluating, stratified
-from bfn_core.training.pieces import Tree, count, cut, split, with_condition
+from bfn_core.training.pieces import Tree, count, cut, split
 from bfn_core.training.runs import write_atomically
 from bfn_core.training.scales import Settings
 from bfn_core.training.seeds import mix
@@ -68,7 +68,7 @@ def code_length(
     found, bfn, device = [], paper_loss(bfn), device_of(x)
     for index, piece in list(enumerate(split(x, PIECE)))[rank::processes]:
         generator = torch.Generator(device).manual_seed(mix(seed, "cost", n, index))
-        beside = with_condition(cut(condition, piece))
+        beside = told(cut(condition, piece))
         bound = elbo(bfn, cut(x, piece), n, repeats=repeats, batch_size=PIECE,
                      generator=generator, **beside)
         found.append((index, bound))
@@ -141,7 +141,7 @@ def bill(
     times, costs, dimensions = [], [], 0.0
     with evaluating(bfn):
         for piece in split(x, batch):
-            part, beside = cut(x, piece), with_condition(cut(task.test_condition, piece))
+            part, beside = cut(x, piece)(cut(task.test_condition, piece))
             like = torch.empty(0, device=device)
             t = stratified(count(part), like=like, generator=generator)
             output = bfn.output(bfn.flow.sample_flow(part, t, generator), t, **beside)
@@ -210,7 +210,7 @@ def draw(bfn: BFN, task: Task, settings: Settings, folder: Path) -> Path:
     beside = {}
     if task.test_condition is not None:
         turns = torch.arange(settings.sample_count, device=device) % count(task.test)
-        beside = with_condition(cut(task.test_condition, turns))
+        beside = told(cut(task.test_condition, turns))
     shape = task.batch_shape(settings.sample_count)
     x = bfn.sample(shape, settings.sample_steps, generator=generator, **beside)
     name, content = written(over(Tensor.cpu, x), bfn, task)

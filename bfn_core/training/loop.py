@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from bfn_core.beliefs import over
+from bfn_core.beliefs import over, told
 from bfn_core.flows import BayesianFlow
 from bfn_core.model import BFN, stratified
 from bfn_core.training import devices
@@ -36,7 +36,7 @@ from bfn_core.training.evaluation import code_length, draw, evaluate, own_loss
 from bfn_core.training.losses import objective
 from bfn_core.training.memory import keep_memory
 from bfn_core.training.optimisers import Optimisers, share
-from bfn_core.training.pieces import Tree, count, cut, dropped, with_condition
+from bfn_core.training.pieces import Tree, count, cut, dropped
 from bfn_core.training.progress import Interruption, Pace, Progress, tensorboard
 from bfn_core.training.ranges import check, made
 from bfn_core.training.runs import Run, fit, save_weights
@@ -417,7 +417,7 @@ class Trainer:
 
         Both are `bfn.loss`; but with a share of cross-entropy L^∞ is only written down.
         """
-        options = with_condition(part.condition)
+        options = told(part.condition)
         if self.settings.cross_entropy:
             output = self.bfn.output(part.theta, part.t, **options)
             cost = self.bfn.flow.rate_cost(part.x, output, part.t)

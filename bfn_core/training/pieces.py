@@ -45,8 +45,3 @@ def dropped(condition: Tree, rate: float, generator: Generator) -> Tree:
         return tensor.masked_fill(where, -1 if whole else 0)
 
     return over(without, condition)
-
-
-def with_condition(condition: Tree | None) -> dict[str, Tree]:
-    """The keyword by which a BFN takes a condition; none where there is none."""
-    return {} if condition is None else {"condition": condition}

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 
 from bfn_core import data
+from bfn_core.beliefs import told
 from bfn_core.model import BFN, evaluating
 from bfn_core.training import devices
-from bfn_core.training.pieces import cut, with_condition
+from bfn_core.training.pieces import cut
 from bfn_core.training.scales import DATA_SETS, OWN, SCALES, Settings
 from bfn_core.training.tasks import NETWORKS, Task, TrainingError, build
 
@@ -202,7 +203,7 @@ def made(
         made = made.to(device)
         dtype = made._reference.dtype
         theta = made.flow.prior(task.batch_shape(1), dtype=dtype, device=device)
-        beside = with_condition(cut(task.train_condition, slice(0, 1)))
+        beside = told(cut(task.train_condition, slice(0, 1)))
         with torch.no_grad(), evaluating(made):
             made.output(theta, 0.5, **beside)
     except UNFORESEEN as error:
