@@ -141,7 +141,7 @@ def bill(
     times, costs, dimensions = [], [], 0.0
     with evaluating(bfn):
         for piece in split(x, batch):
-            part, beside = cut(x, piece)(cut(task.test_condition, piece))
+            part, beside = cut(x, piece), told(cut(task.test_condition, piece))
             like = torch.empty(0, device=device)
             t = stratified(count(part), like=like, generator=generator)
             output = bfn.output(bfn.flow.sample_flow(part, t, generator), t, **beside)
