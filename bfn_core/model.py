@@ -105,7 +105,8 @@ class BFN(nn.Module):
     @property
     def _weights(self) -> Tensor | None:
         """A tensor of the network, for its dtype and device; None where it has none."""
-        tensors = chain(self.parameters(), self.buffers())
+        # Without a network, as in an ExactBFN or around one, buffers are data and no weights.
+        tensors = chain(self.parameters(), [] if self.network is None else self.buffers())
         return next((p for p in tensors if p.is_floating_point()), None)
 
     @property
