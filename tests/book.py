@@ -447,6 +447,9 @@ def options() -> frozenset[str]:
     return frozenset(re.findall(r'"(--[a-z][\w-]*)"', "\n".join(texts)))
 
 
+LAUNCHERS = ("accelerate ", "torchrun ")  # which have options of their own
+
+
 def unknown_command(span: str) -> list[str]:
     """A target of make, a module, a script, a file or an option that is not there."""
     found = []
@@ -462,7 +465,7 @@ def unknown_command(span: str) -> list[str]:
     for file in re.findall(folders, span):
         if not (ROOT / file).exists():
             found.append(f"`{span}`: there is no {file}")
-    if (module or span.startswith("--")) and not span.startswith("accelerate "):
+    if (module or span.startswith("--")) and not span.startswith(LAUNCHERS):
         strange = set(re.findall(r"(?<!\S)--[a-z][\w-]*", span)) - options()
         found += [f"`{span}`: no command of ours takes {option}" for option in sorted(strange)]
     return found

@@ -576,6 +576,9 @@ def test_any_setting_can_be_changed_and_the_command_says_so():
     without = changed(settings_for("text8", "laptop"), "muon", None)
     words = shlex.split(command_of(without))
     assert "muon=null" in words and chosen(arguments(words[3:])) == without
+    fewer = replace(without, network_arguments={"layers": 4, "heads": 4, "width": 256})
+    words = shlex.split(command_of(fewer))  # none of the recipe's other arguments comes back
+    assert chosen(arguments(words[3:])) == fewer
     with pytest.raises(ValueError, match="'batch' has no parts, so no 'size'"):
         changed(settings, "batch.size", 3)
     with pytest.raises(ValueError, match="'batch' is 64, and None is of another kind"):

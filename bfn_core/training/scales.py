@@ -268,6 +268,9 @@ def command(settings: Settings, run: str = "RUN") -> str:
         if name in ("steps", "seed"):
             words.append(f"--{name} {new[name]}")
         elif isinstance(new[name], dict):
+            if old[name].keys() - new[name].keys():  # one by one, none can be taken away
+                words.append(f"--set {name}={_word(new[name])}")
+                continue
             parts = {k: v for k, v in new[name].items() if old[name].get(k) != v}
             words += [f"--set {name}.{k}={_word(v)}" for k, v in parts.items()]
         elif new[name] != old[name]:
