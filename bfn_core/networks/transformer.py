@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from bfn_core.networks.attention import attend, rotations
 from bfn_core.networks.conditions import Conditions
-from bfn_core.networks.ngram import NGram
 
 
 class Transformer(nn.Module):
@@ -30,11 +29,9 @@ class Transformer(nn.Module):
             neighbours are, which takes longer than learning spelling from them.
         positions: "learned", a vector for each that is added to it; or "rotary", by which attention
             sees how far apart two positions stand (`attention.rotations`), and learns faster.
-        order: with 3 or more, the network also reads what an n-gram of that order makes of the
-            inputs (`ngram.NGram`, whose counts come from the training text), and starts from that.
         dropout: rate, at the end of each attention and of each MLP.
         prior_skip: add ln(inputs) to the logits, so that an untrained network returns its input:
-            what the messages alone say about each position; with an order, what the n-gram says.
+            what the messages alone say about each position.
         labels: classes of a label that the network may be told as a condition; 0: none.
         hints: numbers at each position, (B, L, hints), that it may be told, see `Conditions`.
 
@@ -59,7 +56,6 @@ class Transformer(nn.Module):
         width: int = 128,
         reach: int = 0,
         positions: str = "learned",
-        order: int = 0,
         dropout: float = 0.0,
         prior_skip: bool = True,
         labels: int = 0,
@@ -72,9 +68,7 @@ class Transformer(nn.Module):
             raise ValueError(f'positions must be "learned" or "rotary", got {positions!r}')
         self.classes, self.length, self.prior_skip = classes, length, prior_skip
         self.conditions = Conditions(labels, hints, width)
-        self.ngram = NGram(classes, order) if order else None
-        read = 2 * classes if order else classes
-        self.embed = nn.Conv1d(read + hints, width, 2 * reach + 1, padding=reach)
+        self.embed = nn.Conv1d(classes + hints, width, 2 * reach + 1, padding=reach)
         learned = positions == "learned"
         self.position = nn.Parameter(0.5 * torch.randn(length, width)) if learned else None
         turns = None if learned else rotations(length, width // heads)
@@ -92,9 +86,7 @@ class Transformer(nn.Module):
                 f"{self.length} and K = {self.classes} is expected"
             )
         # Uniform probabilities become 0, and a certain one a vector whose length is about √K.
-        known = inputs if self.ngram is None else self.ngram(inputs)
-        both = inputs if self.ngram is None else torch.cat([inputs, known], -1)
-        features = (self.classes * both - 1) / math.sqrt(self.classes)
+        features = (self.classes * inputs - 1) / math.sqrt(self.classes)
         label, hints = self.conditions(condition, features, channels=2)
         features = features if hints is None else torch.cat([features, hints], 2)
         h = self.embed(features.transpose(1, 2)).transpose(1, 2)  # (B, L, width)
@@ -105,7 +97,7 @@ class Transformer(nn.Module):
         for block in self.blocks:
             h = block(h, turns)
         raw = self.head(self.norm(h))
-        return raw + known.clamp_min(1e-12).log() if self.prior_skip else raw
+        return raw + inputs.clamp_min(1e-12).log() if self.prior_skip else raw
 
 
 class TimeEmbedding(nn.Module):

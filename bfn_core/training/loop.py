@@ -200,8 +200,6 @@ class Trainer:
         bfn = made(settings, self.task, self.device, self.given)
         if settings.channels_last:
             bfn.network.to(memory_format=torch.channels_last)
-        if getattr(bfn.network, "ngram", None) is not None:
-            bfn.network.ngram.count(self.task.train)
         # What has weights: those of a BFN of one's own may lie beside its network, too.
         self.plain = bfn if self.given else bfn.network
         self.ema = MovingAverage(self.plain, settings.ema)
