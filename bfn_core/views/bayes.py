@@ -8,7 +8,7 @@ import math
 
 import torch
 from matplotlib.collections import LineCollection
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MultipleLocator, PercentFormatter
 from torch.distributions import Normal
 
 from bfn_core.flows import ContinuousFlow
@@ -451,6 +451,7 @@ class _Schedules:
             (self.steps[name],) = takes.plot([], [], **look)
         falls.set(title="Entropy of the belief", xlabel="time t", ylabel="nats", xlim=(0, 1),
                   ylim=NATS)  # fmt: skip
+        falls.yaxis.set_major_locator(MultipleLocator(2))  # labels of one width: nothing shifts
         takes.set(title="Share that each message takes", xlabel="time t, cut into n messages",
                   xlim=(0, 1), ylim=(0, 1))  # fmt: skip
         takes.yaxis.set_major_formatter(PercentFormatter(1))
@@ -489,6 +490,7 @@ def schedule_explorer(*, sigma_1=0.02, n=10):
         "right", functions=(lambda v: v / math.log(2), lambda v: v * math.log(2))
     )
     bits.set_ylabel("bits", labelpad=1)
+    bits.yaxis.set_major_locator(MultipleLocator(2))
     spent = {n: axes[0].plot([], [], color=c, ls=s)[0] for n, (c, s, _) in RIVALS.items()}
     axes[0].set(title="Accuracy sent, β(t)/β(1)", xlabel="time t", xlim=(0, 1), ylim=(0, 1))
     axes[0].yaxis.set_major_formatter(PercentFormatter(1))
