@@ -846,9 +846,9 @@ def excess_explorer(table, *, beta_1=1.0):
     bills = functools.cache(lambda name: finite_bills(tables[name]))
     entropy = {name: perfect_network(joint).entropy() / NATS for name, joint in tables.items()}
     figure, axes = style.subplots(1, 2, size=(9.2, 3.6), width_ratios=(3, 1), sharey=True)
-    highest = 1.2 * max(float(sum(bills(name))[FIRST:].max()) for name in tables)
+    highest = 1.3 * max(float(sum(bills(name))[FIRST:].max()) for name in tables)
     bands = _Finite(axes[0], highest)
-    line = axes[0].axvline(beta_1, color=COLOURS.text, lw=1.2)
+    line = axes[0].axvline(beta_1, ymax=0.8, color=COLOURS.text, lw=1.2)  # up to the legend
     bars = [axes[1].bar(0, 1, width=0.7, color=colour, alpha=alpha)[0]
             for colour, alpha in _Finite.SHADES]  # fmt: skip
     total = axes[1].text(0, 0, "", ha="center", va="bottom")
