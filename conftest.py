@@ -3,7 +3,11 @@
 They are made here, and not in a test's own code, because a notebook's kernel inherits them.
 """
 
+import atexit
+import importlib.util
 import os
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +17,13 @@ os.environ.setdefault("BFN_SCALE", "smoke")
 if not os.environ.get("BFN_TEST_GPU"):
     os.environ["ACCELERATE_USE_CPU"] = "true"
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
+# Pictures as Matplotlib draws them by itself, whatever a matplotlibrc of one's own asks for.
+if found := importlib.util.find_spec("matplotlib"):
+    os.environ["MATPLOTLIBRC"] = str(Path(found.origin).parent / "mpl-data" / "matplotlibrc")
+# Nor do start-up files of one's own have a part in a kernel.
+scratch = tempfile.TemporaryDirectory(prefix="bfn_core-tests-", ignore_cleanup_errors=True)
+atexit.register(scratch.cleanup)
+os.environ["IPYTHONDIR"] = scratch.name
 # Otherwise every kernel that starts prints a warning about frozen modules.
 os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
 # Where paths of Jupyter will be looked up from its next version on: asked for, it does not warn.

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -247,3 +248,29 @@ def test_the_notebooks_and_their_tool_work_elsewhere(elsewhere):
     # The first picture is drawn where Matplotlib finds no folder for its cache, and says so.
     said = run(elsewhere, "-m", "pytest", "-p", "no:cacheprovider", "--nbval", str(book))
     assert re.search(r"\b4 passed", said) and "failed" not in said
+
+
+# Settings of one's own ---------------------------------------------------------------------------
+
+
+def test_a_notebook_is_tested_without_settings_of_ones_own(tmp_path):
+    """IPython's start-up files and a matplotlibrc would change what a cell writes."""
+    startup = tmp_path / "home" / ".ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "mine.py").write_text("mine = 'mine'\n", "utf-8")
+    (tmp_path / "home" / "matplotlibrc").write_text("font.size: 30\n", "utf-8")
+    cell = "import matplotlib\nprint(globals().get('mine'), matplotlib.rcParams['font.size'])"
+    output = nbformat.v4.new_output("stream", text="None 10.0\n")
+    cell = nbformat.v4.new_code_cell(cell, outputs=[output], execution_count=1)
+    book = nbformat.v4.new_notebook(cells=[cell])
+    nbformat.write(book, tmp_path / "plain.ipynb")
+    home = str(tmp_path / "home")
+    kept = {k: v for k, v in os.environ.items() if k not in ("IPYTHONDIR", "MATPLOTLIBRC")}
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "conftest", "-p", "no:cacheprovider", "-c",
+         ROOT / "pyproject.toml", "--nbval", tmp_path / "plain.ipynb"],
+        cwd=ROOT, capture_output=True, encoding="utf-8", errors="replace",
+        env={**kept, "HOME": home, "USERPROFILE": home, "MPLCONFIGDIR": home,
+             "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout

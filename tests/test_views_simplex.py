@@ -237,6 +237,11 @@ def test_the_picture_in_assets_is_the_one_that_the_code_draws(tmp_path):
         pytest.skip("the picture was drawn by another Matplotlib")
     simplex.write_asset(tmp_path / "again.svg")
     assert (tmp_path / "again.svg").read_text("utf-8") == kept
+    # In a matplotlibrc a reader may ask for anything.
+    own = {"lines.linewidth": 7, "patch.linewidth": 5, "savefig.bbox": "tight", "font.size": 20}
+    with matplotlib.rc_context(own):
+        simplex.write_asset(tmp_path / "mine.svg")
+    assert (tmp_path / "mine.svg").read_text("utf-8") == kept
 
 
 # The one that moves in the browser.

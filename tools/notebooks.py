@@ -148,12 +148,15 @@ def to_percent(book: nbformat.NotebookNode) -> str:
 
 def execute(path: Path, scale: str = "smoke", timeout: int = 600) -> nbformat.NotebookNode:
     """Run one notebook in its own folder and return it, outputs and all, in normal form."""
-    from nbclient import NotebookClient  # not needed to convert or to check
+    import matplotlib  # these two are not needed to convert or to check
+    from nbclient import NotebookClient
 
     book = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory() as scratch:
         # IPYTHONDIR: nobody's start-up files or profile may leak into what is committed.
         environment = {**os.environ, "BFN_SCALE": scale, "IPYTHONDIR": scratch}
+        # Nor may a matplotlibrc of one's own.
+        environment["MATPLOTLIBRC"] = str(Path(matplotlib.get_data_path(), "matplotlibrc"))
         environment.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
         # On the CPU, where the tests compare what is written, whatever GPU is there.
         environment |= {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}

@@ -262,7 +262,9 @@ def write_asset(path: pathlib.Path) -> None:
     )
     looks = {**style.RC, "svg.hashsalt": "bfn_core", "svg.fonttype": "path"}
     drawn = io.StringIO()
-    with matplotlib.rc_context(looks):
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # without what a matplotlibrc of one's own may ask for
+        matplotlib.rcParams.update(looks)
         flow_figure().savefig(
             drawn, format="svg", metadata={"Date": None, "Title": title, "Description": words}
         )
