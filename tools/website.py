@@ -66,7 +66,7 @@ REMOTE_PICTURES = (  # a badge: its words will do
 # Sphinx puts a formula of several lines into `split`, where it may have no number.
 NUMBERED_LINES = re.compile(r"\$\$((?=[^$]*\\\\)[^$]*\\tag\{[^$]*)\$\$")
 PICTURES = (".png", ".svg", ".gif", ".jpg")
-PAGES = (".ipynb", ".md")
+MORE = ("CONTRIBUTING.md", "tools/GPU_DAY.md")  # pages beside the README and the book
 EXPLORER = re.compile(r"_explorer\(")  # how a cell of the book makes one
 STILL = '<p class="still">The first state of an explorer, which moves in JupyterLab and Colab.</p>'
 # A frame cannot be measured from outside: it tells its page how high its content is, whenever that
@@ -112,7 +112,7 @@ def _as_page(text: str, place: str, folder: Path) -> str:
         goal = posixpath.normpath(posixpath.join(posixpath.dirname(place), path))
         if goal == "README.md":
             goal, path = "index.md", path.replace("README", "index")
-        elif goal.endswith(PAGES):
+        elif goal.endswith(".ipynb") or goal in MORE:
             pass  # each is a page already, or Sphinx will say that it is none
         elif (ROOT / goal).is_file():
             (folder / goal).parent.mkdir(parents=True, exist_ok=True)
@@ -178,17 +178,18 @@ def prepare(folder: Path) -> None:
         place = f"notebooks/{path.name}"
         book = _for_reading(nbformat.read(path, as_version=4), place, folder)
         nbformat.write(book, folder / place)
-    rest = [path for path in (ROOT / "CONTRIBUTING.md",) if path.exists()]
+    rest = [name for name in MORE if (ROOT / name).exists()]
     prose = {
-        path.name: _as_page(path.read_text("utf-8"), path.name, folder)
-        for path in (ROOT / "README.md", *rest)
+        name: _as_page((ROOT / name).read_text("utf-8"), name, folder)
+        for name in ("README.md", *rest)
     }
     contents = CONTENTS.format(
         book="\n".join(f"notebooks/{path.stem}" for path in notebooks),
-        rest="\n".join(path.stem for path in rest),
+        rest="\n".join(name.removesuffix(".md") for name in rest),
     )
     prose["index.md"] = prose.pop("README.md") + contents
     for name, text in prose.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text, "utf-8", newline="\n")
     shutil.copytree(STATIC, folder / "static")
     for file in importlib.metadata.files("sphinx-mathjax-offline"):

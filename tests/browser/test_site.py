@@ -443,6 +443,8 @@ def test_prose_is_fitted_to_its_page(tmp_path):
     assert page(r"$$a \\ b \tag{3}$$") == r"\begin{equation*}a \\ b \tag{3}\end{equation*}"
     assert page(r"$$a \\ b$$ and $$c \tag{3}$$") == r"$$a \\ b$$ and $$c \tag{3}$$"
     assert page("[x](#A-heading)") == "[x](#a-heading)"
+    for name in website.MORE:
+        assert page(f"[x](../{name})") == f"[x](../{name})"
     assert page("[x](../LICENSE)") == "[x](path:../LICENSE)"
     assert (tmp_path / "LICENSE").exists()
     assert page("[x](https://a.example/#That)") == "[x](https://a.example/#That)"
