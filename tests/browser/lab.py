@@ -174,8 +174,9 @@ class OpenNotebook:
                 '.jp-OutputArea-output[data-mime-type*="error"],' +
                 '.jp-OutputArea-output[data-mime-type*="stderr"]')].map((e) => e.innerText)"""
         )
+        outputs = self.page.locator(".jp-OutputArea-output")  # prose may speak of such a thing
         for sign in BROKEN_WIDGET:
-            found += [sign] * self.page.get_by_text(sign).count()
+            found += [sign] * outputs.get_by_text(sign).count()
         return found
 
     def explorers(self) -> list[Explorer]:
