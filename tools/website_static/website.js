@@ -35,10 +35,10 @@ function fitFormulas() {
   formulas.forEach((formula, i) => formula.classList.toggle("wide", wide[i]));
 }
 
-// On paper nothing scrolls, so the style sheet makes a formula smaller that is too wide. No script
-// can know the paper; what it can tell is how wide each formula is in its own em, and the size that
-// MathJax gave it to go with the words around it, which depends on the reader's fonts.
-function measureFormulas() {
+// On paper nothing scrolls, so the style sheet makes a formula or a table smaller that is too wide.
+// No script can know the paper; what it can tell is how wide each of them is in its own em, and the
+// size that MathJax gave a formula to go with the words around it, which depends on the fonts.
+function measure() {
   const formulas = [...document.querySelectorAll("mjx-container")];
   const wide = formulas.map((formula) => {
     const size = parseFloat(getComputedStyle(formula).fontSize);
@@ -49,11 +49,18 @@ function measureFormulas() {
     formula.style.setProperty("--em-wide", wide[i]);
     formula.style.setProperty("--full-size", formula.style.fontSize);
   });
+  const tables = [...document.querySelectorAll("article table")];
+  for (const table of tables) table.classList.add("narrowest");
+  const widths = tables.map((table) =>
+    table.getBoundingClientRect().width / parseFloat(getComputedStyle(table).fontSize));
+  tables.forEach((table, i) => {
+    table.classList.remove("narrowest");
+    table.style.setProperty("--em-wide", widths[i]);
+  });
 }
 window.addEventListener("load", async () => {
-  if (!window.MathJax) return;
-  await window.MathJax.startup.promise;
+  if (window.MathJax) await window.MathJax.startup.promise;
   new ResizeObserver(fitFormulas).observe(document.querySelector("article"));
   // Now all is unfolded that will be printed, since this comes after the listener above.
-  window.addEventListener("beforeprint", measureFormulas);
+  window.addEventListener("beforeprint", measure);
 });
