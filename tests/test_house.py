@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,7 +46,8 @@ def test_the_package_and_the_readers_list_ask_for_the_same_versions():
 
 @pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
 def test_every_requirement_is_pinned_once_for_every_python(python):
-    environment = {**default_environment(), "python_version": python}
+    environment = {**default_environment(), "python_version": python,
+                   "python_full_version": f"{python}.9"}  # fmt: skip
     pins = {}
     for pin in read_requirements("constraints.txt"):
         if pin.marker is None or pin.marker.evaluate(environment):
@@ -56,6 +58,23 @@ def test_every_requirement_is_pinned_once_for_every_python(python):
     more = [r for r in more if r.name != "bfn_core"]  # one extra may hold another
     for requirement in [*read_requirements("requirements.txt"), *more]:
         assert requirement.specifier.contains(pins[requirement.name]), requirement
+
+
+@pytest.mark.parametrize("python", ["3.10.0", "3.11.0", "3.11.2", "3.12.0", "3.13.0"])
+def test_no_pin_is_for_a_newer_python_of_the_same_name(python):
+    """Debian 12 has Python 3.11.2. Only of what is installed here is it known what it needs."""
+    environment = {**default_environment(), "python_full_version": python,
+                   "python_version": python.rpartition(".")[0]}  # fmt: skip
+    installed = {d.name.lower().replace("_", "-"): d for d in importlib.metadata.distributions()}
+    seen = 0
+    for pin in read_requirements("constraints.txt"):
+        found = installed.get(pin.name.lower().replace("_", "-"))
+        applies = pin.marker is None or pin.marker.evaluate(environment)
+        if found and applies and str(pin.specifier) == f"=={found.version}":
+            needs = SpecifierSet(found.metadata["Requires-Python"] or "")
+            assert needs.contains(python), f"{pin} needs Python {needs}"
+            seen += 1
+    assert seen
 
 
 def test_colabs_own_versions_are_admitted():
