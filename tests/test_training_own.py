@@ -140,7 +140,7 @@ def test_own_images_are_learnt_by_a_network_of_ours_and_loaded_without_it(tmp_pa
     settings = settings_for("cifar10", "smoke", steps=2, flips=True, sample_count=4)
     x = data.quantise(torch.randint(256, (30, 3, 8, 8), dtype=torch.uint8))
     result = training.train(settings, tmp_path / "run", task=x)
-    record = json.loads(Run(tmp_path / "run").settings.read_text())
+    record = json.loads(Run(tmp_path / "run").settings.read_text("utf-8"))
     assert record["settings"]["data"] == "own" and record["settings"]["network"] == "unet"
     assert record["data"].startswith("my data (") and "own" not in record
     assert same(training.load(tmp_path / "run").state_dict(), result.bfn.state_dict())
@@ -645,7 +645,7 @@ def test_a_folder_of_png_files_is_read_in_the_order_of_names(tmp_path):
     write(tmp_path, "b.PNG", colour=2)
     write(tmp_path, "a.png", colour=1)
     write(tmp_path, "c.png", mode="1", colour=1)
-    (tmp_path / "notes.txt").write_text("not an image")
+    (tmp_path / "notes.txt").write_text("not an image", "utf-8")
     grey = data.folder(tmp_path)
     assert grey.shape == (3, 1, 4, 5) and grey.dtype == torch.uint8
     assert grey[:, 0, 0, 0].tolist() == [1, 2, 255]

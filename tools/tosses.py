@@ -41,5 +41,5 @@ def tosses(parts: int = 20) -> dict:
 
 if __name__ == "__main__":
     record = tosses()
-    TARGET.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    TARGET.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8", newline="\n")
     print(f"{record['entropy']:.2f} nats per image, {sum(record['nats']):.2f} over the times")
