@@ -1,6 +1,5 @@
 """Training on one's own examples, with one's own network, and with one's own loss."""
 
-import inspect
 import json
 import math
 import signal
@@ -14,8 +13,16 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
-import bfn_core
-from bfn_core import BFN, ContinuousFlow, DiscreteFlow, DiscretisedFlow, data, training
+from bfn_core import (
+    BFN,
+    ContinuousFlow,
+    DiscreteFlow,
+    DiscretisedFlow,
+    ExactBFN,
+    MixedFlow,
+    data,
+    training,
+)
 from bfn_core.networks.mlp import MLP
 from bfn_core.training import TrainingError, evaluation, loop, own_settings, settings_for, task_of
 from bfn_core.training.pieces import cut, dropped
@@ -25,9 +32,6 @@ from tests.accelerator import Pretend
 from tests.test_training import _child, assert_close, metrics, processes, unix
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-conditional = pytest.mark.skipif(
-    "condition" not in inspect.signature(BFN.loss).parameters, reason="BFN takes no conditions yet"
-)
 
 SMALL = own_settings(
     steps=4, batch=8, log_every=1, checkpoint_every=2, validate_every=3, warmup=1, test_draws=1,
@@ -46,6 +50,26 @@ def example(kind="continuous", of=BFN, seed=0, hidden=16):
     torch.manual_seed(seed)
     size = 3 * (flow.classes if kind == "discrete" else 1)
     return x, of(flow, MLP(size, outputs, hidden=hidden, depth=1))
+
+
+class Both(nn.Module):
+    """Reads places and kinds."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2 + 3 * 4, 2 + 3 * 4)
+
+    def forward(self, inputs, t):
+        read = torch.cat([inputs["place"], inputs["kind"].flatten(1)], 1)
+        place, kind = self.layer(read).split([2, 12], 1)
+        return {"place": place, "kind": kind.reshape(-1, 3, 4)}
+
+
+def several():
+    """Data of two kinds in one example, and a BFN for them."""
+    torch.manual_seed(0)
+    flow = MixedFlow(place=ContinuousFlow(0.1), kind=DiscreteFlow(4, 2.0))
+    return {"place": torch.rand(40, 2), "kind": torch.randint(4, (40, 3))}, BFN(flow, Both())
 
 
 def same(one, other):
@@ -208,7 +232,7 @@ class Warm(BFN):
 
     def __init__(self, flow, network):
         super().__init__(flow, network)
-        self.weight = nn.Parameter(torch.zeros(()))
+        self.weight = nn.Parameter(0.1 * torch.randn(()))
 
     def loss(self, x, t=None, **options):
         return (1 + self.weight.exp()) * super().loss(x, t, **options)
@@ -217,7 +241,8 @@ class Warm(BFN):
 def test_weights_beside_the_network_are_trained_kept_and_loaded(tmp_path):
     x, bfn = example(of=Warm)
     result = training.train(SMALL, tmp_path / "run", task=x, bfn=bfn)
-    assert bfn.weight < 0 and result.bfn.weight < 0
+    start = example(of=Warm)[1].weight
+    assert bfn.weight < start and result.bfn.weight < start
     other = training.load(tmp_path / "run", bfn=example(of=Warm)[1])
     assert other.weight == result.bfn.weight
 
@@ -385,7 +410,7 @@ def test_two_processes_compute_what_one_does(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["cuda", "mps"])
-@pytest.mark.parametrize("loss", [BFN, Warm, Own])
+@pytest.mark.parametrize("loss", [BFN, Warm, Own, Both])
 def test_no_step_waits_for_the_device(kind, loss, tmp_path):
     quiet = {"log_every": 99, "validate_every": 99, "checkpoint_every": 99}
     settings = replace(SMALL, steps=20, accumulation=2, **quiet)
@@ -397,7 +422,7 @@ def test_no_step_waits_for_the_device(kind, loss, tmp_path):
             super().make_step()
 
     with Pretend(kind) as device:
-        x, bfn = example("discretised", of=loss)
+        x, bfn = several() if loss is Both else example("discretised", of=loss)
         trainer = Watched(settings, Run(tmp_path / "run"), task=x, bfn=bfn)
         with trainer.alone(), trainer.borrowed(), loop.Interruption() as interruption:
             trainer.begin(False)
@@ -437,7 +462,6 @@ def labelled():
     return points[labels], labels, BFN(ContinuousFlow(0.1), Labelled())
 
 
-@conditional
 @pytest.mark.parametrize("kind", ["cpu", "cuda"])
 def test_conditions_go_with_their_examples_and_are_dropped_at_their_rate(kind, tmp_path):
     x, labels, bfn = labelled()
@@ -465,7 +489,6 @@ def test_conditions_go_with_their_examples_and_are_dropped_at_their_rate(kind, t
     assert drawn.shape == (4, 3)
 
 
-@conditional
 def test_a_class_told_lowers_the_code_length(tmp_path):
     x, labels, bfn = labelled()
     settings = replace(SMALL, steps=150, batch=32, learning_rate=3e-2, log_every=50,
@@ -492,24 +515,11 @@ def test_what_is_dropped_is_minus_one_or_zero_for_all_parts_together():
 # Several kinds of data ---------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not hasattr(bfn_core, "MixedFlow"), reason="there is no MixedFlow yet")
 def test_examples_of_several_kinds_are_learnt_together(tmp_path):
-    class Both(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer = nn.Linear(2 + 3 * 4, 2 + 3 * 4)
-
-        def forward(self, inputs, t):
-            read = torch.cat([inputs["place"], inputs["kind"].flatten(1)], 1)
-            place, kind = self.layer(read).split([2, 12], 1)
-            return {"place": place, "kind": kind.reshape(-1, 3, 4)}
-
-    flow = bfn_core.MixedFlow(place=ContinuousFlow(0.1), kind=DiscreteFlow(4, 2.0))
-    x = {"place": torch.rand(40, 2), "kind": torch.randint(4, (40, 3))}
+    x, _ = several()
     for pieces in (1, 2):
-        torch.manual_seed(0)
         settings = replace(SMALL, accumulation=pieces)
-        result = training.train(settings, tmp_path / str(pieces), task=x, bfn=BFN(flow, Both()))
+        result = training.train(settings, tmp_path / str(pieces), task=x, bfn=several()[1])
     assert_close(metrics(tmp_path / "2"), metrics(tmp_path / "1"))
     drawn = load_file(tmp_path / "1" / "samples.safetensors")
     assert drawn["place"].shape == (4, 2) and drawn["kind"].shape == (4, 3)
@@ -524,7 +534,7 @@ MISTAKES = {
     "no_task": ({}, ValueError, "task must be given"),
     "no_bfn": ({"task": X, "bfn": None}, ValueError, "bfn must be given"),
     "an_array": ({"task": X.numpy()}, ValueError, "task must be a tensor .* got .*ndarray"),
-    "no_weights": ({"task": X, "bfn": bfn_core.ExactBFN(ContinuousFlow(0.1), X)}, ValueError,
+    "no_weights": ({"task": X, "bfn": ExactBFN(ContinuousFlow(0.1), X)}, ValueError,
                    "bfn must have a network with weights"),
     "a_network": ({"task": X, "bfn": nn.Linear(3, 3)}, ValueError, "bfn must be a BFN"),
     "too_few": ({"task": X[:2]}, ValueError, "x must hold more than 2 examples"),

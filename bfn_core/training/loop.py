@@ -213,8 +213,7 @@ class Trainer:
         self.bfn = copy.copy(bfn)
         self.bfn._modules = {**bfn._modules, "network": self.network}
         if self.device.type != "cpu":  # where each check would wait for the device
-            self.bfn.flow = copy.copy(bfn.flow)
-            self.bfn.flow.validate = False
+            self.bfn.flow = bfn.flow.trusting()
         self.look_at_loss()
         self.share_the_rest()
         self.like = torch.empty(0, dtype=bfn._reference.dtype, device=self.device)
