@@ -154,7 +154,7 @@ class LivePanel:
         live.
       every: steps between two redraws.
 
-    The axis of the loss is logarithmic, from just under the lowest yardstick to twelve times the
+    The axis of the loss is logarithmic, from under the lowest yardstick to twelve times the
     highest.
 
     Use: `panel.show()` once, then `panel.update(loss, samples)` in each step, where `samples` is
@@ -201,7 +201,7 @@ class LivePanel:
 
 def _loss_axes(axes, steps, yardsticks):
     """Dress the axes; returns the faint line of every loss and the bold one of their mean."""
-    low, high = 0.8 * min(yardsticks.values()), 12 * max(yardsticks.values())
+    low, high = 0.6 * min(yardsticks.values()), 12 * max(yardsticks.values())
     axes.set(xlim=(0, steps), ylim=(low, high), xlabel="training step", ylabel="nats per string")
     axes.set_yscale("log")
     marks = [m * 10**e for e in range(-3, 5) for m in (1, 2, 5) if low <= m * 10**e <= high]
@@ -209,25 +209,26 @@ def _loss_axes(axes, steps, yardsticks):
     axes.minorticks_off()
     for name, value in yardsticks.items():
         axes.axhline(value, color=style.COLOURS.data, linewidth=1, linestyle=(0, (4, 3)))
-        side = "top" if value == min(yardsticks.values()) else "bottom"  # the curve ends above it
-        axes.text(steps, value, f"{name} ", va=side, ha="right", fontsize=9)
+        under = value == min(yardsticks.values())  # the curve ends on it, or above
+        axes.annotate(f"{name} ", (steps, value), (0, -9 if under else 1), fontsize=9, ha="right",
+                      va="top" if under else "bottom", textcoords="offset points")  # fmt: skip
     (faint,) = axes.plot([], [], color=style.COLOURS.output, alpha=0.3, linewidth=0.8)
     (bold,) = axes.plot([], [], color=style.COLOURS.output)
     return [faint, bold]
 
 
 def _draw_losses(lines, losses, window=25):
-    """Every loss, and at each step the mean of the `window` around it, of fewer near the ends.
+    """Every loss, and at each step the mean of the `window` around it; of fewer at the start.
 
-    A mean of the last ones would lie above a curve that falls, as if it came later.
+    A mean of the last ones would lie above a curve that falls, as if it came later. So the means
+    end half a window before the losses do.
     """
     total = torch.tensor([0.0, *losses], dtype=torch.float64).cumsum(0)
-    place = torch.arange(len(losses))
-    reach = torch.minimum(place, len(losses) - 1 - place).clamp(max=window // 2)
+    place = torch.arange(max(len(losses) - window // 2, 0))
+    reach = place.clamp(max=window // 2)
     means = (total[place + reach + 1] - total[place - reach]) / (2 * reach + 1)
-    steps = range(1, len(losses) + 1)
-    lines[0].set_data(steps, losses)
-    lines[1].set_data(steps, means.numpy())
+    lines[0].set_data(range(1, len(losses) + 1), losses)
+    lines[1].set_data(range(1, len(means) + 1), means.numpy())
 
 
 def _badge(text, valid):
