@@ -49,6 +49,16 @@ def first(value: Any) -> Tensor:
     return getattr(value, fields(value)[0].name) if is_dataclass(value) else value
 
 
+def cut(value: Any, part: slice | Tensor) -> Any:
+    """Some examples' share of a batch of data, beliefs or conditions."""
+    return over(lambda tensor: tensor[part], value)
+
+
+def in_precision(value: Any, dtype: torch.dtype) -> Any:
+    """Data in a precision; whole numbers, such as classes, stay what they are."""
+    return over(lambda part: part.to(dtype) if part.is_floating_point() else part, value)
+
+
 def told(condition: Any) -> dict[str, Any]:
     """The keyword by which a BFN takes a condition; none where there is none."""
     return {} if condition is None else {"condition": condition}

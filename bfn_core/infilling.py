@@ -24,7 +24,7 @@ import torch
 from torch import Generator, Tensor
 from torch.distributions import Distribution
 
-from bfn_core.beliefs import over, told
+from bfn_core.beliefs import cut, in_precision, over, told
 from bfn_core.checks import whole
 from bfn_core.model import BFN, Condition, Data, Parameters, evaluating
 from bfn_core.numerics import check_generator, placed
@@ -108,7 +108,7 @@ def filling_steps(
     bfn.flow.check(over(lambda part: part.unsqueeze(0), x))
     n_steps, count = whole("n_steps", n_steps), whole("count", count)
     flow, like = bfn.flow.trusting(), bfn._reference
-    x = over(lambda part: part.to(like.dtype) if part.is_floating_point() else part, x)
+    x = in_precision(x, like.dtype)
     many = over(lambda part: part.expand(count, *part.shape), x)
     beside = told(over(lambda part: part.expand(count, *part.shape), condition))
     shape = {k: v.shape for k, v in many.items()} if isinstance(many, dict) else many.shape
@@ -127,15 +127,14 @@ def filling_steps(
             y = _message(flow, x, known, output, alpha, generator)
             y = over(lambda part: part.to(like.dtype), y)
             if weigh:  # how well this message about what is known was foretold
-                sent = flow.sender(over(lambda part: part[:1], many), alpha)
-                sent = sent.log_prob(over(lambda part: part[:1], y))
+                sent = flow.sender(cut(many, slice(1)), alpha).log_prob(cut(y, slice(1)))
                 foretold = flow.receiver(output, alpha).log_prob(y)
                 log_weights = log_weights + _over(foretold, known) - _over(sent, known)
             theta = flow.update(theta, y, alpha)
             resampled = weigh and effective(log_weights.log_softmax(0)) < count / 2
             if resampled:
                 chosen = _systematic(log_weights, like.device, generator)
-                theta = over(lambda part: part[chosen], theta)
+                theta = cut(theta, chosen)
                 log_weights = torch.zeros_like(log_weights)
 
 
@@ -167,7 +166,7 @@ def _message(flow, x, known, output, alpha, generator) -> Data:
     """(N, …): the same true message to all about what is known, each one's own about the rest."""
     guess = _where(known, x, output.sample(generator=generator))
     y = flow.sender(guess, alpha).sample(generator=generator)
-    return _where(known, over(lambda part: part[:1], y), y)
+    return _where(known, cut(y, slice(1)), y)
 
 
 def _over(cost: Any, known: Data) -> Tensor:

@@ -7,12 +7,11 @@ averages over random times and messages, so an estimate comes with its standard 
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
-from bfn_core.beliefs import first, over, told
+from bfn_core.beliefs import cut, first, told
 from bfn_core.checks import whole
 from bfn_core.model import BFN, Condition, Data, evaluating, stratified
 from bfn_core.numerics import wide
@@ -143,10 +142,8 @@ def _together(
             f"condition must hold as much as the data, {count}, got {len(first(condition))}"
         )
 
-    def cut(value: Any, start: int) -> Any:
-        return over(lambda part: part[start : start + size], value)
-
-    return ((cut(data, start), cut(condition, start)) for start in range(0, count, size))
+    parts = (slice(start, start + size) for start in range(0, count, size))
+    return ((cut(data, part), cut(condition, part)) for part in parts)
 
 
 def _batches(data: Iterable[Tensor]) -> Iterator[Tensor]:

@@ -17,6 +17,7 @@ from bfn_core.beliefs import (
     CategoricalParameters,
     GaussianParameters,
     first,
+    in_precision,
     over,
     per_example,
     told,
@@ -51,15 +52,22 @@ class SamplingStep:
 
 
 @contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Dropout and the like off inside; afterwards every submodule is in the mode it was in."""
+def modes_kept(module: nn.Module) -> Iterator[None]:
+    """Afterwards every submodule is in the mode, of training or not, that it was in."""
     modes = [(part, part.training) for part in module.modules()]
-    module.eval()
     try:
         yield
     finally:
         for part, mode in modes:
             part.training = mode
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Dropout and the like off inside; afterwards every submodule is in the mode it was in."""
+    with modes_kept(module):
+        module.eval()
+        yield
 
 
 def stratified(count: int, *, like: Tensor, generator: Generator | None = None) -> Tensor:
@@ -222,8 +230,7 @@ class BFN(nn.Module):
         """
         self.flow.check(x)
         like = self._times_like(x)
-        taken = over(lambda part: part.to(like.dtype) if part.is_floating_point() else part, x)
-        return taken, like, self.flow.trusting()
+        return in_precision(x, like.dtype), like, self.flow.trusting()
 
     def _times_like(self, x: Data) -> Tensor:
         """Times are made in the network's precision, or for one without weights in that of x."""

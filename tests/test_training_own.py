@@ -23,9 +23,10 @@ from bfn_core import (
     data,
     training,
 )
+from bfn_core.beliefs import cut
 from bfn_core.networks.mlp import MLP
 from bfn_core.training import TrainingError, evaluation, loop, own_settings, settings_for, task_of
-from bfn_core.training.pieces import cut, dropped
+from bfn_core.training.pieces import dropped
 from bfn_core.training.runs import Run
 from bfn_core.training.scales import Settings, command
 from tests.accelerator import Pretend

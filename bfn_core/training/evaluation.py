@@ -13,11 +13,11 @@ from torch import Tensor
 
 from bfn_core import data
 from bfn_core.baselines.images import encode
-from bfn_core.beliefs import over, told
+from bfn_core.beliefs import cut, first, over, told
 from bfn_core.flows import DiscreteFlow
 from bfn_core.likelihood import ELBO, Estimate, elbo
 from bfn_core.model import BFN, evaluating, stratified
-from bfn_core.training.pieces import Tree, count, cut, split
+from bfn_core.training.pieces import Tree, count, split
 from bfn_core.training.runs import write_atomically
 from bfn_core.training.scales import Settings
 from bfn_core.training.seeds import mix
@@ -65,7 +65,7 @@ def code_length(
     rank, processes = 0, 1
     if accelerator is not None:
         rank, processes = accelerator.process_index, accelerator.num_processes
-    found, bfn, device = [], paper_loss(bfn), device_of(x)
+    found, bfn, device = [], paper_loss(bfn), first(x).device
     for index, piece in list(enumerate(split(x, PIECE)))[rank::processes]:
         generator = torch.Generator(device).manual_seed(mix(seed, "cost", n, index))
         beside = told(cut(condition, piece))
@@ -103,7 +103,7 @@ def evaluate(
     Binary pixels are drawn once, the same for every n, and every call gives the same figures on
     the same kind of device. With an `accelerator` its processes share the work.
     """
-    device = device_of(task.test)
+    device = task.device
     generator = torch.Generator(device).manual_seed(settings.seed)
     x = task.prepare(task.test, generator=generator)
     found = {}
@@ -134,7 +134,7 @@ def bill(
     "t" are their middles, and "nats" sum to L^∞. Images add what the dimensions cost: "pixels"
     (H × W, grey ones) or "channels" (C, colour ones), in nats over all t.
     """
-    device = device_of(task.test)
+    device = task.device
     generator = torch.Generator(device).manual_seed(settings.seed)
     x = task.prepare(task.test, generator=generator)
     parts = min(parts, count(x), batch)
@@ -169,11 +169,6 @@ def is_image(task: Task) -> bool:
     return isinstance(task.train, Tensor) and len(task.shape) == 3 and task.shape[0] in (1, 3)
 
 
-def device_of(tree: Tree) -> torch.device:
-    """Where examples are."""
-    return (next(iter(tree.values())) if isinstance(tree, dict) else tree).device
-
-
 def figures(bound: ELBO, task: Task) -> dict[str, float]:
     """An ELBO as numbers: −ELBO and its parts in nats, and its bits per variable."""
     return {
@@ -205,7 +200,7 @@ def draw(bfn: BFN, task: Task, settings: Settings, folder: Path) -> Path:
 
     Where the task has conditions, samples get those of the first test examples, in their order.
     """
-    device = device_of(task.test)
+    device = task.device
     generator = torch.Generator(device).manual_seed(settings.seed)
     beside = {}
     if task.test_condition is not None:

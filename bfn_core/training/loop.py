@@ -27,16 +27,16 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from bfn_core.beliefs import over, told
+from bfn_core.beliefs import cut, in_precision, told
 from bfn_core.flows import BayesianFlow
-from bfn_core.model import BFN, stratified
+from bfn_core.model import BFN, modes_kept, stratified
 from bfn_core.training import devices
 from bfn_core.training.averaging import MovingAverage
 from bfn_core.training.evaluation import code_length, draw, evaluate, own_loss
 from bfn_core.training.losses import objective
 from bfn_core.training.memory import keep_memory
 from bfn_core.training.optimisers import Optimisers, share
-from bfn_core.training.pieces import Tree, count, cut, dropped
+from bfn_core.training.pieces import Tree, count, dropped
 from bfn_core.training.progress import Interruption, Pace, Progress, tensorboard
 from bfn_core.training.ranges import check, made
 from bfn_core.training.runs import Run, fit, save_weights
@@ -252,15 +252,13 @@ class Trainer:
             yield
             return
         bfn, device = self.given, self.given._reference.device
-        modes = [(module, module.training) for module in bfn.modules()]
-        try:
-            yield
-        finally:
-            if hasattr(self, "network"):
-                self.accelerator.unwrap_model(self.network, keep_fp32_wrapper=False)
-            bfn.to(device)
-            for module, mode in modes:
-                module.training = mode
+        with modes_kept(bfn):
+            try:
+                yield
+            finally:
+                if hasattr(self, "network"):
+                    self.accelerator.unwrap_model(self.network, keep_fp32_wrapper=False)
+                bfn.to(device)
 
     def plan(self) -> str:
         """What is about to be done, and on what."""
@@ -667,13 +665,13 @@ def draw_batch(
     rows = count(task.train)
     chosen = torch.randint(rows, (settings.batch,), generator=generator, device=device)
     x = task.prepare(cut(task.train, chosen), generator=generator)
-    x = over(lambda part: part.to(like.dtype) if part.is_floating_point() else part, x)
+    x = in_precision(x, like.dtype)
     if settings.flips:
         mirrored = torch.rand(len(x), generator=generator, device=device) < 0.5
         x = torch.where(mirrored[:, None, None, None], x.flip(-1), x)
     u = stratified(settings.batch, like=like, generator=generator)
     t, weight = times(u, settings.time_power)
-    theta = flow.sample_flow(x, t, generator)
+    theta = flow.trusting().sample_flow(x, t, generator)  # the loss looks at x
     condition = cut(task.train_condition, chosen)
     if condition is not None and settings.condition_dropout:
         condition = dropped(condition, settings.condition_dropout, generator)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -11,11 +10,6 @@ from torch import Generator, Tensor
 from bfn_core.beliefs import first, over
 
 Tree = Tensor | dict[str, Tensor]  # examples or conditions: one tensor, or several by name
-
-
-def cut(tree: Any, part: slice | Tensor) -> Any:
-    """Some examples' share of a batch of data, conditions or input parameters."""
-    return over(lambda tensor: tensor[part], tree)
 
 
 def count(tree: Tree) -> int:

@@ -12,10 +12,9 @@ from typing import Any
 import torch
 
 from bfn_core import data
-from bfn_core.beliefs import told
+from bfn_core.beliefs import cut, told
 from bfn_core.model import BFN, evaluating
 from bfn_core.training import devices
-from bfn_core.training.pieces import cut
 from bfn_core.training.scales import DATA_SETS, OWN, SCALES, Settings
 from bfn_core.training.tasks import NETWORKS, Task, TrainingError, build
 

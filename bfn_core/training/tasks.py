@@ -14,12 +14,12 @@ import torch
 from torch import Generator, Tensor, nn
 
 from bfn_core import data
-from bfn_core.beliefs import over
+from bfn_core.beliefs import cut, first, over
+from bfn_core.checks import whole
 from bfn_core.data.files import digest
 from bfn_core.flows import BayesianFlow, ContinuousFlow, DiscreteFlow, DiscretisedFlow
 from bfn_core.model import BFN
-from bfn_core.schedules import whole
-from bfn_core.training.pieces import Tree, cut, split
+from bfn_core.training.pieces import Tree, split
 from bfn_core.training.scales import OWN, Settings
 
 
@@ -71,8 +71,7 @@ class Task:
     @property
     def device(self) -> torch.device:
         """Where the examples are."""
-        part = self.train
-        return (next(iter(part.values())) if isinstance(part, dict) else part).device
+        return first(self.train).device
 
     def batch_shape(self, examples: int) -> Any:
         """The shape of a batch, as `BFN.sample` takes it."""
