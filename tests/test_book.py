@@ -52,7 +52,7 @@ SOUND = f"""# %% [markdown]
 # **Time** one minute · **Needs** a CPU
 
 # %%
-from bfn_core.views import environment
+from bfn_core import environment
 
 environment.versions()
 

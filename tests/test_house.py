@@ -201,7 +201,7 @@ def test_make_refuses_an_old_python_in_one_sentence(tmp_path):
 
 @pytest.fixture
 def environment():
-    from bfn_core.views import environment
+    from bfn_core import environment
 
     return environment
 

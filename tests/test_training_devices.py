@@ -16,7 +16,7 @@ from bfn_core.training.__main__ import main
 from bfn_core.training.devices import Card
 from bfn_core.training.progress import Pace, spelled
 from bfn_core.training.runs import Run
-from bfn_core.views import environment
+from bfn_core import environment
 from tests.accelerator import Pretend
 
 SMOKE = {name: settings_for(name, "smoke") for name in ("mnist", "cifar10", "text8")}

@@ -38,7 +38,7 @@ if "google.colab" in sys.modules and not find_spec("bfn_core"):  # in Colab, fet
     %pip install -q git+https://github.com/{}
     assert find_spec("bfn_core"), "bfn_core did not arrive; see above why, then run this cell again"
 
-from bfn_core.views import environment
+from bfn_core import environment
 
 environment.versions()'''
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import importlib.metadata
 import os
@@ -13,6 +14,11 @@ from packaging.requirements import Requirement
 
 from bfn_core.training import devices
 from bfn_core.training.scales import current_scale
+
+# Here, since every notebook begins with this import in a cell whose output is not compared: where
+# Matplotlib finds no folder for its cache, or first looks through thousands of fonts, it says so.
+with contextlib.suppress(ImportError):  # the report names what is missing
+    import matplotlib.font_manager  # noqa: F401
 
 PACKAGES = ("torch", "numpy", "matplotlib", "ipywidgets", "anywidget", "plotly", "jupyterlab")
 SCALES = {
