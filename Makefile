@@ -61,6 +61,7 @@ train: $(VENV)/.ready  ## train on MNIST  (ARGS="cifar10 --scale gpu --run runs/
 
 lint: $(VENV)/.ready-to-test  ## check the style, of the notebooks too
 	$(BIN)/ruff check .
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/python tools/notebooks.py --check
 	$(BIN)/python tools/links.py --check
 	$(BIN)/zizmor --offline --no-progress --quiet .github

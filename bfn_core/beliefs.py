@@ -9,6 +9,11 @@ from torch import Tensor
 
 from bfn_core.numerics import at_least_single
 
+# Which of these it is depends on the flow, so a type checker is told no more.
+Data = Any  # a tensor (B, *shape); of mixed data a dict of them
+Parameters = Any  # θ: GaussianParameters, CategoricalParameters, or a dict of them
+Condition = Any  # a tensor (B, …), a dict of them, or None
+
 
 @dataclass(frozen=True)
 class GaussianParameters:
@@ -33,7 +38,7 @@ class CategoricalParameters:
         return self.logits.softmax(-1)
 
 
-def over(change: Callable[[Tensor], Tensor], value: Any) -> Any:
+def over(change: Callable[[Tensor], Any], value: Any) -> Any:
     """What has the same parts as data, a belief or a condition, each tensor of it changed."""
     if isinstance(value, dict):
         return {name: over(change, part) for name, part in value.items()}

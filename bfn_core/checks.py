@@ -1,8 +1,9 @@
-"""What is asked of numbers, times and message indices; a bad one is a ValueError that names it."""
+"""What is asked of numbers, times, message indices and tensors: a bad one is a ValueError."""
 
 import math
 import operator
 from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,7 +36,7 @@ def whole(name: str, value: int, least: int = 1) -> int:
     Raises ValueError, naming it, for anything else; True and False are no numbers here.
     """
     try:
-        number = operator.index("" if isinstance(value, bool) else value)
+        number = least - 1 if isinstance(value, bool) else operator.index(value)
     except TypeError:
         number = least - 1
     if number < least:
@@ -63,7 +64,7 @@ def check_time(t: float | Tensor, wait: bool = False) -> None:
         raise ValueError(f"t must lie in [0, 1], got {_shown(t)}")
 
 
-def check_step(i: int | Tensor, n: int) -> tuple[int | Tensor, int]:
+def check_step(i: Any, n: int) -> tuple[Any, int]:
     """i and n, NumPy's integers as Python's. Raises ValueError unless n ≥ 1 and every i in 1…n."""
     n = whole("n", n)
     if not isinstance(i, Tensor):
@@ -71,3 +72,30 @@ def check_step(i: int | Tensor, n: int) -> tuple[int | Tensor, int]:
     if not on_accelerator(i) and not within(i, 1, n):
         raise ValueError(f"i must lie in 1…{n} for n = {n}, got {_shown(i)}")
     return i, n
+
+
+def check_shape(name: str, got: torch.Size, expected: tuple[int, ...]) -> None:
+    """Raise ValueError, naming it, unless a shape is the expected one."""
+    if tuple(got) != tuple(expected):
+        raise ValueError(f"{name} must have shape {tuple(expected)}, got {tuple(got)}")
+
+
+def kind_of(x: object) -> str:
+    """What was given, for a message."""
+    return f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else repr(type(x))
+
+
+def check_floating(name: str, x: Tensor, least: int = 1) -> None:
+    """Raise ValueError, naming it, unless x is floating and has `least` dimensions or more."""
+    if not (isinstance(x, Tensor) and x.is_floating_point() and x.dim() >= least):
+        shape = " of shape (B, *shape)" if least else ""
+        raise ValueError(f"{name} must be a floating-point tensor{shape}, got {kind_of(x)}")
+
+
+def check_range(name: str, x: Tensor, low: float, high: float) -> None:
+    """Raise ValueError, naming x, unless it lies in [low, high], but for rounding."""
+    if not within(x, low - 1e-5, high + 1e-5):
+        raise ValueError(
+            f"{name} must lie in [{low:g}, {high:g}] without NaN, got values from "
+            f"{x.min().item():g} to {x.max().item():g}"
+        )

@@ -47,7 +47,7 @@ class _DiscretisedMean(torch.autograd.Function):
 _WINDOW = 10  # edges around μ that are added one by one where σ < Δ: they reach 5σ, as Φ ≈ 3e−7
 
 
-def _mean_and_slopes(loc, scale, bins, slopes):
+def _mean_and_slopes(loc, scale, bins, slopes) -> tuple[Tensor, ...]:
     """(mean,), or (mean, ∂mean/∂μ, ∂mean/∂σ)."""
     if bins <= 2 * _WINDOW + 2:  # about as many edges as work in the two forms below
         return _from_edges(loc, scale, torch.ones_like(loc), bins - 1, bins, slopes)
@@ -97,7 +97,7 @@ def _from_integral(loc, scale, bins, slopes):
     r = (2.0 / bins * inverse).square()
     c1, c3, c5 = r * (-1 / 24), r.square() * (7 / 5760), r.square() * r * (-31 / 967680)
 
-    def at(z):
+    def at(z: Tensor) -> tuple[Tensor, ...]:
         z2 = z * z
         cubic, quintic = c3 * (z2 - 1.0), c5 * (z2 * (z2 - 6.0) + 3.0)
         s = c1 + cubic + quintic

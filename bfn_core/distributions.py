@@ -11,6 +11,7 @@ Source: Graves et al. 2023, arXiv 2308.07037.
 import math
 from functools import cached_property
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -29,13 +30,16 @@ from bfn_core.numerics import (
 
 _LOG_2PI = math.log(2.0 * math.pi)
 
+# p_O: which of the classes below it is depends on the flow, so a type checker is told no more.
+Output = Any  # of mixed data a mixed.Joint
 
-class _Drawn(Distribution):
+
+class Drawn(Distribution):
     """What the classes below share: no argument checks, and draws that take a generator."""
 
-    arg_constraints = MappingProxyType({})
-    support = constraints.real
-    mean: Tensor = None  # the base class has a property here, which would forbid setting it
+    arg_constraints: Any = MappingProxyType({})
+    support: Any = constraints.real
+    mean: Any = None  # a Tensor; the base class has a property here, which would forbid setting it
 
     def __init__(self, batch_shape, event_shape=()) -> None:
         super().__init__(torch.Size(batch_shape), torch.Size(event_shape), validate_args=False)
@@ -49,7 +53,7 @@ class _Drawn(Distribution):
         raise NotImplementedError
 
 
-class Gaussian(_Drawn):
+class Gaussian(Drawn):
     """N(mean, 1/precision) for each variable: the sender and receiver of continuous data.
 
     Args:
@@ -74,7 +78,7 @@ class Gaussian(_Drawn):
         return 0.5 * (self.precision.log() - _LOG_2PI - squared)
 
 
-class Delta(_Drawn):
+class Delta(Drawn):
     """All mass on one value: the output distribution of continuous data (85).
 
     Its log_prob is that of a density: +∞ on the value, −∞ elsewhere.
@@ -99,7 +103,7 @@ class Delta(_Drawn):
         return torch.where(x == self.mean, math.inf, -math.inf)
 
 
-class Categorical(_Drawn):
+class Categorical(Drawn):
     """Probabilities over K classes: the output distribution of discrete data (176).
 
     Args:
@@ -137,7 +141,7 @@ class Categorical(_Drawn):
         return pick(self.log_probs, x)
 
 
-class CategoricalMessage(_Drawn):
+class CategoricalMessage(Drawn):
     """A message about discrete data: N(α(K e_k − 1), αK I) with class k drawn from `log_probs`.
 
     With a one-hot `log_probs` it is the sender (157), with those of the output distribution the
@@ -191,7 +195,7 @@ def bin_index(x: Tensor, bins: int) -> Tensor:
     return ((single(x) + 1) * (0.5 * bins)).floor().long().clamp_(0, bins - 1)
 
 
-class Binned(_Drawn):
+class Binned(Drawn):
     """Probabilities over K bins of [−1, 1]; values are bin centres.
 
     Args:
@@ -253,7 +257,7 @@ class BinnedMessage(Gaussian):
         return (self.bins.log_probs + teeth).logsumexp(-1)
 
 
-class DiscretisedNormal(_Drawn):
+class DiscretisedNormal(Drawn):
     """N(mean, std²) gathered into K bins of [−1, 1], the tails in the outer two (107–109).
 
     Mean, log_prob, mode and samples cost the same for any number of bins; only `log_probs` and

@@ -17,12 +17,12 @@ Source: Graves et al. 2023, arXiv 2308.07037, for the flows; the posterior is Ba
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 
-from bfn_core.beliefs import first
+from bfn_core.beliefs import Condition, Data, Parameters, first
 from bfn_core.checks import check_time
+from bfn_core.distributions import Output
 from bfn_core.flows import BayesianFlow
-from bfn_core.model import BFN, Condition, Data, Parameters
+from bfn_core.model import BFN
 from bfn_core.numerics import at_least_single, placed, wide
 
 
@@ -54,7 +54,8 @@ class ExactBFN(BFN):
         if not (bool((weights >= 0).all()) and 0 < float(weights.sum()) < float("inf")):
             raise ValueError("weights must be nonnegative and finite, with a sum above 0")
         self.names = list(data) if isinstance(data, dict) else None
-        for name, part in data.items() if self.names else [("", data)]:
+        parts = data if isinstance(data, dict) else {"": data}
+        for name, part in parts.items():
             self.register_buffer(f"points{name and '_'}{name}", part)
         self.register_buffer("log_weights", (weights / weights.sum()).log())
         self._keep_wide()
@@ -113,7 +114,7 @@ class ExactBFN(BFN):
     @torch.no_grad()
     def output(
         self, theta: Parameters, t: float | Tensor, *, condition: Condition = None
-    ) -> Distribution:
+    ) -> Output:
         """The best p_O(x | θ; t): each variable's share of the joint posterior over the points.
 
         Continuous: all mass on the posterior mean. Discretised: probabilities of bins. Discrete:

@@ -14,14 +14,28 @@ import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Generator, Tensor
-from torch.distributions import Distribution
 
-from bfn_core.beliefs import CategoricalParameters, GaussianParameters, per_example
-from bfn_core.checks import check_time, on_accelerator, whole, within
+from bfn_core.beliefs import (
+    CategoricalParameters,
+    Data,
+    GaussianParameters,
+    Parameters,
+    per_example,
+)
+from bfn_core.checks import (
+    check_floating,
+    check_range,
+    check_shape,
+    check_time,
+    kind_of,
+    on_accelerator,
+    whole,
+    within,
+)
 from bfn_core.distributions import (
     Binned,
     BinnedMessage,
@@ -29,20 +43,27 @@ from bfn_core.distributions import (
     CategoricalMessage,
     Delta,
     DiscretisedNormal,
+    Drawn,
     Gaussian,
+    Output,
     bin_centres,
     bin_index,
 )
-from bfn_core.numerics import add_at, at_least_single, draw_normal, pick, single, wide
-from bfn_core.schedules import GeometricSchedule, Moment, QuadraticSchedule, Schedule
+from bfn_core.numerics import (
+    add_at,
+    draw_normal,
+    float_dtype,
+    like_data,
+    marginals,
+    pick,
+    single,
+    wide,
+)
+from bfn_core.schedules import Form, GeometricSchedule, Moment, QuadraticSchedule, Schedule
 
 CLOSE = 1e-6  # how far float32 may leave x from the centre of its bin, however it was computed
 T_MIN = 1e-6  # below it the belief holds nothing and the network's output is not used (84)
 
-
-def _check_shape(name: str, got: torch.Size, expected: tuple[int, ...]) -> None:
-    if tuple(got) != tuple(expected):
-        raise ValueError(f"{name} must have shape {tuple(expected)}, got {tuple(got)}")
 
 
 class BayesianFlow(ABC):
@@ -63,18 +84,18 @@ class BayesianFlow(ABC):
         twin.validate = False
         return twin
 
-    def beta(self, t: float | Tensor) -> float | Tensor:
+    def beta(self, t: Form) -> Form:
         """Accumulated accuracy β(t), the same form as t."""
         self._check_time(t)
         return self.schedule.beta(t)
 
-    def alpha(self, i: int | Tensor, n: int) -> float | Tensor:
+    def alpha(self, i: int | Tensor, n: int) -> Any:
         """Accuracy α_i = β(i/n) − β((i−1)/n) of message i = 1…n (11)."""
         return self.schedule.alpha(i, n)
 
     def messages(
-        self, x: Tensor, n: int, *, generator: Generator | None = None
-    ) -> Iterator[tuple[Tensor, Any]]:
+        self, x: Data, n: int, *, generator: Generator | None = None
+    ) -> Iterator[tuple[Data, Parameters]]:
         """Alice tells Bob about x in n messages: yields (y, θ), message i and the belief after it.
 
         Args:
@@ -89,7 +110,7 @@ class BayesianFlow(ABC):
         n = whole("n", n)
         return self.trusting()._messages(x, n, generator)
 
-    def _messages(self, x: Tensor, n: int, generator: Generator | None) -> Iterator:
+    def _messages(self, x: Data, n: int, generator: Generator | None) -> Iterator:
         theta = self._prior_for(x)
         for i in range(1, n + 1):
             alpha = self.alpha(i, n)
@@ -97,8 +118,8 @@ class BayesianFlow(ABC):
             theta = self.update(theta, y, alpha)
             yield y, theta
 
-    def _prior_for(self, x: Tensor) -> Any:
-        return self.prior(x.shape, dtype=_float_dtype(x), device=x.device)
+    def _prior_for(self, x: Data) -> Parameters:
+        return self.prior(x.shape, dtype=float_dtype(x), device=x.device)
 
     def _check_time(self, t: float | Tensor) -> None:
         if self.validate:
@@ -115,54 +136,56 @@ class BayesianFlow(ABC):
         return self.schedule.at(per_example(t, like))
 
     @abstractmethod
-    def check(self, x: Tensor) -> None:
+    def check(self, x: Data) -> None:
         """Raise ValueError unless x is data of this flow: dtype, at least (B,), range, no NaN."""
 
     @abstractmethod
-    def prior(self, shape, *, dtype=None, device=None):
+    def prior(self, shape, *, dtype=None, device=None) -> Parameters:
         """θ at t = 0 for x of `shape` = (B, *shape)."""
 
     @abstractmethod
-    def update(self, theta, y: Tensor, alpha: float | Tensor):
+    def update(self, theta: Parameters, y: Data, alpha: Any) -> Parameters:
         """Bayes' rule h(θ, y, α): θ after a message y of accuracy α."""
 
     @abstractmethod
-    def sender(self, x: Tensor, alpha: float | Tensor) -> Distribution:
+    def sender(self, x: Data, alpha: float | Tensor) -> Drawn:
         """p_S(y | x; α): what Alice may send about x."""
 
     @abstractmethod
-    def sample_flow(self, x: Tensor, t: float | Tensor, generator: Generator | None = None):
+    def sample_flow(
+        self, x: Data, t: float | Tensor, generator: Generator | None = None
+    ) -> Parameters:
         """θ ~ p_F(θ | x; t): Bob's belief at time t, in one draw instead of many messages."""
 
     @abstractmethod
-    def network_input(self, theta) -> Tensor:
+    def network_input(self, theta: Parameters) -> Data:
         """What the network reads of θ: means (B, *shape) or probabilities (B, *shape, K)."""
 
     @abstractmethod
-    def output(self, raw: Tensor, theta, t: float | Tensor) -> Distribution:
+    def output(self, raw: Data, theta: Parameters, t: float | Tensor) -> Output:
         """p_O(x | θ; t) from the network's raw output."""
 
     @abstractmethod
-    def receiver(self, output: Distribution, alpha: float | Tensor) -> Distribution:
+    def receiver(self, output: Output, alpha: float | Tensor) -> Drawn:
         """p_R(y | θ; t, α) = E_{x' ~ p_O} p_S(y | x'; α): what Bob expects to be sent (4)."""
 
     @abstractmethod
-    def rate_cost(self, x: Tensor, output: Distribution, t: float | Tensor) -> Tensor:
+    def rate_cost(self, x: Data, output: Output, t: float | Tensor) -> Tensor:
         """Nats per unit of time and variable at time t, (B, *shape): the integrand of L^∞."""
 
     @abstractmethod
     def step_cost(
-        self, x: Tensor, output: Distribution, alpha: float | Tensor,
+        self, x: Data, output: Output, alpha: float | Tensor,
         generator: Generator | None = None,
     ) -> Tensor:
         """Nats per variable of one message, KL(p_S ‖ p_R), (B, *shape), or one draw of it (24)."""
 
-    def final_cost(self, x: Tensor, output: Distribution) -> Tensor:
+    def final_cost(self, x: Data, output: Output) -> Tensor:
         """Nats per variable for x itself, once all messages are in: −ln p_O(x), (B, *shape)."""
         return -output.log_prob(x)
 
     @abstractmethod
-    def log_likelihood(self, theta, points: Tensor) -> Tensor:
+    def log_likelihood(self, theta: Parameters, points: Data) -> Tensor:
         """ln p(the messages so far | x = point), up to a constant for each example.
 
         Args:
@@ -174,7 +197,7 @@ class BayesianFlow(ABC):
         """
 
     @abstractmethod
-    def mixture(self, weights: Tensor, points: Tensor) -> Distribution:
+    def mixture(self, weights: Tensor, points: Data) -> Output:
         """p_O of whoever knows how likely each of some points is: each variable's share of it.
 
         Args:
@@ -195,7 +218,7 @@ class GaussianFlow(BayesianFlow):
     def __init__(self, sigma_1: float | None, schedule: Schedule | None) -> None:
         if sigma_1 is None and schedule is not None:
             sigma_1 = (1 + _total(schedule)) ** -0.5
-        geometric = GeometricSchedule(sigma_1)  # refuses a sigma_1 outside (0, 1)
+        geometric = GeometricSchedule(cast(float, sigma_1))  # refuses a sigma_1 outside (0, 1)
         self.schedule = geometric if schedule is None else schedule
         self.sigma_1 = geometric.sigma_1
 
@@ -204,7 +227,7 @@ class GaussianFlow(BayesianFlow):
         own = "" if isinstance(self.schedule, GeometricSchedule) else f", {self.schedule}"
         return f"sigma_1={self.sigma_1}{own}"
 
-    def gamma(self, t: float | Tensor) -> float | Tensor:
+    def gamma(self, t: Form) -> Form:
         """γ(t) = β/(1 + β), the share of the truth in the mean; the paper's is 1 − σ₁^(2t) (80)."""
         self._check_time(t)
         return self.schedule.gamma(t)
@@ -217,7 +240,7 @@ class GaussianFlow(BayesianFlow):
         self, theta: GaussianParameters, y: Tensor, alpha: float | Tensor
     ) -> GaussianParameters:
         """ρ' = ρ + α, μ' = (ρμ + αy)/ρ' (49, 50)."""
-        _check_shape("y", y.shape, theta.mean.shape)
+        check_shape("y", y.shape, theta.mean.shape)
         self._check_accuracy(alpha)
         precision = theta.precision + per_example(alpha, theta.precision)
         share = per_example(alpha / precision, y)  # μ + (α/ρ')(y − μ) keeps more digits
@@ -250,7 +273,7 @@ class GaussianFlow(BayesianFlow):
         m = self.schedule.at(time.clamp(min=T_MIN))
         return 1 / m.gamma, (m.rest / m.gamma).sqrt(), known
 
-    def rate_cost(self, x: Tensor, output: Distribution, t: float | Tensor) -> Tensor:
+    def rate_cost(self, x: Tensor, output: Output, t: float | Tensor) -> Tensor:
         """α(t)/2 (x − x̂)² = −ln σ₁ σ₁^(−2t) (x − x̂)², where x̂ is the mean of p_O (101)."""
         return 0.5 * self._at(t, x).rate * (x - output.mean).square()
 
@@ -289,30 +312,30 @@ class ContinuousFlow(GaussianFlow):
         return f"{type(self).__name__}({self._shown()})"
 
     def check(self, x: Tensor) -> None:
-        _check_floating("x", x)
+        check_floating("x", x)
         if self.validate:
-            _check_range("x", x, *(self.data_range or (-math.inf, math.inf)))
+            check_range("x", x, *(self.data_range or (-math.inf, math.inf)))
 
     def output(self, raw: Tensor, theta: GaussianParameters, t: float | Tensor) -> Delta:
         """The estimate x̂ = μ/γ − √((1−γ)/γ) ε̂ from the predicted noise ε̂ = raw (84)."""
-        _check_shape("the network's output", raw.shape, theta.mean.shape)
+        check_shape("the network's output", raw.shape, theta.mean.shape)
         inverse, noise, known = self._denoise(theta, t)
         estimate = torch.where(known, theta.mean * inverse - noise * raw, 0.0)
         return Delta(estimate if self.data_range is None else estimate.clamp(*self.data_range))
 
-    def receiver(self, output: Distribution, alpha: float | Tensor) -> Distribution:
+    def receiver(self, output: Output, alpha: float | Tensor) -> Drawn:
         """N(x̂, 1/α) (88)."""
         self._check_accuracy(alpha)
         return Gaussian(output.mean, per_example(alpha, output.mean))
 
     def step_cost(
-        self, x: Tensor, output: Distribution, alpha: float | Tensor,
+        self, x: Tensor, output: Output, alpha: float | Tensor,
         generator: Generator | None = None,
     ) -> Tensor:
         """α/2 (x − x̂)², exactly (96)."""
         return 0.5 * per_example(alpha, x) * (x - output.mean).square()
 
-    def final_cost(self, x: Tensor, output: Distribution) -> Tensor:
+    def final_cost(self, x: Tensor, output: Output) -> Tensor:
         """−ln N(x; x̂, σ₁²): nats of a density, so it may be negative.
 
         A real number costs infinitely many bits; this charges for x to the accuracy σ₁ that the
@@ -324,7 +347,7 @@ class ContinuousFlow(GaussianFlow):
     def mixture(self, weights: Tensor, points: Tensor) -> Delta:
         """All mass on the posterior mean, which costs least."""
         mean = wide(weights) @ wide(points.flatten(1))
-        return Delta(_as(mean.reshape(len(weights), *points.shape[1:]), points))
+        return Delta(like_data(mean.reshape(len(weights), *points.shape[1:]), points))
 
 
 class DiscretisedFlow(GaussianFlow):
@@ -358,10 +381,10 @@ class DiscretisedFlow(GaussianFlow):
         return bin_centres(self.bins, torch.empty(0))
 
     def check(self, x: Tensor) -> None:
-        _check_floating("x", x)
+        check_floating("x", x)
         if not self.validate or within(self._off(x), -CLOSE, CLOSE):
             return
-        _check_range("x", x, -1.0, 1.0)
+        check_range("x", x, -1.0, 1.0)
         off = self._off(x).abs()
         value = x.flatten()[off.flatten().argmax()].item()
         raise ValueError(
@@ -377,7 +400,7 @@ class DiscretisedFlow(GaussianFlow):
 
     def index(self, x: Tensor) -> Tensor:
         """The bin 0…K−1 that holds each x, int64. Raises ValueError for integers and the like."""
-        _check_floating("x", x, least=0)
+        check_floating("x", x, least=0)
         return bin_index(x, self.bins)
 
     def quantise(self, values: Tensor) -> Tensor:
@@ -385,16 +408,16 @@ class DiscretisedFlow(GaussianFlow):
 
         Raises ValueError for what is not floating-point, or outside [−1, 1], or NaN.
         """
-        _check_floating("values", values, least=0)
+        check_floating("values", values, least=0)
         if self.validate:
-            _check_range("values", values, -1.0, 1.0)
+            check_range("values", values, -1.0, 1.0)
         return bin_centres(self.bins, values)[bin_index(values, self.bins)]
 
     def output(
         self, raw: Tensor, theta: GaussianParameters, t: float | Tensor
     ) -> DiscretisedNormal:
         """A normal gathered into bins, from (μ_ε, ln σ_ε) stacked last (105–109)."""
-        _check_shape("the network's output", raw.shape, (*theta.mean.shape, 2))
+        check_shape("the network's output", raw.shape, (*theta.mean.shape, 2))
         inverse, noise, known = self._denoise(theta, t)
         mean_noise, log_std_noise = raw.unbind(-1)
         mean = torch.where(known, theta.mean * inverse - noise * mean_noise, 0.0)
@@ -402,13 +425,13 @@ class DiscretisedFlow(GaussianFlow):
         log_std = (log_std_noise + noise.log()).clamp(math.log(1e-5), math.log(1e4))
         return DiscretisedNormal(mean, torch.where(known, log_std.exp(), 1.0), self.bins)
 
-    def receiver(self, output: Distribution, alpha: float | Tensor) -> BinnedMessage:
+    def receiver(self, output: DiscretisedNormal | Binned, alpha: float | Tensor) -> BinnedMessage:
         """Σ_k p_O(k) N(k_c, 1/α) for each variable (113)."""
         self._check_accuracy(alpha)
         return BinnedMessage(output.log_probs, per_example(alpha, output.log_probs))
 
     def step_cost(
-        self, x: Tensor, output: Distribution, alpha: float | Tensor,
+        self, x: Tensor, output: DiscretisedNormal | Binned, alpha: float | Tensor,
         generator: Generator | None = None,
     ) -> Tensor:
         """ln p_S(y) − ln p_R(y) for one y = x + ε/√α, so right on average (116–119).
@@ -425,7 +448,7 @@ class DiscretisedFlow(GaussianFlow):
 
     def mixture(self, weights: Tensor, points: Tensor) -> Binned:
         """The probabilities of bins."""
-        return Binned(_as(_marginals(weights, self.index(points), self.bins), points))
+        return Binned(like_data(marginals(weights, self.index(points), self.bins), points))
 
 
 class DiscreteFlow(BayesianFlow):
@@ -445,7 +468,7 @@ class DiscreteFlow(BayesianFlow):
         self, classes: int, beta_1: float | None = None, *, schedule: Schedule | None = None
     ) -> None:
         self.classes = whole("classes", classes, 2)
-        self.schedule = QuadraticSchedule(beta_1) if schedule is None else schedule
+        self.schedule = QuadraticSchedule(cast(float, beta_1)) if schedule is None else schedule
         self.beta_1 = _total(self.schedule)
         if beta_1 is not None and not math.isclose(beta_1, self.beta_1, rel_tol=1e-4):
             raise ValueError(f"beta_1 must be that of the schedule, {self.beta_1:g}, got {beta_1}")
@@ -456,7 +479,7 @@ class DiscreteFlow(BayesianFlow):
 
     def check(self, x: Tensor) -> None:
         if not (isinstance(x, Tensor) and x.dtype == torch.int64 and x.dim() >= 1):
-            raise ValueError(f"x must be an int64 tensor of shape (B, *shape), got {_kind(x)}")
+            raise ValueError(f"x must be an int64 tensor of shape (B, *shape), got {kind_of(x)}")
         if self.validate and not within(x, 0, self.classes - 1):
             raise ValueError(
                 f"x must lie in 0…{self.classes - 1}, got values from "
@@ -472,7 +495,7 @@ class DiscreteFlow(BayesianFlow):
         self, theta: CategoricalParameters, y: Tensor, alpha: float | Tensor
     ) -> CategoricalParameters:
         """θ' ∝ e^y θ (171); α is already in the scale of y."""
-        _check_shape("y", y.shape, theta.logits.shape)
+        check_shape("y", y.shape, theta.logits.shape)
         self._check_accuracy(alpha)
         return CategoricalParameters((theta.logits + y).log_softmax(-1))
 
@@ -481,7 +504,7 @@ class DiscreteFlow(BayesianFlow):
         self.check(x)
         self._check_accuracy(alpha)
         certain = torch.full(
-            (*x.shape, self.classes), -math.inf, dtype=_float_dtype(alpha), device=x.device
+            (*x.shape, self.classes), -math.inf, dtype=float_dtype(alpha), device=x.device
         ).scatter_(-1, x.unsqueeze(-1), 0.0)
         return CategoricalMessage(certain, per_example(alpha, certain))
 
@@ -494,7 +517,7 @@ class DiscreteFlow(BayesianFlow):
         """
         self.check(x)
         self._check_time(t)
-        noise = torch.empty((*x.shape, self.classes), dtype=_float_dtype(t), device=x.device)
+        noise = torch.empty((*x.shape, self.classes), dtype=float_dtype(t), device=x.device)
         variance = self._at(t, noise).beta * self.classes
         y = draw_normal(noise, generator) * variance.sqrt()
         return CategoricalParameters(add_at(y, x, variance).log_softmax(-1))
@@ -504,15 +527,15 @@ class DiscreteFlow(BayesianFlow):
 
     def output(self, raw: Tensor, theta: CategoricalParameters, t: float | Tensor) -> Categorical:
         """softmax of the network's K logits (176)."""
-        _check_shape("the network's output", raw.shape, theta.logits.shape)
+        check_shape("the network's output", raw.shape, theta.logits.shape)
         return Categorical(raw)
 
-    def receiver(self, output: Distribution, alpha: float | Tensor) -> CategoricalMessage:
+    def receiver(self, output: Categorical, alpha: float | Tensor) -> CategoricalMessage:
         """Σ_k p_O(k) N(α(K e_k − 1), αK I): one mixture over the whole vector (189, 190)."""
         self._check_accuracy(alpha)
         return CategoricalMessage(output.log_probs, per_example(alpha, output.log_probs))
 
-    def rate_cost(self, x: Tensor, output: Distribution, t: float | Tensor) -> Tensor:
+    def rate_cost(self, x: Tensor, output: Categorical, t: float | Tensor) -> Tensor:
         """K α(t)/2 ‖e_x − ê‖² = K β(1) t ‖e_x − ê‖², where ê are the output probabilities (205)."""
         probs = output.probs
         error = add_at(probs.clone(), x, probs.new_full((), -1.0))
@@ -520,7 +543,7 @@ class DiscreteFlow(BayesianFlow):
         return 0.5 * self.classes * rate * error.square().sum(-1)
 
     def step_cost(
-        self, x: Tensor, output: Distribution, alpha: float | Tensor,
+        self, x: Tensor, output: Categorical, alpha: float | Tensor,
         generator: Generator | None = None,
     ) -> Tensor:
         """y_x − logsumexp_k(ln p_k + y_k) for one y ~ p_S, so right on average (189, 190).
@@ -547,45 +570,10 @@ class DiscreteFlow(BayesianFlow):
 
     def mixture(self, weights: Tensor, points: Tensor) -> Categorical:
         """The probabilities of classes."""
-        return Categorical(_as(_marginals(weights, points, self.classes), points))
+        return Categorical(like_data(marginals(weights, points, self.classes), points))
 
 
 def _total(schedule: Schedule) -> float:
     """β(1)."""
     return float(schedule.beta(torch.ones((), dtype=torch.float64, device="cpu")))
 
-
-def _marginals(weights: Tensor, index: Tensor, size: int) -> Tensor:
-    """ln Σ_j w_j [index_j = k], (B, *shape, K), from weights (B, N) and indices (N, *shape)."""
-    weights, shape = wide(weights), index.shape[1:]
-    index = index.flatten(1).to(weights.device)
-    probs = [weights @ (index == k).double() for k in range(size)]
-    return torch.stack(probs, -1).log().reshape(len(weights), *shape, size)
-
-
-def _as(values: Tensor, points: Tensor) -> Tensor:
-    """Values in the precision and on the device of points."""
-    return values.to(_float_dtype(points)).to(points.device)
-
-
-def _float_dtype(value: float | Tensor) -> torch.dtype:
-    floating = isinstance(value, Tensor) and value.is_floating_point() and value.dim() > 0
-    return at_least_single(value.dtype if floating else torch.get_default_dtype())
-
-
-def _check_floating(name: str, x: Tensor, least: int = 1) -> None:
-    if not (isinstance(x, Tensor) and x.is_floating_point() and x.dim() >= least):
-        shape = " of shape (B, *shape)" if least else ""
-        raise ValueError(f"{name} must be a floating-point tensor{shape}, got {_kind(x)}")
-
-
-def _kind(x: object) -> str:
-    return f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else repr(type(x))
-
-
-def _check_range(name: str, x: Tensor, low: float, high: float) -> None:
-    if not within(x, low - 1e-5, high + 1e-5):
-        raise ValueError(
-            f"{name} must lie in [{low:g}, {high:g}] without NaN, got values from "
-            f"{x.min().item():g} to {x.max().item():g}"
-        )

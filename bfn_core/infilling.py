@@ -22,11 +22,11 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor
-from torch.distributions import Distribution
 
-from bfn_core.beliefs import cut, in_precision, over, told
+from bfn_core.beliefs import Condition, Data, Parameters, cut, in_precision, over, told
 from bfn_core.checks import whole
-from bfn_core.model import BFN, Condition, Data, Parameters, evaluating
+from bfn_core.distributions import Output
+from bfn_core.model import BFN, evaluating
 from bfn_core.numerics import check_generator, placed
 
 
@@ -44,7 +44,7 @@ class FillingStep:
 
     i: int
     theta: Parameters
-    output: Distribution
+    output: Output
     log_weights: Tensor
     resampled: bool
 
@@ -147,6 +147,7 @@ def _check(x: Data, known: Data) -> None:
     for name, value in (("x", x), ("known", known)):
         if not isinstance(value, Tensor):
             raise ValueError(f"{name} must be a tensor of one example, (*shape), got {type(value)}")
+    assert isinstance(x, Tensor) and isinstance(known, Tensor)
     if known.dtype != torch.bool or known.shape != x.shape:
         raise ValueError(
             f"known must be bool of shape {tuple(x.shape)}, got {known.dtype} of shape "
@@ -175,7 +176,7 @@ def _over(cost: Any, known: Data) -> Tensor:
         if not isinstance(cost, dict):  # of all variables side by side
             known = torch.cat([part.flatten() for part in known.values()])
             return _over(cost, known)
-        return sum(_over(cost[name], known[name]) for name in known)
+        return torch.stack([_over(cost[name], known[name]) for name in known]).sum(0)
     return torch.where(known, cost, 0.0).cpu().double().flatten(1).sum(1)
 
 

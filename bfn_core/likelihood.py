@@ -5,15 +5,16 @@ averages over random times and messages, so an estimate comes with its standard 
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 
-from bfn_core.beliefs import cut, first, told
+from bfn_core.batches import batches_of
+from bfn_core.beliefs import Condition, Data, first, told
 from bfn_core.checks import whole
-from bfn_core.model import BFN, Condition, Data, evaluating, stratified
+from bfn_core.model import BFN, evaluating, stratified
 from bfn_core.numerics import wide
 
 
@@ -97,7 +98,7 @@ def elbo(
     """
     repeats, batch_size = whole("repeats", repeats), whole("batch_size", batch_size)
     n = None if n is None else whole("n", n)
-    batches = _together(data, condition, batch_size)
+    batches = batches_of(data, condition, batch_size)
 
     def message_costs(x: Data, options: dict) -> list[Tensor]:
         start = stratified(len(first(x)), like=bfn._times_like(x), generator=generator)
@@ -126,40 +127,3 @@ def elbo(
                 "the network's output holds NaN, or numbers too large"
             )
     return ELBO(Estimate.of(sent), Estimate.of(rest), Estimate.of(sent + rest), n)
-
-
-def _together(
-    data: Data | Iterable[Tensor], condition: Condition, size: int
-) -> Iterator[tuple[Data, Condition]]:
-    """Batches of the data, each with its part of the condition."""
-    if not isinstance(data, (Tensor, dict)):
-        if condition is not None:
-            raise ValueError("condition needs data that are one tensor, or a dict, not batches")
-        return ((batch, None) for batch in _batches(data))
-    count = len(first(data))
-    if condition is not None and len(first(condition)) != count:
-        raise ValueError(
-            f"condition must hold as much as the data, {count}, got {len(first(condition))}"
-        )
-
-    parts = (slice(start, start + size) for start in range(0, count, size))
-    return ((cut(data, part), cut(condition, part)) for part in parts)
-
-
-def _batches(data: Iterable[Tensor]) -> Iterator[Tensor]:
-    """The batches of an iterable, those in a list or tuple of one taken out of it."""
-    expected = "data must be a tensor (N, *shape), or an iterable of such tensors"
-    if not isinstance(data, Iterable) or hasattr(data, "__array__"):
-        raise ValueError(f"{expected}, got {type(data)}; torch.as_tensor makes one of an array")
-    shape = None
-    for batch in data:
-        if isinstance(batch, (list, tuple)) and len(batch) == 1:
-            (batch,) = batch
-        if not isinstance(batch, Tensor):
-            held = f"{type(batch)} in it; of a loader's (x, y) give x: (x for x, y in loader)"
-            raise ValueError(f"{expected}, got {held}")
-        other = tuple(batch.shape[1:])
-        shape = other if shape is None else shape
-        if other != shape:
-            raise ValueError(f"data must hold examples of one shape, got {shape} and {other}")
-        yield batch

@@ -56,7 +56,8 @@ class MixedFlow(BayesianFlow):
         return f"MixedFlow({', '.join(f'{name}={flow}' for name, flow in self.flows.items())})"
 
     def trusting(self) -> "MixedFlow":
-        twin = copy.copy(super().trusting())
+        twin = copy.copy(self)
+        twin.validate = False
         twin.flows = {name: flow.trusting() for name, flow in self.flows.items()}
         return twin
 
@@ -138,7 +139,7 @@ class MixedFlow(BayesianFlow):
 
     def log_likelihood(self, theta: dict, points: dict) -> Tensor:
         """The parts' sum: their messages are independent given x."""
-        return sum(self._each("log_likelihood", theta, points).values())
+        return torch.stack([*self._each("log_likelihood", theta, points).values()]).sum(0)
 
     def mixture(self, weights: Tensor, points: dict) -> Joint:
         return Joint(self._each("mixture", weights, points))

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.distributions import Distribution
 
 from bfn_core.beliefs import (
-    CategoricalParameters,
-    GaussianParameters,
+    Condition,
+    Data,
+    Parameters,
     first,
     in_precision,
     over,
@@ -23,15 +23,12 @@ from bfn_core.beliefs import (
     told,
 )
 from bfn_core.checks import check_step, check_time, whole
+from bfn_core.distributions import Output
 from bfn_core.flows import BayesianFlow
 from bfn_core.numerics import at_least_single, check_generator, single
 
 if TYPE_CHECKING:
     from bfn_core.samplers import Sampler
-
-Parameters = GaussianParameters | CategoricalParameters | dict[str, Any]
-Data = Tensor | dict[str, Tensor]
-Condition = Tensor | dict[str, Tensor] | None
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ class SamplingStep:
     i: int
     t: float
     theta: Parameters
-    output: Distribution
+    output: Output
 
 
 @contextmanager
@@ -102,6 +99,9 @@ class BFN(nn.Module):
     tensor (B, …) or a dict of them, cut along with the batch.
     """
 
+    flow: Any  # a BayesianFlow: what more it has, such as γ or classes, depends on the kind of data
+    network: Any  # an nn.Module; None in an ExactBFN
+
     def __init__(self, flow: BayesianFlow, network: nn.Module | None) -> None:
         super().__init__()
         self.flow = flow
@@ -125,7 +125,7 @@ class BFN(nn.Module):
 
     def output(
         self, theta: Parameters, t: float | Tensor, *, condition: Condition = None
-    ) -> Distribution:
+    ) -> Output:
         """p_O(x | θ; t), the network's joint guess.
 
         Args:
@@ -148,7 +148,7 @@ class BFN(nn.Module):
 
     def loss(
         self, x: Data, t: float | Tensor | None = None,
-        *, theta: Parameters | None = None, condition: Condition = None,
+        *, theta: Parameters = None, condition: Condition = None,
         generator: Generator | None = None,
     ) -> Tensor:
         """One draw of the continuous-time loss L^∞ for each example, (B,), in nats.

@@ -37,6 +37,15 @@ def at_least_single(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
+def float_dtype(value: float | Tensor) -> torch.dtype:
+    """The dtype in which to compute about `value`: its own if it has one that floats, in single
+    precision at least, else torch's default.
+    """
+    if isinstance(value, Tensor) and value.is_floating_point() and value.dim() > 0:
+        return at_least_single(value.dtype)
+    return at_least_single(torch.get_default_dtype())
+
+
 def single(x: Tensor) -> Tensor:
     """x in single precision at least."""
     return x.to(at_least_single(x.dtype))
@@ -112,3 +121,16 @@ def log_ndtr_by_series(z: Tensor) -> Tensor:
         series = series * t + c
     tail = (0.5 * t).log() + series - x * x  # ln Φ(−|z|)
     return torch.where(below, tail, torch.log1p(-tail.exp()))
+
+
+def marginals(weights: Tensor, index: Tensor, size: int) -> Tensor:
+    """ln Σ_j w_j [index_j = k], (B, *shape, K), from weights (B, N) and indices (N, *shape)."""
+    weights, shape = wide(weights), index.shape[1:]
+    index = index.flatten(1).to(weights.device)
+    probs = [weights @ (index == k).double() for k in range(size)]
+    return torch.stack(probs, -1).log().reshape(len(weights), *shape, size)
+
+
+def like_data(values: Tensor, points: Tensor) -> Tensor:
+    """Values in the precision and on the device of points."""
+    return values.to(float_dtype(points)).to(points.device)

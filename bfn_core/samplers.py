@@ -12,8 +12,8 @@ from typing import Protocol
 import torch
 from torch import Generator
 
-from bfn_core.beliefs import over, told
-from bfn_core.model import BFN, Condition, SamplingStep, evaluating
+from bfn_core.beliefs import Condition, over, told
+from bfn_core.model import BFN, SamplingStep, evaluating
 
 
 class Sampler(Protocol):
@@ -27,6 +27,7 @@ class Sampler(Protocol):
         `bfn` is to be called within `evaluating(bfn)` and without gradients, and `n` is a whole
         number of at least 1.
         """
+        ...
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,17 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from bfn_core.checks import check_step, real, whole
 
+Form = TypeVar("Form", float, Tensor)
 
-def _of(name: str, value: float | Tensor) -> float | Tensor:
+
+def _of(name: str, value: float | Tensor) -> Any:
     """torch's function of that name for a tensor, Python's for a number."""
     return getattr(torch if isinstance(value, Tensor) else math, name)(value)
 
@@ -29,33 +32,34 @@ class Schedule(ABC):
     """An accuracy schedule. A subclass gives `beta` and `rate`; where it knows better, more."""
 
     @abstractmethod
-    def beta(self, t: float | Tensor) -> float | Tensor:
+    def beta(self, t: Form) -> Form:
         """Accumulated accuracy β(t): increasing, with β(0) = 0."""
 
     @abstractmethod
-    def rate(self, t: float | Tensor) -> float | Tensor:
+    def rate(self, t: Form) -> Form:
         """Accuracy spent per unit of time, dβ/dt."""
 
-    def alpha(self, i: int | Tensor, n: int) -> float | Tensor:
+    def alpha(self, i: Any, n: int) -> Any:
         """Accuracy of message i of n, β(i/n) − β((i−1)/n) (11). ValueError for i outside 1…n."""
         i, n = check_step(i, n)
         return self.beta(i / n) - self.beta((i - 1) / n)
 
-    def gamma(self, t: float | Tensor) -> float | Tensor:
+    def gamma(self, t: Form) -> Form:
         """γ(t) = β/(1 + β), the share of the truth in the mean (79)."""
         beta = self.beta(t)
         return beta / (1 + beta)
 
-    def rest(self, t: float | Tensor) -> float | Tensor:
+    def rest(self, t: Form) -> Form:
         """1 − γ(t) = 1/(1 + β), the prior's share: with all the digits that γ near 1 has lost."""
         return 1 / (1 + self.beta(t))
 
-    def time(self, beta: float | Tensor) -> float | Tensor:
+    def time(self, beta: Form) -> Form:
         """The t at which the accumulated accuracy is `beta`: the inverse of β, by bisection."""
-        low, high = 0.0 * beta, 0.0 * beta + 1.0
+        low: Any = 0.0 * beta
+        high: Any = low + 1.0
         for _ in range(64 if _doubled(beta) else 30):
             middle = (low + high) / 2
-            below = self.beta(middle) < beta
+            below: Any = self.beta(middle) < beta
             if isinstance(beta, Tensor):
                 low, high = torch.where(below, middle, low), torch.where(below, high, middle)
             else:
@@ -122,20 +126,20 @@ class GeometricSchedule(Schedule):
     def _rate(self) -> float:
         return -2.0 * math.log(self.sigma_1)
 
-    def beta(self, t: float | Tensor) -> float | Tensor:
+    def beta(self, t: Form) -> Form:
         """Accumulated accuracy β(t) (72); expm1 keeps its digits near t = 0."""
         return _of("expm1", self._rate * t)
 
-    def rate(self, t: float | Tensor) -> float | Tensor:
+    def rate(self, t: Form) -> Form:
         """α(t) = dβ/dt = −2 ln σ₁ σ₁^(−2t) (74)."""
         return self._rate * _of("exp", self._rate * t)
 
-    def alpha(self, i: int | Tensor, n: int) -> float | Tensor:
+    def alpha(self, i: int | Tensor, n: int) -> Any:
         """σ₁^(−2i/n) (1 − σ₁^(2/n)), with digits that a difference would lose (95)."""
         i, n = check_step(i, n)
         return _of("exp", self._rate / n * i) * -math.expm1(-self._rate / n)
 
-    def time(self, beta: float | Tensor) -> float | Tensor:
+    def time(self, beta: Form) -> Form:
         """ln(1 + β)/(−2 ln σ₁)."""
         return _of("log1p", beta) / self._rate
 
@@ -160,20 +164,20 @@ class _ToTotal(Schedule):
 class LinearSchedule(_ToTotal):
     """β(t) = β(1) t: all messages are equally accurate."""
 
-    def beta(self, t: float | Tensor) -> float | Tensor:
+    def beta(self, t: Form) -> Form:
         """Accumulated accuracy β(t)."""
         return self.beta_1 * t
 
-    def rate(self, t: float | Tensor) -> float | Tensor:
+    def rate(self, t: Form) -> Form:
         """dβ/dt = β(1), at every t."""
         return self.beta_1 + 0.0 * t
 
-    def alpha(self, i: int | Tensor, n: int) -> float | Tensor:
+    def alpha(self, i: int | Tensor, n: int) -> Any:
         """β(1)/n, for every message."""
         i, n = check_step(i, n)
         return self.beta_1 / n + 0.0 * i
 
-    def time(self, beta: float | Tensor) -> float | Tensor:
+    def time(self, beta: Form) -> Form:
         """β/β(1)."""
         return beta / self.beta_1
 
@@ -181,22 +185,22 @@ class LinearSchedule(_ToTotal):
 class QuadraticSchedule(_ToTotal):
     """β(t) = β(1) t², the paper's for a categorical belief (182)."""
 
-    def beta(self, t: float | Tensor) -> float | Tensor:
+    def beta(self, t: Form) -> Form:
         """Accumulated accuracy β(t) (182)."""
         return self.beta_1 * t * t
 
-    def rate(self, t: float | Tensor) -> float | Tensor:
+    def rate(self, t: Form) -> Form:
         """α(t) = dβ/dt = 2 β(1) t."""
         return 2.0 * self.beta_1 * t
 
-    def alpha(self, i: int | Tensor, n: int) -> float | Tensor:
+    def alpha(self, i: int | Tensor, n: int) -> Any:
         """β(1) (2i − 1)/n² (193)."""
         i, n = check_step(i, n)
         return self.beta_1 * (2 * i - 1) / n**2
 
-    def time(self, beta: float | Tensor) -> float | Tensor:
+    def time(self, beta: Form) -> Form:
         """√(β/β(1))."""
-        return (beta / self.beta_1) ** 0.5
+        return _of("sqrt", beta / self.beta_1)
 
 
 class CosineSchedule(_ToTotal):
@@ -206,16 +210,16 @@ class CosineSchedule(_ToTotal):
     def _angle(self) -> float:
         return math.atan(math.sqrt(self.beta_1))
 
-    def beta(self, t: float | Tensor) -> float | Tensor:
+    def beta(self, t: Form) -> Form:
         """Accumulated accuracy β(t)."""
         return _of("tan", self._angle * t) ** 2
 
-    def rate(self, t: float | Tensor) -> float | Tensor:
+    def rate(self, t: Form) -> Form:
         """dβ/dt = 2c tan(ct) (1 + tan²(ct))."""
         tan = _of("tan", self._angle * t)
         return 2.0 * self._angle * tan * (1.0 + tan * tan)
 
-    def time(self, beta: float | Tensor) -> float | Tensor:
+    def time(self, beta: Form) -> Form:
         """atan(√β)/c."""
         return _of("atan", beta**0.5) / self._angle
 
@@ -246,11 +250,11 @@ class EntropyLinearSchedule(Schedule):
     def _end(self) -> float:
         return self.classes * self.beta_1 / 4
 
-    def _left(self, t: float | Tensor) -> float | Tensor:
+    def _left(self, t: Form) -> Form:
         """1 − t + t e^(−Kβ(1)/4), which near t = 1 must not be a difference from 1."""
         return (1.0 - t) + t * math.exp(-self._end)
 
-    def beta(self, t: float | Tensor) -> float | Tensor:
+    def beta(self, t: Form) -> Form:
         """Accumulated accuracy β(t)."""
         if isinstance(t, Tensor):
             early = torch.log1p(math.expm1(-self._end) * t.clamp(max=0.5))
@@ -261,10 +265,10 @@ class EntropyLinearSchedule(Schedule):
             log = math.log1p(math.expm1(-self._end) * t) if t < 0.5 else math.log(self._left(t))
         return log * (-4.0 / self.classes)
 
-    def rate(self, t: float | Tensor) -> float | Tensor:
+    def rate(self, t: Form) -> Form:
         """dβ/dt."""
         return -4.0 / self.classes * math.expm1(-self._end) / self._left(t)
 
-    def time(self, beta: float | Tensor) -> float | Tensor:
+    def time(self, beta: Form) -> Form:
         """(1 − e^(−Kβ/4))/(1 − e^(−Kβ(1)/4))."""
         return _of("expm1", -self.classes / 4 * beta) / math.expm1(-self._end)

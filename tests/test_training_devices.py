@@ -10,13 +10,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from bfn_core import training
+from bfn_core import environment, training
 from bfn_core.training import TrainingError, devices, loop, settings_for
 from bfn_core.training.__main__ import main
 from bfn_core.training.devices import Card
 from bfn_core.training.progress import Pace, spelled
 from bfn_core.training.runs import Run
-from bfn_core import environment
 from tests.accelerator import Pretend
 
 SMOKE = {name: settings_for(name, "smoke") for name in ("mnist", "cifar10", "text8")}

@@ -1,6 +1,7 @@
 """scikit-learn's handwritten digits as they come: 8 × 8 pixels of 17 grey levels."""
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -37,7 +38,7 @@ def digits(validation: int = 140, test: int = 360) -> Digits:
     """
     from sklearn.datasets import load_digits
 
-    images = torch.from_numpy(load_digits().images).long()
+    images = torch.from_numpy(cast(Any, load_digits()).images).long()
     if min(validation, test, len(images) - validation - test) < 1:
         raise ValueError(
             f"validation and test must leave something of {len(images)} images for each part, "

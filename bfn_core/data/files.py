@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 TIMEOUT = (5, 20)  # seconds to wait for a connection, and for a byte, before giving up
 LOCK = ".bfn_core.lock"  # the empty file that `locked` locks, and takes away again
@@ -114,7 +114,7 @@ def fetch(file: RemoteFile, target: Path) -> None:
             # pooch writes to a temporary file, and renames it once its digest is right.
             pooch.retrieve(
                 url, f"sha256:{file.sha256}", target.name, target.parent,
-                downloader=partial(_download, mode=mode),
+                downloader=cast(Any, partial(_download, mode=mode)),
             )
             return
         except RequestException as error:

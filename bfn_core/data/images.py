@@ -9,6 +9,7 @@ import tarfile
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO, Any, cast
 
 import numpy as np
 import torch
@@ -45,7 +46,7 @@ class HeldAsBytes:
     def to(self, device: torch.device | str):
         """The same data on `device`."""
         tensors = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
-        return replace(self, **tensors)
+        return replace(cast(Any, self), **tensors)
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def _or_stand_in(real, substitute, name: str, stand_in: bool | None) -> Images:
 def _scikit_learn_file(name: str) -> Path:
     """A file that scikit-learn ships, found without importing it, which would take seconds."""
     found = importlib.util.find_spec("sklearn")
-    if found is None:
+    if found is None or found.origin is None:
         raise DataError(f"scikit-learn, which holds {name}, is not installed: pip install "
                         "scikit-learn")
     return Path(found.origin).parent / "datasets" / name
@@ -185,8 +186,8 @@ CIFAR10_FILES = tuple(
 
 
 def _cifar10() -> Images:
-    paths = [find(file.name, CIFAR10_FOLDERS) for file in CIFAR10_FILES]
-    if not all(paths):
+    paths = [path for file in CIFAR10_FILES if (path := find(file.name, CIFAR10_FOLDERS))]
+    if len(paths) < len(CIFAR10_FILES):
         paths = _unpack(locate(CIFAR10_ARCHIVE, ("", "cifar10")))
     batches = [_records(read_checked(*pair)) for pair in zip(paths, CIFAR10_FILES, strict=True)]
     labels, images = zip(*batches, strict=True)
@@ -204,8 +205,9 @@ def _unpack(archive: Path) -> list[Path]:
         with locked(folder), tarfile.open(fileobj=content) as tar:
             for file in CIFAR10_FILES:
                 if not (folder / file.name).is_file():
-                    member = tar.extractfile(f"cifar-10-batches-bin/{file.name}")
-                    write_whole(folder / file.name, member.read())
+                    member = tar.getmember(f"cifar-10-batches-bin/{file.name}")
+                    with cast(IO[bytes], tar.extractfile(member)) as content_of:
+                        write_whole(folder / file.name, content_of.read())
     except OSError as error:
         raise DataError(f"{archive} cannot be unpacked to {folder} ({error.strerror})") from None
     return [folder / file.name for file in CIFAR10_FILES]

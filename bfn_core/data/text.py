@@ -226,7 +226,7 @@ def check_classes(name: str, x: Tensor, classes: int) -> None:
         )
 
 
-def decode(classes: Tensor, alphabet: str = ALPHABET) -> str | list[str]:
+def decode(classes: Tensor, alphabet: str = ALPHABET) -> str | list:
     """The text of classes of shape (length,), or the list of texts of (B, length).
 
     Raises ValueError for numbers that are not whole, or name no symbol of the alphabet.

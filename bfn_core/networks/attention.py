@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 
@@ -42,3 +44,13 @@ def turned(x: Tensor, turns: Tensor) -> Tensor:
     cos, sin = turns.to(x.dtype)
     first, second = x.chunk(2, -1)
     return x * cos + torch.cat([-second, first], -1) * sin
+
+
+Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
+
+
+def zeroed(layer: Layer) -> Layer:
+    """The layer with all its parameters 0: what it is added to passes unchanged at first."""
+    for weight in layer.parameters():
+        nn.init.zeros_(weight)
+    return layer

@@ -49,6 +49,7 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         self.outputs = tuple(outputs)
+        self.frequencies: Tensor
         self.register_buffer("frequencies", math.pi * 2.0 ** torch.arange(frequencies) / 2)
         self.inlet = nn.Linear(size + 2 * frequencies, hidden)
         self.body = nn.Sequential(*[ResidualBlock(hidden, dropout) for _ in range(depth)])

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from bfn_core.networks.attention import attend, rotations
+from bfn_core.networks.attention import attend, rotations, zeroed
 from bfn_core.networks.conditions import Conditions
 
 
@@ -72,6 +72,7 @@ class Transformer(nn.Module):
         learned = positions == "learned"
         self.position = nn.Parameter(0.5 * torch.randn(length, width)) if learned else None
         turns = None if learned else rotations(length, width // heads)
+        self.turns: Tensor | None
         self.register_buffer("turns", turns, persistent=False)
         self.time = TimeEmbedding(width)
         self.blocks = nn.ModuleList([Block(width, heads, dropout) for _ in range(layers)])
@@ -105,10 +106,11 @@ class TimeEmbedding(nn.Module):
 
     def __init__(self, width: int, waves: int = 8) -> None:
         super().__init__()
-        waves = 2 * math.pi * 2.0 ** (torch.arange(waves) - 2.0)
-        self.register_buffer("waves", waves, persistent=False)
+        self.waves: Tensor
+        self.register_buffer("waves", 2 * math.pi * 2.0 ** (torch.arange(waves) - 2.0),
+                             persistent=False)
         self.layers = nn.Sequential(
-            nn.Linear(2 * len(waves), width), nn.SiLU(), nn.Linear(width, width)
+            nn.Linear(2 * waves, width), nn.SiLU(), nn.Linear(width, width)
         )
 
     def forward(self, t: Tensor) -> Tensor:
@@ -132,10 +134,3 @@ class Block(nn.Module):
     def forward(self, x: Tensor, turns: Tensor | None = None) -> Tensor:
         x = x + self.dropout(self.out(attend(self.qkv(self.norm1(x)), self.heads, turns)))
         return x + self.dropout(self.mlp(self.norm2(x)))
-
-
-def zeroed(layer: nn.Linear) -> nn.Linear:
-    """The layer with all its parameters 0: what it is added to passes unchanged at first."""
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bfn_core.networks.attention import attend
+from bfn_core.networks.attention import attend, zeroed
 from bfn_core.networks.conditions import Conditions
 from bfn_core.schedules import GeometricSchedule
 
@@ -114,9 +114,8 @@ class UNet(nn.Module):
             entering = [below[level], *[width] * (blocks - 1)]
             self.up.append(nn.ModuleList([block(level, w + width) for w in entering]))
         self.norm = Norm(widths[0])
-        self.last = nn.Conv2d(widths[0], image_channels * self.outputs * patch**2, 3, padding=1)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
+        planes_out = image_channels * self.outputs * patch**2
+        self.last = zeroed(nn.Conv2d(widths[0], planes_out, 3, padding=1))
 
     def forward(self, inputs: Tensor, t: Tensor, condition=None) -> Tensor:
         planes = self.planes(inputs, t)
@@ -129,11 +128,11 @@ class UNet(nn.Module):
         for level, stage in enumerate(self.down):
             if level > 0:
                 h = F.avg_pool2d(h, 2)
-            for block in stage:
+            for block in stage:  # pyright: ignore[reportGeneralTypeIssues]
                 h = block(h, time)
                 skips.append(h)
         for level in reversed(range(len(self.up))):
-            for block in self.up[level]:
+            for block in self.up[level]:  # pyright: ignore[reportGeneralTypeIssues]
                 h = block(torch.cat([h, skips.pop()], 1), time)
             if level > 0:
                 h = F.interpolate(h, scale_factor=2, mode="nearest")
@@ -223,6 +222,7 @@ class TimeEmbedding(nn.Module):
 
     def __init__(self, width: int, waves: int = 8) -> None:
         super().__init__()
+        self.waves: Tensor
         self.register_buffer("waves", 2 * math.pi * 2.0 ** (torch.arange(waves) - 2.0),
                              persistent=False)
         self.layers = nn.Sequential(
@@ -246,13 +246,11 @@ class Block(nn.Module):
         super().__init__()
         self.norm1, self.norm2 = Norm(width_in), Norm(width)
         self.conv1 = nn.Conv2d(width_in, width, 3, padding=1)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+        self.conv2 = zeroed(nn.Conv2d(width, width, 3, padding=1))
         self.time = nn.Linear(time, 2 * width)
         self.dropout = nn.Dropout(dropout)
         self.skip = nn.Identity() if width_in == width else nn.Conv2d(width_in, width, 1)
         self.attention = Attention(width, head_width) if head_width else nn.Identity()
-        nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(self.conv2.bias)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         scale, shift = self.time(time)[:, :, None, None].chunk(2, 1)
@@ -269,9 +267,7 @@ class Attention(nn.Module):
         self.heads = max(1, width // head_width)
         self.norm = Norm(width)
         self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.out = zeroed(nn.Linear(width, width))
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]

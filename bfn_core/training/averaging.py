@@ -27,8 +27,9 @@ class MovingAverage(AveragedModel):
         """Take the model's weights into the average; the first time, copy them."""
         count = int(self.n_averaged)
         kept = min(self.decay, (1 + count) / (10 + count)) if count else 0.0
-        averaged, current = list(self.module.parameters()), list(model.parameters())
-        torch._foreach_lerp_(averaged, current, 1 - kept)
+        averaged: list = [*self.module.parameters()]
+        current: list = [*model.parameters()]
+        torch._foreach_lerp_(averaged, current, 1 - kept)  # pyright: ignore[reportPrivateImportUsage]
         for mine, other in zip(self.module.buffers(), model.buffers(), strict=True):
             mine.copy_(other)
         self.n_averaged += 1

@@ -78,7 +78,8 @@ def code_length(
         found = gather_object(found)
     bounds = [bound for _, bound in sorted(found, key=lambda pair: pair[0])]
     parts = ("messages", "reconstruction", "total")
-    return ELBO(*(pooled([getattr(bound, part) for bound in bounds]) for part in parts), n)
+    found = {part: pooled([getattr(bound, part) for bound in bounds]) for part in parts}
+    return ELBO(**found, n=n)
 
 
 def pooled(estimates: list[Estimate]) -> Estimate:
@@ -138,7 +139,7 @@ def bill(
     generator = torch.Generator(device).manual_seed(settings.seed)
     x = task.prepare(task.test, generator=generator)
     parts = min(parts, count(x), batch)
-    times, costs, dimensions = [], [], 0.0
+    times, costs, shares_of = [], [], []
     with evaluating(bfn):
         for piece in split(x, batch):
             part, beside = cut(x, piece), told(cut(task.test_condition, piece))
@@ -148,11 +149,11 @@ def bill(
             cost = bfn.flow.rate_cost(part, output, t).cpu().double()  # a Mac's GPU has no float64
             times.append(t.cpu())
             costs.append(cost.flatten(1).sum(1))
-            dimensions = dimensions + cost.sum(0) / count(x)
-    t, cost = torch.cat(times), torch.cat(costs)
+            shares_of.append(cost.sum(0) / count(x))
+    t, cost, dimensions = torch.cat(times), torch.cat(costs), torch.stack(shares_of).sum(0)
     group = (t * parts).long().clamp(max=parts - 1)
     shares = [Estimate.of(cost[group == g]).scaled(1 / parts) for g in range(parts)]
-    found = {
+    found: dict[str, list] = {
         "t": [(g + 0.5) / parts for g in range(parts)],
         "nats": [share.mean for share in shares],
         "standard error": [share.standard_error for share in shares],
@@ -219,9 +220,10 @@ def written(x: Tree, bfn: BFN, task: Task) -> tuple[str, bytes]:
         lines = data.decode(x, task.alphabet)
         return "samples.txt", "".join(line.replace("\n", "↵") + "\n" for line in lines).encode()
     if is_image(task):
-        discrete = isinstance(bfn.flow, DiscreteFlow)
-        pixels = x * 255 // (bfn.flow.classes - 1) if discrete else None
-        pixels = pixels.to(torch.uint8) if discrete else data.to_bytes(x)
+        if isinstance(bfn.flow, DiscreteFlow):
+            pixels = (x * 255 // (bfn.flow.classes - 1)).to(torch.uint8)
+        else:
+            pixels = data.to_bytes(x)
         return "samples.png", encode(grid(pixels), "PNG")
     from safetensors.torch import save
 

@@ -22,7 +22,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Generator, Tensor, nn
@@ -365,7 +365,7 @@ class Trainer:
                 self.seconds += time.perf_counter() - began
                 bar.advance()
                 pace.advance()
-                if due:
+                if values is not None:
                     bar.show(self.log(values))
                 self.interrupted = self.agreed(interruption.asked)
                 whole = self.step % settings.checkpoint_every == 0 or last or self.interrupted
@@ -397,7 +397,7 @@ class Trainer:
             total = total + self.mean(cost, part.weight)
         for weight in self.beside if accelerator.num_processes > 1 else ():
             if weight.grad is not None:
-                weight.grad = accelerator.reduce(weight.grad, "mean")
+                weight.grad = self.reduced(weight.grad, "mean")
         self.optimisers.unscale()
         norm = nn.utils.clip_grad_norm_(self.plain.parameters(), settings.clip)
         self.optimisers.step()
@@ -441,10 +441,14 @@ class Trainer:
             return False
         # All hear the same sums, so all choose the same step for the next vote.
         votes = torch.tensor([float(asked), self.seconds / self.step], device=self.device)
-        asking, pace = self.accelerator.reduce(votes, "sum").tolist()
+        asking, pace = self.reduced(votes, "sum").tolist()
         pace /= self.accelerator.num_processes
         self.next_vote = self.step + max(1, int(VOTE_SECONDS / max(pace, 1e-6)))
         return asking > 0
+
+    def reduced(self, value: Tensor, how: str) -> Tensor:
+        """The "sum" or "mean" of a tensor over the processes."""
+        return cast(Tensor, self.accelerator.reduce(value, how))
 
     def look(self) -> Tensor:
         """The losses and gradient norms since the last line, (n, 2).
@@ -452,7 +456,7 @@ class Trainer:
         Raises TrainingError if one is not finite. Looking waits for the device, so it is done once
         per line of metrics, and before any checkpoint is written.
         """
-        values = self.accelerator.reduce(torch.stack(self.window), "mean").cpu()
+        values = self.reduced(torch.stack(self.window), "mean").cpu()
         # With fp16 a gradient that is not finite is a step that was left out, and no fault.
         judged = values[:, :1] if self.optimisers.scaler else values
         good = judged.isfinite().all(1)
@@ -514,7 +518,7 @@ class Trainer:
         rows = self.run.read_metrics() if self.main else []
         found = any(row["step"] == self.step and "validation" in row for row in rows)
         answer = torch.tensor(float(found), device=self.device)
-        return self.accelerator.reduce(answer, "sum").item() > 0
+        return self.reduced(answer, "sum").item() > 0
 
     def validate(self) -> None:
         """Cost the held-out examples with the averaged weights, and draw samples."""
@@ -537,7 +541,7 @@ class Trainer:
     def averaged(self) -> BFN:
         """The BFN with the averaged weights."""
         if self.given:
-            return self.ema.module.eval()
+            return cast(BFN, self.ema.module.eval())
         return BFN(build_flow(self.settings), self.ema.module).eval()
 
     def save(self) -> None:
@@ -615,7 +619,7 @@ def reproducible(device: torch.device, deterministic: bool) -> Iterator[None]:
 
     Otherwise CUDA adds in whatever order is fastest, and two runs differ by rounding.
     """
-    cuda, cudnn = device.type == "cuda", torch.backends.cudnn
+    cuda, cudnn = device.type == "cuda", cast(Any, torch.backends.cudnn)
     before = cudnn.deterministic, cudnn.benchmark, torch.are_deterministic_algorithms_enabled()
     with torch.random.fork_rng([device] if cuda else []):
         if not cuda:  # on a CPU sums are always taken in the same order

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -106,9 +106,8 @@ def optimisers_for(
               weight_decay=settings.weight_decay, fused=fused)
     ]
     if matrices:
-        found.append(
-            torch.optim.Muon(matrices, lr=settings.muon, weight_decay=settings.weight_decay)
-        )
+        rate = cast(float, settings.muon)
+        found.append(torch.optim.Muon(matrices, lr=rate, weight_decay=settings.weight_decay))
     for optimiser in found:
         for group in optimiser.param_groups:
             group["highest"] = group["lr"]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator
 
 from bfn_core.beliefs import first, over
 
-Tree = Tensor | dict[str, Tensor]  # examples or conditions: one tensor, or several by name
+Tree = Any  # examples or conditions: one tensor, or several by name in a dict
 
 
 def count(tree: Tree) -> int:
@@ -32,7 +33,7 @@ def dropped(condition: Tree, rate: float, generator: Generator) -> Tree:
     like = first(condition)
     gone = torch.rand(len(like), generator=generator, device=like.device) < rate
 
-    def without(tensor: Tensor) -> Tensor:
+    def without(tensor: torch.Tensor) -> torch.Tensor:
         whole = not (tensor.is_floating_point() or tensor.dtype == torch.bool)
         tensor = tensor.long() if whole else tensor  # bytes hold no −1
         where = gone.reshape(-1, *[1] * (tensor.dim() - 1))

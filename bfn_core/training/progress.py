@@ -27,11 +27,12 @@ def speak_plainly() -> None:
     """
     codecs.register_error("bfn_core.plain", _plainly)
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a notebook's streams have no encoding to mind
-            stream.reconfigure(errors="bfn_core.plain")
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure:  # a notebook's streams have no encoding to mind
+            reconfigure(errors="bfn_core.plain")
 
 
-def _plainly(error: UnicodeError) -> tuple[str | bytes, int]:
+def _plainly(error: Any) -> tuple[str | bytes, int]:
     character = error.object[error.start]
     if character in _PLAIN:
         return _PLAIN[character], error.start + 1

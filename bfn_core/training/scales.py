@@ -9,7 +9,7 @@ import json
 import os
 import shlex
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from typing import Any, cast
 
 from bfn_core.training import devices
 
@@ -197,7 +197,7 @@ def on_text(settings: Settings, path: str | os.PathLike, alphabet: str | None = 
     settings = replace(settings, text=os.path.abspath(path), alphabet=alphabet)
     if alphabet is None or len(alphabet) == settings.levels:
         return settings
-    beta_1 = settings.levels * settings.beta_1 / len(alphabet)
+    beta_1 = settings.levels * cast(float, settings.beta_1) / len(alphabet)
     return replace(settings, levels=len(alphabet), beta_1=beta_1)
 
 

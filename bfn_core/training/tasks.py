@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Generator, Tensor, nn
@@ -168,13 +168,13 @@ def _digest(split: tuple[int, ...], *trees: Tree | None) -> str:
 
     def add(name: str, part: Tensor) -> None:
         found.update(f"{name} {part.dtype} {tuple(part.shape)}".encode())
-        found.update(part.detach().cpu().contiguous().view(torch.uint8).numpy())
+        found.update(part.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
 
     for tree in trees:
         parts = tree if isinstance(tree, dict) else {"": tree}
         for name in sorted(parts):
-            if parts[name] is not None:
-                add(name, parts[name])
+            if (part := parts[name]) is not None:
+                add(name, part)
     return found.hexdigest()[:8]
 
 
@@ -245,7 +245,7 @@ def load_task(
     source, name = _source(settings)
     source = source.to(device)
     if isinstance(source, data.Text):
-        length = settings.length
+        length = cast(int, settings.length)
         if len(source.test) < length:  # the shortest part, a twentieth
             raise TrainingError(
                 f"{name} is too short for sequences of {length} characters: it needs at least "
@@ -317,7 +317,7 @@ def build_network(settings: Settings) -> nn.Module:
         raise TrainingError(f"the network {name!r} is none of bfn_core's, which are {known}; one "
                             "of one's own is handed in, train(settings, folder, bfn=…)") from None
     if settings.flow == "discrete":
-        outputs = {"classes": settings.levels}
+        outputs: dict[str, Any] = {"classes": settings.levels}
     else:
         outputs = {"outputs": 2 if settings.flow == "discretised" else 1}
     if name == "transformer":
