@@ -92,7 +92,7 @@ def library() -> ctypes.CDLL | str:
             subprocess.run(
                 [*flags, "-o", str(part)], check=True, capture_output=True,
                 encoding="utf-8", errors="replace",
-            )  # fmt: skip
+            )
         except FileNotFoundError:
             return "an accelerator is pretended with g++, and there is none: apt install g++"
         except subprocess.CalledProcessError as error:

@@ -183,7 +183,7 @@ def untold_pictures(page: Page) -> list[str]:
             told += re.findall(r"<title[^>]*>(.*?)</title>", data["image/svg+xml"], re.S) or [""]
     told += re.findall(r"(?<!\[)!\[([^\]]*)\]\(", page.plain)
     visible = [page.plain, *(str(o.data["text/html"]) for o in page.outputs
-                             if "text/html" in o.get("data", {}))]  # fmt: skip
+                             if "text/html" in o.get("data", {}))]
     for tag in re.findall(r"<img\b[^>]*>", "\n".join(visible)):
         alt = re.search(r'\balt="([^"]*)"', tag)
         told.append(alt[1] if alt else "")
@@ -240,7 +240,7 @@ def broken_links(page: Page) -> list[str]:
             continue
         ours = re.match(rf"https://github\.com/{re.escape(here)}/(?:blob|tree)/main/(.+)", target)
         workflow = re.match(rf"https://github\.com/{re.escape(here)}/actions/(workflows/\w+\.yml)",
-                            target)  # fmt: skip
+                            target)
         if workflow:
             goal, part = ROOT / ".github" / workflow[1], ""
         elif colab:
@@ -485,7 +485,7 @@ def codespell(*arguments: str, text: str | None = None) -> list[str]:
     run = subprocess.run(
         [sys.executable, "-m", "codespell_lib", "--toml", str(ROOT / "pyproject.toml"), *arguments],
         cwd=ROOT, input=text, capture_output=True, encoding="utf-8",
-    )  # fmt: skip
+    )
     assert run.returncode in (0, 65), run.stderr  # 65: misspelt words were found
     return run.stdout.splitlines()
 

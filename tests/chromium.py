@@ -119,7 +119,7 @@ def static_page(chromium, folder: Path, explorer) -> Iterator:
     problems = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("request", lambda request: problems.append(request.url)
-            if request.url.startswith("http") else None)  # fmt: skip
+            if request.url.startswith("http") else None)
     page.goto((folder / "page.html").as_uri())
     frame = page.frame_locator("iframe")
     try:

@@ -278,7 +278,7 @@ DISEASES = {
         "in the prose": add("This is teh end."),  # codespell:ignore teh
         "in a comment": rewrite("0)", "0)  # recieve"),  # codespell:ignore recieve
     },
-}  # fmt: skip
+}
 
 
 def test_every_rule_is_put_to_the_test():

@@ -63,7 +63,7 @@ def test_what_decides_itself_is_certain_and_nothing_known_is_plain_sampling():
     known = torch.tensor([True, True, False])
     tie = DATA[WORDS.index("tie")]
     assert torch.equal(fill(PERFECT, tie, known, 30, 8, generator=generator(3)).x,
-                       tie.expand(8, 3))  # fmt: skip
+                       tie.expand(8, 3))
     nothing = torch.zeros(3, dtype=torch.bool)
     free = fill(PERFECT, tie, nothing, 30, 8, generator=generator(4))
     assert torch.equal(free.x, PERFECT.sample((8, 3), 30, generator=generator(4)))

@@ -48,7 +48,7 @@ class Cubic(Schedule):
 SCHEDULES = [
     GeometricSchedule(0.02), GeometricSchedule(1e-3), QuadraticSchedule(2.0), LinearSchedule(99.0),
     CosineSchedule(99.0), EntropyLinearSchedule(3, 6.0), EntropyLinearSchedule(27, 20.0), Cubic(),
-]  # fmt: skip
+]
 TIMES = torch.linspace(0, 1, 201, dtype=torch.float64)
 
 
@@ -94,7 +94,7 @@ def test_chembfns_schedule_is_the_published_formula():
 @pytest.mark.parametrize("make", [
     lambda s: ContinuousFlow(schedule=s), lambda s: DiscretisedFlow(4, schedule=s),
     lambda s: DiscreteFlow(4, schedule=s),
-], ids=["continuous", "discretised", "discrete"])  # fmt: skip
+], ids=["continuous", "discretised", "discrete"])
 def test_wish_1_an_own_schedule(make):
     """Messages in any portions tell the same in all: a perfect network's bill does not change."""
     flows = [make(Cubic()), make(LinearSchedule(5.0))]
@@ -107,7 +107,7 @@ def test_wish_1_an_own_schedule(make):
     elif isinstance(flows[0], ContinuousFlow):
         points = points / 2 - 0.75
     bills = [elbo(ExactBFN(flow, points), points.repeat(2000, 1), generator=generator(0)).messages
-             for flow in flows]  # fmt: skip
+             for flow in flows]
     error = bills[0].standard_error + bills[1].standard_error
     assert abs(bills[0].mean - bills[1].mean) < 4 * error
     with pytest.raises(ValueError, match="t must lie in"):
@@ -185,7 +185,7 @@ NETWORKS = {
              torch.rand(4, 1, 8, 8), torch.rand(4, 2, 8, 8)),
     "transformer": (Transformer(5, 6, layers=1, heads=2, width=16, labels=3, hints=2),
                     torch.rand(4, 6, 5), torch.rand(4, 6, 2)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -301,12 +301,12 @@ def test_mixed_data_that_do_not_fit_are_refused_by_name():
 @pytest.mark.parametrize("flow", [
     ContinuousFlow(0.1), DiscretisedFlow(4, 0.1), DiscreteFlow(4, 3.0),
     MixedFlow(a=DiscreteFlow(4, 3.0), b=ContinuousFlow(0.1)),
-], ids=lambda flow: type(flow).__name__)  # fmt: skip
+], ids=lambda flow: type(flow).__name__)
 def test_a_conversation_ends_where_the_flow_says(flow):
     kinds = torch.arange(4).repeat(2000).unsqueeze(1)
     places = flow.centres[kinds] if isinstance(flow, DiscretisedFlow) else kinds / 2 - 0.75
     x = {"ContinuousFlow": places, "DiscretisedFlow": places, "DiscreteFlow": kinds,
-         "MixedFlow": {"a": kinds, "b": places}}[type(flow).__name__]  # fmt: skip
+         "MixedFlow": {"a": kinds, "b": places}}[type(flow).__name__]
     steps = list(flow.messages(x, 6, generator=generator(0)))
     assert len(steps) == 6
     inputs, at_once = flow.network_input(steps[-1][1]), flow.sample_flow(x, 1.0, generator(1))

@@ -47,7 +47,7 @@ def test_the_package_and_the_readers_list_ask_for_the_same_versions():
 @pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
 def test_every_requirement_is_pinned_once_for_every_python(python):
     environment = {**default_environment(), "python_version": python,
-                   "python_full_version": f"{python}.9"}  # fmt: skip
+                   "python_full_version": f"{python}.9"}
     pins = {}
     for pin in read_requirements("constraints.txt"):
         if pin.marker is None or pin.marker.evaluate(environment):
@@ -64,7 +64,7 @@ def test_every_requirement_is_pinned_once_for_every_python(python):
 def test_no_pin_is_for_a_newer_python_of_the_same_name(python):
     """Debian 12 has Python 3.11.2. Only of what is installed here is it known what it needs."""
     environment = {**default_environment(), "python_full_version": python,
-                   "python_version": python.rpartition(".")[0]}  # fmt: skip
+                   "python_version": python.rpartition(".")[0]}
     installed = {d.name.lower().replace("_", "-"): d for d in importlib.metadata.distributions()}
     seen = 0
     for pin in read_requirements("constraints.txt"):
@@ -173,7 +173,7 @@ def make(*arguments, **options):
     return subprocess.run(
         ["make", "--no-print-directory", *arguments],
         cwd=ROOT, capture_output=True, encoding="utf-8", env=environment, **options,
-    )  # fmt: skip
+    )
 
 
 @needs_make

@@ -198,7 +198,7 @@ def run(elsewhere, *words, **options):
         process = subprocess.run(
             [sys.executable, *words], cwd=folder, env=environment, stdout=file,
             stderr=subprocess.STDOUT, **options,
-        )  # fmt: skip
+        )
     text = said.read_bytes().decode("cp1252")
     assert process.returncode == 0, text
     return text
@@ -273,5 +273,5 @@ def test_a_notebook_is_tested_without_settings_of_ones_own(tmp_path):
         cwd=ROOT, capture_output=True, encoding="utf-8", errors="replace",
         env={**kept, "HOME": home, "USERPROFILE": home, "MPLCONFIGDIR": home,
              "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
-    )  # fmt: skip
+    )
     assert run.returncode == 0, run.stdout

@@ -269,7 +269,7 @@ def test_torchrun_trains_as_the_readme_says(tmp_path):
     run = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", *words[1:], "--steps", "2"],
         cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", errors="replace",
-    )  # fmt: skip
+    )
     assert run.returncode == 0, run.stderr
     assert Run(tmp_path / "run").read_json(Run(tmp_path / "run").settings)["processes"] == 2
     assert Run(tmp_path / "run").weights.exists()

@@ -111,7 +111,7 @@ def test_the_version_line_does_not_start_cuda(monkeypatch, capsys):
                                                             (8, 6), 12.0)),
         ("NVIDIA-SMI has failed because it couldn't communicate", None),
     ],
-)  # fmt: skip
+)
 def test_the_driver_is_asked_without_cuda(answer, found, monkeypatch, tmp_path):
     program = tmp_path / "nvidia-smi"
     program.write_text(f'#!/bin/sh\necho "{answer}"\n', encoding="utf-8")
@@ -175,7 +175,7 @@ def test_an_interrupted_run_comes_back_to_the_cpu_and_goes_on(kind, tmp_path):
     [("text8", {}), ("mnist", {}), ("cifar10", {}), ("text8", {"muon": 0.02, "time_power": 0.5}),
      ("text8", {"precision": "fp16"})],
     ids=["text8", "mnist", "cifar10", "muon", "fp16"],
-)  # fmt: skip
+)
 def test_no_step_waits_for_the_device(kind, resumed, name, changes, tmp_path):
     if kind == "mps" and "precision" in changes:
         pytest.skip("what fp16 costs on a Mac is Accelerate's to say")
@@ -324,7 +324,7 @@ def test_the_plan_and_the_pace_are_said(tmp_path):
     said = []
     training.train(replace(SMOKE["text8"], steps=9), tmp_path / "run", say=said.append)
     assert any("9 steps of 16 examples, a network of" in s and "float32 on the CPU" in s
-               for s in said)  # fmt: skip
+               for s in said)
     (pace,) = [s for s in said if "a step: about" in s]
     assert pace.endswith("to go, validation not counted.")
 
@@ -345,7 +345,7 @@ def test_the_time_to_go_is_that_of_the_timed_steps(monkeypatch):
      RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB)"),
      RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")],
     ids=["cuda", "mps", "cpu"],
-)  # fmt: skip
+)
 def test_out_of_memory_says_what_helps_and_the_run_goes_on(error, monkeypatch, tmp_path, capsys):
     make_step = loop.Trainer.make_step
 

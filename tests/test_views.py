@@ -99,7 +99,7 @@ def test_an_explorer_that_cannot_draw_at_all_is_an_error_in_its_cell():
     figure, _ = style.subplots()
     with pytest.raises(ZeroDivisionError):
         explorer.Explorer(figure, lambda a: 1 / a, {"a": explorer.slider("a", 0, 1, 0)},
-                          description="Never drawn.")  # fmt: skip
+                          description="Never drawn.")
 
 
 def test_redrawing_only_what_moves_gives_the_same_picture():
@@ -206,7 +206,7 @@ def test_the_colours_stay_apart_for_the_colour_blind():
                        [-0.003882, -0.048116, 1.051998]],
         "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
                          [-0.011820, 0.042940, 0.968881]],
-    }  # fmt: skip
+    }
     c = style.COLOURS
     # These pairs are drawn into one panel.
     together = [c.input, c.output, c.data], [c.sender, c.receiver, c.data], [c.flow, c.input]
@@ -310,7 +310,7 @@ def test_the_distance_of_the_data_from_itself_is_the_stated_floor():
     edges = numpy.linspace(-1.2, 1.2, 81)
     weights = [0.25] * 4
     mass = numpy.array([gaussian._mass(a, b, gaussian.MEANS, weights, gaussian.STD)
-                        for a, b in itertools.pairwise(edges)])  # fmt: skip
+                        for a, b in itertools.pairwise(edges)])
     x = rng.choice(gaussian.MEANS, size=(50, 2000)) + gaussian.STD * rng.normal(size=(50, 2000))
     shares = [numpy.histogram(row, edges)[0] / 2000 for row in x]
     measured = numpy.mean([0.5 * numpy.abs(share - mass).sum() for share in shares])
@@ -355,7 +355,7 @@ def test_the_state_of_the_flow_explorer_can_be_set_from_python():
     ("settings", "word"),
     [({"t": 1.5}, "t must"), ({"sigma_1": 0}, "sigma_1"), ({"steps": 0}, "steps"), ({"std": 2},
      "std"), ({"means": []}, "means"), ({"weights": [1, -1, 1, 1]}, "weights")],
-)  # fmt: skip
+)
 def test_settings_out_of_range_are_refused(settings, word):
     with pytest.raises(ValueError, match=word):
         gaussian.flow_explorer(**settings)

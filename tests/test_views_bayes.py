@@ -13,7 +13,7 @@ from bfn_core.views import bayes, style
 FLOW = ContinuousFlow(0.1)
 EXPLORERS = (bayes.message_explorer, bayes.split_explorer, bayes.schedule_explorer)
 SLIDERS = [(make, name) for make in EXPLORERS for name, control in make().controls.items()
-           if hasattr(control, "max")]  # fmt: skip
+           if hasattr(control, "max")]
 
 
 def generator(seed=0):

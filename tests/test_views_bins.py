@@ -114,7 +114,7 @@ def test_steps_of_sampling_are_kept_and_shown():
     assert beliefs.shape == guesses.shape == spreads.shape == (7, 4, 8, 8)
     steps = bfn.sampling_steps((4, 8, 8), 6, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(guesses, torch.stack([s.output.mean for s in steps]), atol=1e-5,
-                               rtol=0)  # fmt: skip
+                               rtol=0)
     torch.testing.assert_close(bfn.flow.quantise(samples), samples)
     explorer = bins.samples_explorer(beliefs, guesses, spreads, step=2)
     assert "2 of 6" in explorer.caption

@@ -73,7 +73,7 @@ def test_a_curve_between_the_times_is_smooth_and_goes_through_them():
     middle = slice(16, -16)  # at its ends a natural spline has no curvature, and the bump has
     assert torch.allclose(curve[middle], bump(t)[middle], atol=2e-5)
     straight = torch.nn.functional.interpolate(bump(bits.TIMES)[None, None], 193, mode="linear",
-                                               align_corners=True)[0, 0]  # fmt: skip
+                                               align_corners=True)[0, 0]
     assert curve.diff().diff().abs().max() < straight.diff().diff().abs().max() / 4  # no corners
 
 
@@ -217,7 +217,7 @@ EXPLORERS = {
         lambda: bits.imperfect_explorer(TABLE, NAMES),
         {"share": (0.5, 1.0), "temperature": (1 / 3, 3.0)},
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", EXPLORERS)
@@ -284,5 +284,5 @@ def test_the_figures_at_rest_draw():
     for figure in (
         bits.bill_figure(TABLE, NAMES, [None, 0]), bits.message_figure(), bits.steps_figure(TABLE),
         bits.excess_figure(TABLE),
-    ):  # fmt: skip
+    ):
         assert len(bits.style.to_png(figure)) > 5000

@@ -125,7 +125,7 @@ def test_digits_as_they_form_are_the_sampler_s():
     assert {tuple(digit.flatten().tolist()) for digit in drawing.digits} <= known
     explorer = digits.drawing_explorer(drawing, step=3, columns=2)
     doubts = [float(digits.undecided(d[3]).double().mean()) for d in
-              (drawing.beliefs, drawing.guesses)]  # fmt: skip
+              (drawing.beliefs, drawing.guesses)]
     assert f"After 3 of {N} messages" in explorer.caption
     shown = re.findall(r"<b>(\d+)</b>", explorer.caption)
     assert shown == [f"{doubt:.0f}" for doubt in doubts]

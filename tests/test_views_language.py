@@ -35,7 +35,7 @@ def letters(page):
 
 def pages(explorer):
     return [artist for axes in explorer._canvas._figure.axes for artist in axes.get_children()
-            if isinstance(artist, language.Page)]  # fmt: skip
+            if isinstance(artist, language.Page)]
 
 
 # Pages --------------------------------------------------------------------------------------------
@@ -141,7 +141,7 @@ def test_kinds_of_letters_are_told_apart():
         "last letters of words":   " x   x   x  ",
         "vowels inside words":     "x           ",
         "consonants inside words": "    x   xx  ".replace("xx", "x "),
-    }  # fmt: skip
+    }
     for name, kind in language.KINDS.items():
         expected = [c == "x" for c in marks[name]]
         assert kind(x)[0].tolist() == expected, name
@@ -188,7 +188,7 @@ def test_figures_of_the_record_hold_its_numbers():
             "10": {"bits per character": 2.5, "standard error": 2.0},
             "infinity": {"bits per character": 2.4, "standard error": 2.0},
         }},
-    }  # fmt: skip
+    }
     curve = language.curve_figure(record, {"trigram": 2.9}).axes[0]
     assert curve.get_title("right") == language.NOT_PUBLISHED
     line = next(line for line in curve.lines if line.get_label() == "training")

@@ -86,7 +86,7 @@ def test_bits_add_up(walk):
     torch.testing.assert_close(walk.bill, walk.spent[-1] + walk.naming[-1])
     at_half = walk.bfn.output(_theta(walk, 8), 0.5)
     torch.testing.assert_close(walk.naming[8], -at_half.log_prob(X) / math.log(2), atol=1e-3,
-                               rtol=1e-3)  # fmt: skip
+                               rtol=1e-3)
 
 
 def test_doubt_and_strength(walk):

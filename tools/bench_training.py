@@ -28,7 +28,7 @@ MARKS = (15, 30, 60, 120, 300)  # CPU seconds
 PUBLISHED = {
     "learning_rate": 1e-4, "betas": (0.9, 0.98), "weight_decay": 0.01, "ema": 0.9999,
     "warmup": 0, "decay": False, "batch": 512,
-}  # fmt: skip
+}
 
 
 def bench_models() -> None:
@@ -111,7 +111,7 @@ def one_model(name: str, rounds: int = 6) -> None:
         "scale": settings.scale, "parameters": sum(p.numel() for p in bfn.parameters()),
         "batch": settings.batch, "precision": settings.precision, "rate": 1 / both,
         "share": statistics.median(1 - b / a for a, b in pairs), "memory": memory, "speed": speed,
-    }))  # fmt: skip
+    }))
 
 
 def examples(settings: Settings) -> torch.Tensor:
@@ -230,5 +230,5 @@ def track(settings: Settings) -> list[float]:
 
 TABLES = {
     "models": bench_models, "bins": bench_bins, "data": bench_data, "recipe": bench_recipe,
-}  # fmt: skip
+}
 os.environ.setdefault("PYTHONPATH", str(Path(__file__).resolve().parent.parent))

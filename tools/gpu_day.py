@@ -62,7 +62,7 @@ DAY = {
         },
         "ema": 0.999,
     }),
-}  # fmt: skip
+}
 
 
 def main(words: list[str] | None = None) -> int:

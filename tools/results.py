@@ -20,10 +20,10 @@ PAPER = {
     "text8": "1.41 bits per character, on the published split; 170 M parameters",
 }
 UNITS = {"mnist": ("nats", 1, 2), "cifar10": ("bits per dimension", 3072, 3),
-         "text8": ("bits per character", 128, 3)}  # fmt: skip
+         "text8": ("bits per character", 128, 3)}
 # Of the other codes, the ones to beat.
 BASELINES = {"cifar10": ("WebP, file by file", "PNG, file by file"),
-             "text8": ("5-gram", "lzma, after the training part")}  # fmt: skip
+             "text8": ("5-gram", "lzma, after the training part")}
 
 
 def table() -> str:

@@ -77,7 +77,7 @@ BREAKS = [
     ("dropout left on while sampling", "model.py", "    module.eval()\n", "    pass\n"),
     ("the mask of t_min after the division", "flows.py",
      "self.schedule.gamma(time.clamp(min=T_MIN))", "self.schedule.gamma(time)"),
-]  # fmt: skip
+]
 
 # The widely copied n-step loss: every coordinate of y as a mixture of its own.
 INDEPENDENT = """

@@ -215,7 +215,7 @@ def build(target: Path) -> int:
             app = Sphinx(
                 source, None, made, trees, "html", confoverrides=CONFIGURATION,
                 status=None, warning=sys.stderr, warningiserror=True,
-            )  # fmt: skip
+            )
             app.build()
         if app.statuscode == 0:
             shutil.rmtree(target, ignore_errors=True)

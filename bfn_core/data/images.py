@@ -160,7 +160,7 @@ def _digits(notice: str) -> Images:
 
 CIFAR10_FOLDERS = (
     "cifar-10-batches-bin", "cifar10/cifar-10-batches-bin", "cifar10", "",
-)  # fmt: skip
+)
 CIFAR10_ARCHIVE = RemoteFile(
     "cifar-10-binary.tar.gz",
     "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",

@@ -69,22 +69,22 @@ class _Bells:
     def __init__(self, axes):
         self.axes = axes
         look = {"before": (BEFORE, (0, (4, 2))), "y": (COLOURS.sender, "-"),
-                "after": (COLOURS.input, "-")}  # fmt: skip
+                "after": (COLOURS.input, "-")}
         self.lines = {n: axes.plot([], [], color=c, ls=s)[0] for n, (c, s) in look.items()}
         self.fills = {n: axes.fill([0], [0], color=c, alpha=0.12, lw=0)[0]
-                      for n, (c, _) in look.items()}  # fmt: skip
+                      for n, (c, _) in look.items()}
         self.truth = axes.axvline(0, ymax=0.6, color=COLOURS.data, lw=1.2, ls=(0, (1, 1.5)))
         (self.mark,) = axes.plot([], [], "v", color=COLOURS.sender, ms=8, clip_on=False)
         self.legend = axes.legend([*self.lines.values(), self.truth], [""] * 4,
-                                  loc="upper left", borderaxespad=0)  # fmt: skip
+                                  loc="upper left", borderaxespad=0)
         axes.set(xlim=(-EDGE, EDGE), ylim=(0, 1.75), yticks=[], xlabel="value of x")
         axes.spines["left"].set_visible(False)
         self.moving = [*self.lines.values(), *self.fills.values(), self.truth, self.mark,
-                       self.legend]  # fmt: skip
+                       self.legend]
 
     def show(self, x, before, y, alpha, after):
         bells = {"before": (float(before.mean), _std(before)), "y": (y, alpha**-0.5),
-                 "after": (float(after.mean), _std(after))}  # fmt: skip
+                 "after": (float(after.mean), _std(after))}
         z = torch.linspace(-5, 5, 161, dtype=torch.float64)
         for name, (mean, std) in bells.items():
             height = _std(after) / std * torch.exp(-0.5 * z.square())
@@ -116,7 +116,7 @@ class _History:
         (self.means,) = axes.plot([], [], "o-", color=COLOURS.input, ms=6, lw=1, label="mean ± std")
         axes.legend(loc="upper right", ncols=2, handlelength=1, columnspacing=1, borderaxespad=0)
         axes.set(title="Bob's belief, message by message", xlabel="messages, oldest to newest",
-                 xlim=(-0.7, WINDOW - 0.3), xticks=[], ylim=(-EDGE, EDGE + 0.8))  # fmt: skip
+                 xlim=(-0.7, WINDOW - 0.3), xticks=[], ylim=(-EDGE, EDGE + 0.8))
         axes.set_yticks(range(-3, 4))
         self.moving = [self.truth, self.said, self.spread, self.means]
 
@@ -147,7 +147,7 @@ class _Say:
         earlier, total = 1 + sum(alphas[:-1]), 1 + sum(alphas)
         edges = ((0, 1), (1, earlier), (earlier, total))
         words = ("prior: 1", f"before: {_number(earlier - 1)}" if len(alphas) > 1 else "",
-                 f"now: {_number(alphas[-1])}")  # fmt: skip
+                 f"now: {_number(alphas[-1])}")
         places = [max((low + high) / 2 / total, 0.03) for low, high in edges]
         if places[0] + 0.07 > places[1] and words[1]:
             places[1] = places[0] + 0.07  # labels never lie on top of each other
@@ -213,7 +213,7 @@ def message_explorer(*, x=0.4, alpha=4.0, seed=18):
         description="Bob's belief before a message, the message as a likelihood, and the narrower "
         "belief after it; to the right the beliefs so far and the precision as a sum.",
         moving=[*bells.moving, *history.moving, *say.moving],
-    )  # fmt: skip
+    )
 
 
 def message_figure(alphas=(0.5, 4.0, 32.0), *, x=0.4, seed=18):
@@ -383,7 +383,7 @@ def split_explorer(*, total=16.0, n=12, x=0.6, kind="equal", runs=4000, seed=1):
         description="Many small messages and one large message of the same total accuracy leave "
         "the same standard deviation and the same distribution of means.",
         moving=[curve, large, small, jumps, walks, *truths, *landing.moving],
-    )  # fmt: skip
+    )
 
 
 def split_figure(parts=(2, 10, 100), *, total=16.0, x=0.6, runs=4000, seed=1):
@@ -450,10 +450,10 @@ class _Schedules:
             (self.lines[name],) = falls.plot([], [], label=label, **look)
             (self.steps[name],) = takes.plot([], [], **look)
         falls.set(title="Entropy of the belief", xlabel="time t", ylabel="nats", xlim=(0, 1),
-                  ylim=NATS)  # fmt: skip
+                  ylim=NATS)
         falls.yaxis.set_major_locator(MultipleLocator(2))  # labels of one width: nothing shifts
         takes.set(title="Share that each message takes", xlabel="time t, cut into n messages",
-                  xlim=(0, 1), ylim=(0, 1))  # fmt: skip
+                  xlim=(0, 1), ylim=(0, 1))
         takes.yaxis.set_major_formatter(PercentFormatter(1))
         self.moving = [*self.lines.values(), *self.steps.values()]
 
@@ -523,7 +523,7 @@ def schedule_explorer(*, sigma_1=0.02, n=10):
         description="Entropy of the belief against time for three accuracy schedules: only the "
         "paper's falls on a straight line, so that all messages are worth the same.",
         moving=[*both.moving, *spent.values()],
-    )  # fmt: skip
+    )
 
 
 def schedule_figure(sigmas=(0.5, 0.02), *, n=10):

@@ -54,15 +54,15 @@ class _Cut:
         ]
         ends = [left.axvline(e, color=COLOURS.text, lw=0.9, ls=(0, (4, 3))) for e in (-1, 1)]
         left.set(title="The normal, cut into bins", xlabel="value", xlim=(-2.4, 2.4),
-                 ylim=(0, 1), yticks=[])  # fmt: skip
+                 ylim=(0, 1), yticks=[])
         self.mu = torch.linspace(-1.6, 1.6, 641).double()
         right.plot(self.mu, self.mu, color=COLOURS.data, lw=1, ls=(0, (4, 3)))
         (self.means,) = right.plot(self.mu, self.mu, color=COLOURS.output)
         (self.here,) = right.plot([0], [0], "o", color=COLOURS.output, ms=8, mec="white")
         right.set(title="Mean of the bins against μ", xlabel="μ", xlim=(-1.6, 1.6),
-                  ylim=(-1.25, 1.25))  # fmt: skip
+                  ylim=(-1.25, 1.25))
         self.moving = [self.bars, *self.piled, self.walls, *self.outside, self.curve, *ends,
-                       self.means, self.here]  # fmt: skip
+                       self.means, self.here]
 
     def __call__(self, mean: float, log_std: float, bins: int) -> str:
         std, width = math.exp(log_std), 2.0 / bins
@@ -77,7 +77,7 @@ class _Cut:
         self.bars.set_data(kept * high, edges)
         for bar, k, tail in zip(self.piled, (0, bins - 1), tails, strict=True):
             bar.set(x=float(edges[k]), y=float(kept[k]) * high, width=width,
-                    height=float(tail) * high)  # fmt: skip
+                    height=float(tail) * high)
         self.curve.set_ydata(density)
         self.walls.set_segments([[(float(e), 0), (float(e), 1)] for e in edges[1:-1]])
         for k, inside in enumerate((self.x <= -1, self.x >= 1)):
@@ -130,7 +130,7 @@ def bins_figure(settings=((0.0, -0.7), (0.6, -0.7), (1.3, -1.2)), bins: int = 8)
         axis.vlines(edges[1:-1].numpy(), 0, 1.1 * float(probs.max()) / width, color="white", lw=1)
         for k, tail in zip((0, bins - 1), tails.tolist(), strict=True):
             axis.bar(float(edges[k]), tail / width, width, float(kept[k]) / width, align="edge",
-                     color=TAIL, alpha=0.75)  # fmt: skip
+                     color=TAIL, alpha=0.75)
         x = torch.linspace(-2.4, 2.4, 481).double()
         density = _density(x, mean, std)
         axis.plot(x, density, color=COLOURS.output)
@@ -199,9 +199,9 @@ class _Comb:
         self.teeth[0].set_label("teeth: one bell per bin, times its probability")
         for centre in self.flow.centres:
             axes.plot([float(centre)] * 2, [0, 0.03], color=COLOURS.data, lw=1.5,
-                      transform=axes.get_xaxis_transform())  # fmt: skip
+                      transform=axes.get_xaxis_transform())
         axes.set(xlabel="message y (ticks: the bins' centres)", yticks=[], xlim=(-2.6, 2.6),
-                 ylim=(0, 1))  # fmt: skip
+                 ylim=(0, 1))
         self.figure.legend(loc="outside upper center", ncols=2)
 
     def __call__(self, alpha: float, level: int, mean: float, log_std: float) -> str:
@@ -254,7 +254,7 @@ def comb_figure(alphas=(3.0, 30.0, 300.0), bins: int = 8, level: int = 5):
         axis.plot(y, bell, color=TAIL, ls=(0, (4, 3)), lw=1.5, label="one bell around the mean")
         costs = comb_costs(flow, output, level, alpha)
         axis.set(title=f"α = {alpha:g}: {costs[0]:.2f} bits, not {costs[1]:.2f}", yticks=[],
-                 xlim=(-2.2, 2.2), xlabel="message y")  # fmt: skip
+                 xlim=(-2.2, 2.2), xlabel="message y")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
@@ -336,7 +336,7 @@ class _Grid:
         self.figure, (left, right) = style.subplots(1, 2, size=(9, 4.2), width_ratios=[1, 1.35])
         ticks = [-1 + 2 * k / GRID for k in range(GRID + 1)]
         left.set(title="What each knows at time t", xlim=(-1.05, 1.05), ylim=(-1.05, 1.05),
-                 xticks=ticks, yticks=ticks, aspect="equal")  # fmt: skip
+                 xticks=ticks, yticks=ticks, aspect="equal")
         left.tick_params(labelsize=8)
         left.scatter(*self.data.T, s=70, marker="o", fc="none", ec=COLOURS.data, label="data")
         angle = torch.linspace(0, 2 * math.pi, 81)
@@ -356,9 +356,9 @@ class _Grid:
         (self.smooth,) = right.plot([], [], color=TAIL, label="does not")
         self.now = right.axvline(0, color=COLOURS.text, lw=0.9)
         right.axhline(self.entropy, color=COLOURS.data, lw=1, ls=(0, (4, 3)),
-                      label="entropy of the data")  # fmt: skip
+                      label="entropy of the data")
         right.set(title="Bits paid so far, averaged over the data", xlabel="time t", xlim=(0, 1),
-                  ylim=(0, 8))  # fmt: skip
+                  ylim=(0, 8))
         right.legend(loc="upper left")
         self.figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
 
@@ -404,7 +404,7 @@ def grid_explorer(t: float = 0.35, sigma_1: float = 0.05, point: int = 3) -> Exp
         "grid and by one that does not."
     )
     moving = [picture.belief, picture.cells, picture.cloud, picture.truth, picture.known,
-              picture.smooth, picture.now]  # fmt: skip
+              picture.smooth, picture.now]
     return Explorer(
         picture.figure, picture, controls, play="t", description=description, moving=moving
     )
@@ -417,11 +417,11 @@ def grid_figure(sigma_1: float = 0.05):
     axis.plot(t, knowing, color=COLOURS.output, label="knows the grid")
     axis.plot(t, smooth, color=TAIL, label="does not know it")
     axis.axhline(grid_models()[0].entropy() / BIT, color=COLOURS.data, lw=1, ls=(0, (4, 3)),
-                 label="entropy of the data")  # fmt: skip
+                 label="entropy of the data")
     width = math.log(GRID) / -math.log(sigma_1)
     axis.axvline(width, color=COLOURS.faint, lw=1.2)
     axis.annotate("the belief is half a bin wide", (width, 0.4), (6, 0), fontsize=9,
-                  textcoords="offset points")  # fmt: skip
+                  textcoords="offset points")
     axis.set(xlabel="time t", ylabel="bits paid so far", xlim=(0, 1), ylim=(0, None))
     axis.legend()
     return figure
@@ -493,7 +493,7 @@ def samples_explorer(beliefs: Tensor, guesses: Tensor, spreads: Tensor, step: in
         figure, update, {"step": slider("messages received", 0, count, step)}, play="step",
         description="Digits forming: Bob's belief, the network's guess and its doubt about every "
         "pixel, after each message.", moving=shown,
-    )  # fmt: skip
+    )
 
 
 def samples_figure(beliefs: Tensor, guesses: Tensor, steps, columns: int = 3):
@@ -505,9 +505,9 @@ def samples_figure(beliefs: Tensor, guesses: Tensor, steps, columns: int = 3):
         _grey(axes[0, column], beliefs[step, : columns**2], columns, title)
         _grey(axes[1, column], guesses[step, : columns**2], columns, "")
     axes[0, 0].text(-0.08, 0.5, "belief", rotation=90, va="center", ha="right",
-                    transform=axes[0, 0].transAxes)  # fmt: skip
+                    transform=axes[0, 0].transAxes)
     axes[1, 0].text(-0.08, 0.5, "guess", rotation=90, va="center", ha="right",
-                    transform=axes[1, 0].transAxes)  # fmt: skip
+                    transform=axes[1, 0].transAxes)
     return figure
 
 

@@ -280,11 +280,11 @@ class _Bill:
         self.names, self.words = names, words
         self.bars = [left.bar(0, 1, width=0.72, color=c)[0] for c in (COLOURS.data, LOSS)]
         self.tops = [axes.axhline(0, color=COLOURS.data, lw=1.2, ls=(0, (5, 3)))
-                     for axes in (left, right)]  # fmt: skip
+                     for axes in (left, right)]
         self.labels = [left.text(0, 0, "", ha="center", va="center", color="white", fontsize=9)
-                       for _ in self.bars]  # fmt: skip
+                       for _ in self.bars]
         self.paths = [right.plot([], [], color=COLOURS.sender, lw=0.9, alpha=0.35)[0]
-                      for _ in range(8)]  # fmt: skip
+                      for _ in range(8)]
         (self.mean,) = right.plot([], [], color=COLOURS.sender, lw=2.6)
         self.above = right.text(0.02, 0, "", va="bottom", fontsize=9)
         left.set(xticks=[], xlim=(-0.6, 0.6), ylim=(0, highest), ylabel="bits paid so far")
@@ -405,7 +405,7 @@ def bill_explorer(table, names, *, words=("first", "second"), n=20, beta_1=9.0, 
         figure, update, controls, moving=bill.artists,
         description="Bits paid for two variables: one after the other as two stacked bars, and in "
         "n messages about both as curves that climb to the same height.",
-    )  # fmt: skip
+    )
 
 
 def bill_figure(table, names, pairs, *, words=("first", "second"), n=50, beta_1=9.0):
@@ -491,7 +491,7 @@ class _Message:
         (self.edge,) = integrand.plot([], [], color=COLOURS.text, lw=1)
         self.areas = [integrand.fill([0], [0], color=c, alpha=0.75, lw=0)[0] for c in (GAIN, LOSS)]
         self.text = integrand.text(0.985, 0.94, "", transform=integrand.transAxes, ha="right",
-                                   va="top", fontsize=10)  # fmt: skip
+                                   va="top", fontsize=10)
         self.text.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 2})
         integrand.axhline(0, color=COLOURS.data, lw=0.8)
         for panel, low in zip(self.panels, (0, 0, -0.5), strict=True):
@@ -502,7 +502,7 @@ class _Message:
     @property
     def artists(self):
         return [*self.teeth, *self.marks, *self.lines, *self.fills, self.edge, *self.areas,
-                self.text]  # fmt: skip
+                self.text]
 
     def show(self, kind, x, guess, spread, alpha):
         flow, truth, output = message_case(kind, x, guess, spread)
@@ -565,13 +565,13 @@ def message_explorer(*, kind="discretised", x=0.4, guess=0.0, spread=0.4, alpha=
     axes[1, 0].set_title("One message y: density of what Alice sends, and of what Bob expects")
     axes[1, 0].legend(loc="upper left", borderaxespad=0)
     axes[2, 0].set(title="p_S log₂(p_S / p_R): the orange area minus the grey one is the price",
-                   xlabel="message y")  # fmt: skip
+                   xlabel="message y")
     (curve,) = right.plot([], [], color=COLOURS.text)
     (dot,) = right.plot([], [], "o", color=GAIN, ms=9)
     cap = right.axhline(0, color=COLOURS.output, lw=1.5, ls=(0, (5, 3)))
     note = right.text(1.1, 0, "", color=COLOURS.output, va="bottom", fontsize=9)
     right.set(xscale="log", yscale="log", xlim=(1, 300), ylim=(0.005, 1000),
-              title="Price in bits", xlabel="accuracy α")  # fmt: skip
+              title="Price in bits", xlabel="accuracy α")
     right.set_xticks([1, 10, 100], ["1", "10", "100"])
     right.set_yticks([0.01, 0.1, 1, 10, 100, 1000], ["0.01", "0.1", "1", "10", "100", "1000"])
     right.minorticks_off()
@@ -609,7 +609,7 @@ def message_explorer(*, kind="discretised", x=0.4, guess=0.0, spread=0.4, alpha=
         figure, update, controls, moving=[*message.artists, curve, dot, cap, note],
         description="A sender and a receiver density for one message, and below them the area "
         "that is the price of the message in bits; the price grows with the accuracy.",
-    )  # fmt: skip
+    )
 
 
 def message_figure(alphas=(2.0, 10.0, 60.0), *, x=0.4, guess=0.0, spread=0.4):
@@ -653,7 +653,7 @@ class _Steps:
         self.rims.set_data(heights.numpy(), edges)
         inner = edges[1:-1].tolist()
         self.cuts.set_segments([[(t, 0), (t, float(h))]
-                                for t, h in zip(inner, heights[1:], strict=True)])  # fmt: skip
+                                for t, h in zip(inner, heights[1:], strict=True)])
         self.cuts.set_linewidth(min(1.0, 30 / n))
         self.rims.set_linewidth(min(1.0, 30 / n))
         self.curve.set_data(*smooth(rate))
@@ -665,13 +665,13 @@ class _StepCosts:
     def __init__(self, table, beta_1):
         truth = perfect_network(table, beta_1)
         self.networks = {"perfect": truth,
-                         "alone": perfect_network(without_correlation(table), beta_1)}  # fmt: skip
+                         "alone": perfect_network(without_correlation(table), beta_1)}
         self.meter = Meter(truth)
         self.joint = truth.entropy() / NATS
         margins = without_correlation(table)
         self.apart = float(-torch.special.xlogy(margins, margins).sum()) / NATS
         self.rates = {name: self._mean(self.meter.rate(bfn, TIMES))
-                      for name, bfn in self.networks.items()}  # fmt: skip
+                      for name, bfn in self.networks.items()}
         self.prices = functools.cache(self._prices)
 
     def _mean(self, values):
@@ -702,18 +702,18 @@ def steps_explorer(table, *, n=6, beta_1=9.0):
     tallest += list(costs.rates.values())
     steps = _Steps(axes[0], 1.15 * max(float(heights.max()) for heights in tallest))
     axes[0].set(title="Price per unit of time: the area of a bar is the price of a message",
-                ylabel="bits per unit of time")  # fmt: skip
+                ylabel="bits per unit of time")
     (dots,) = axes[1].plot([], [], "o", color=COLOURS.sender, ms=5, alpha=0.55)
     (here,) = axes[1].plot([], [], "o", color=COLOURS.sender, ms=10)
     low, high = costs.joint, costs.apart
     room = max(high - low, 0.1)
     for level, word, va in ((low, "entropy of both together", "top"),
-                            (high, "sum of the two entropies", "bottom")):  # fmt: skip
+                            (high, "sum of the two entropies", "bottom")):
         axes[1].axhline(level, color=COLOURS.data, lw=1.2, ls=(0, (5, 3)))
         nudge = 0.03 * room if va == "bottom" else -0.05 * room
         axes[1].text(220, level + nudge, word, va=va, ha="right", fontsize=9)
     axes[1].set(xscale="log", xlim=(0.8, 260), ylim=(low - 0.25 * room, high + 0.2 * room),
-                title="Lⁿ in bits", xlabel="messages n")  # fmt: skip
+                title="Lⁿ in bits", xlabel="messages n")
     axes[1].set_xticks([1, 10, 100], ["1", "10", "100"])
     axes[1].minorticks_off()
     marks = (1, 2, 3, 5, 10, 20, 50, 100, 200)
@@ -741,7 +741,7 @@ def steps_explorer(table, *, n=6, beta_1=9.0):
         figure, update, controls, moving=[*steps.artists, dots, here],
         description="Bars, one for each of n messages, whose areas are their prices; with more "
         "messages the bars settle on a curve, and their sum falls to the entropy.",
-    )  # fmt: skip
+    )
 
 
 def steps_figure(table, counts=(1, 4, 40), *, beta_1=9.0):
@@ -804,7 +804,7 @@ class _Finite:
     def __init__(self, axes, highest):
         looks = zip(self.NAMES, self.SHADES, strict=True)
         self.bands = [axes.fill_between([0.1], [0], [0], color=c, alpha=alpha, lw=0, label=name)
-                      for name, (c, alpha) in looks]  # fmt: skip
+                      for name, (c, alpha) in looks]
         dashes = dict(color=COLOURS.data, lw=1.2, ls=(0, (5, 3)))
         self.entropy = axes.axhline(0, label="entropy of both together", **dashes)
         axes.set(xscale="log", xlim=(0.1, 10), ylim=(0, highest), xlabel="accuracy in all, β(1)")
@@ -827,7 +827,7 @@ def _tables(table):
     """The reader's table, and two extremes of the same size."""
     joint = _probabilities(table)
     return {"yours": joint, "copy": torch.eye(len(joint), dtype=joint.dtype) / len(joint),
-            "alone": without_correlation(joint)}  # fmt: skip
+            "alone": without_correlation(joint)}
 
 
 def excess_explorer(table, *, beta_1=1.0):
@@ -850,7 +850,7 @@ def excess_explorer(table, *, beta_1=1.0):
     bands = _Finite(axes[0], highest)
     line = axes[0].axvline(beta_1, ymax=0.8, color=COLOURS.text, lw=1.2)  # up to the legend
     bars = [axes[1].bar(0, 1, width=0.7, color=colour, alpha=alpha)[0]
-            for colour, alpha in _Finite.SHADES]  # fmt: skip
+            for colour, alpha in _Finite.SHADES]
     total = axes[1].text(0, 0, "", ha="center", va="bottom")
     axes[0].set(title="The bill, by how much accuracy is sent", ylabel="bits")
     axes[0].legend(loc="upper right", ncols=2, fontsize=8.5)
@@ -881,7 +881,7 @@ def excess_explorer(table, *, beta_1=1.0):
         figure, update, controls, moving=[*bands.artists, line, *bars, total],
         description="The perfect network's bill against the accuracy of all messages: at little "
         "accuracy it lies above the entropy, with more it comes down to it.",
-    )  # fmt: skip
+    )
 
 
 def excess_figure(table):
@@ -944,14 +944,14 @@ def imperfect_explorer(
     (line,) = axes[0].plot([], [], color=EXTRA, label="this network")
     (gap,) = axes[0].fill([0], [0], color=EXTRA, alpha=0.35, lw=0)
     axes[0].set(title="Price per unit of time", ylabel="bits per unit of time", xlabel="time t",
-                xlim=(0, 1), ylim=(0, 1.7 * float(best.max())))  # fmt: skip
+                xlim=(0, 1), ylim=(0, 1.7 * float(best.max())))
     axes[0].legend(loc="upper right")
     image = axes[1].imshow(joint.numpy(), cmap="Greys", vmin=0, vmax=1.6 * float(joint.max()))
     dark, size = 0.8 * float(joint.max()), range(len(names))
     cells = [[axes[1].text(k, j, "", ha="center", va="center", fontsize=9) for k in size]
-             for j in size]  # fmt: skip
+             for j in size]
     axes[1].set(title="The table it believes", xticks=size, yticks=size,
-                xlabel=words[1], ylabel=words[0])  # fmt: skip
+                xlabel=words[1], ylabel=words[0])
     axes[1].set_xticklabels(names)
     axes[1].set_yticklabels(names, rotation=90, va="center")
     axes[1].grid(False)
@@ -1000,4 +1000,4 @@ def imperfect_explorer(
         figure, update, controls, moving=moving,
         description="The price over time of a perfect and of a wrong network; the area between "
         "the two curves is what the wrong one pays beyond the entropy.",
-    )  # fmt: skip
+    )

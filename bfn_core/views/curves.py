@@ -29,10 +29,10 @@ class _Curve:
             axes.axhline(value, color=COLOURS.data, linewidth=1, linestyle=(0, (4, 3)))
             below = bool(losses) and value < losses[-1][1]  # where the curve does not end
             axes.annotate(name, (steps, value), (-4, -3 if below else 3), ha="right", fontsize=9,
-                          va="top" if below else "bottom", textcoords="offset points")  # fmt: skip
+                          va="top" if below else "bottom", textcoords="offset points")
         (self.loss,) = axes.plot([], [], color=COLOURS.output, linewidth=1.2, label="training")
         (self.validation,) = axes.plot([], [], "o", color=COLOURS.other, markersize=5,
-                                       markeredgecolor="white", label="validation")  # fmt: skip
+                                       markeredgecolor="white", label="validation")
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
 
     def draw(self, losses, validations):
@@ -73,7 +73,7 @@ class LiveCurve:
     description = "A live curve: the training loss, step by step, while the run goes on."
 
     def __init__(self, settings, yardsticks, *, limits, before=(), unit="nats per example",
-                 every=0.5):  # fmt: skip
+                 every=0.5):
         self.steps, self.every, self.drawn_at = settings.steps, every, 0.0
         self.losses, self.validations = [], []
         self._axes = limits, yardsticks, unit

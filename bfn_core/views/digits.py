@@ -114,7 +114,7 @@ class _Telling:
     """The picture of `flow_explorer`: four panels, and the bill below."""
 
     titles = ("data: the digit", "sender: the last message", "input: Bob's belief",
-              "output: the network's guess")  # fmt: skip
+              "output: the network's guess")
     colours = (COLOURS.data, COLOURS.sender, COLOURS.input, COLOURS.output)
 
     def __init__(self, first: Conversation, highest: float) -> None:
@@ -197,7 +197,7 @@ def flow_explorer(bfn: BFN, digits: Tensor, *, n: int = 50, t: float = 0.3, seed
         "and the network's guess, side by side, with the price of each message below."
     )
     return Explorer(picture.figure, update, controls, description=description, play="t",
-                    moving=picture.moving)  # fmt: skip
+                    moving=picture.moving)
 
 
 def flow_figure(talk: Conversation, steps=(1, 8, 14, 20, 30, 50)):
@@ -292,7 +292,7 @@ def drawing_explorer(drawing: Drawing, *, step: int = 12, columns: int = 4):
     )
     controls = {"step": slider("messages received", 0, n, step)}
     return Explorer(figure, update, controls, description=description, play="step",
-                    moving=[*panels, *dots], seconds=6)  # fmt: skip
+                    moving=[*panels, *dots], seconds=6)
 
 
 def drawing_figure(drawing: Drawing, steps=(0, 5, 10, 15, 20, 30, 50), count: int = 4):
@@ -328,7 +328,7 @@ def elbo_figure(columns: dict[str, dict[str, tuple[float, float]]]):
     for (name, rows), colour in zip(columns.items(), colours, strict=False):
         nats, errors = zip(*rows.values(), strict=True)
         axes.errorbar(list(rows), nats, [2 * e for e in errors], fmt="o-", color=colour,
-                      capsize=3, label=name + " (± 2 standard errors)" * any(errors))  # fmt: skip
+                      capsize=3, label=name + " (± 2 standard errors)" * any(errors))
     axes.set(xlabel="messages n", ylabel="nats per image")
     axes.legend()
     return figure
@@ -371,7 +371,7 @@ def bill_figure(
     times, nats = bill["t"], bill["nats"]
     errors = [2 * e for e in bill["standard error"]]
     left.bar(times, nats, 0.9 / len(times), yerr=errors, color=COLOURS.sender, alpha=0.75,
-             error_kw={"lw": 1}, label="the real test images (± 2 standard errors)")  # fmt: skip
+             error_kw={"lw": 1}, label="the real test images (± 2 standard errors)")
     dark = tuple(0.5 * channel for channel in to_rgb(COLOURS.sender))
     for name, values in (floor or {}).items():
         left.bar(times, values, 0.9 / len(times), color=dark, label=name)

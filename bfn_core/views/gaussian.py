@@ -76,7 +76,7 @@ def mixture_guess(mu, beta, means=MEANS, weights=None, std=STD):
     scale = 1 / (1 + beta * std**2)
     shift = 0.5 * beta * scale
     logs = [math.log(w) + (m * scale) * evidence - shift * m * m
-            for m, w in zip(means, weights, strict=True) if w > 0]  # fmt: skip
+            for m, w in zip(means, weights, strict=True) if w > 0]
     top = functools.reduce(numpy.maximum, logs)
     parts = [numpy.exp(log - top) for log in logs]
     means = [m for m, w in zip(means, weights, strict=True) if w > 0]
@@ -103,7 +103,7 @@ def flow_explorer(
     """
     means, weights, std = _mixture(means, weights, std)
     for name, value, low, high in (("t", t, 0, 1), ("x", x, -1, 1), ("sigma_1", sigma_1, 0.01, 0.5),
-                                   ("steps", steps, 1, 100)):  # fmt: skip
+                                   ("steps", steps, 1, 100)):
         if not low <= value <= high:
             raise ValueError(f"{name} must lie between {low} and {high}, but is {value}")
     figure = flow_figure(means, weights, std, x=x, sigma_1=sigma_1)
@@ -143,10 +143,10 @@ def flow_figure(
         axes[0].fill_between(
             grid, gamma * x - z * spread, gamma * x + z * spread, color=COLOURS.flow, lw=0,
             alpha=_band(z), label=style.LABELS.flow if z == 2.8 else None,
-        )  # fmt: skip
+        )
     axes[0].plot(grid, mu, color=COLOURS.input, lw=1.5)
     axes[0].set(title="The flow, and one belief on its way", xlabel="time t", ylabel="value",
-                xlim=(0, 1), ylim=(-1.7, 1.7))  # fmt: skip
+                xlim=(0, 1), ylim=(-1.7, 1.7))
     for panel, t in zip(axes[1:-1], times, strict=True):
         k = round(t * 480)
         axes[0].axvline(t, color=COLOURS.text, lw=0.8)
@@ -161,7 +161,7 @@ def flow_figure(
             _sideways(panel, v, density, name, **look)
         guess = float((w * m).sum())
         panel.plot(0.04, guess, "o", color=COLOURS.output, mec="white", ms=9, clip_on=False,
-                   label="output: its mean x̂")  # fmt: skip
+                   label="output: its mean x̂")
         panel.set(title=f"Bob at t = {t:g}", xticks=[], xlim=(0, 1.08))
     _draw_next_message(axes[-1], v, x, sigma_1, times[0], mu, means, weights, std)
     for panel in axes:
@@ -245,14 +245,14 @@ def steps_explorer(
     lines = LineCollection([], colors=COLOURS.input, linewidths=0.9, alpha=0.45)
     left.add_collection(lines)
     left.set(title=f"{paths} beliefs on their way", xlabel="time t", ylabel="value", xlim=(0, 1),
-             ylim=(-1.35, 1.35))  # fmt: skip
+             ylim=(-1.35, 1.35))
     data = _mixture_density(v, means, weights, std)
     right.fill_betweenx(v, data, color=COLOURS.data, alpha=0.15, lw=0)
     right.plot(data, v, color=COLOURS.data, lw=1.2, label="data")
     bars = right.stairs(numpy.zeros(80), edges, orientation="horizontal", fill=True, alpha=0.6,
-                        color=COLOURS.output, label=f"{samples} samples")  # fmt: skip
+                        color=COLOURS.output, label=f"{samples} samples")
     right.set(title="Samples against data", xlabel="density",
-              xlim=(0, 1.6 * data.max()))  # fmt: skip
+              xlim=(0, 1.6 * data.max()))
     figure.get_layout_engine().set(w_pad=0.12)  # room for the last tick beside the first
     right.legend(loc="lower right")
     known = {}
@@ -381,16 +381,16 @@ def start_explorer(means=MEANS, weights=None, std=STD, *, x=0.25, steps=16, sigm
         play="sent",
         moving=art.values(),
         seconds=6,
-    )  # fmt: skip
+    )
 
 
 def _draw_story(story, now, bill, steps, reach, data, v):
     """The still parts of `start_explorer`'s picture; returns the artists that move, by name."""
     art = {}
     story.set(title="What Alice sends, what Bob believes", xlabel="message number", ylabel="value",
-              xlim=(-0.4, steps + 0.5), ylim=(-reach, reach))  # fmt: skip
+              xlim=(-0.4, steps + 0.5), ylim=(-reach, reach))
     art["band"] = story.fill_between([0], [0], [0], color=COLOURS.input, alpha=0.2, lw=0,
-                                     label="Bob's belief")  # fmt: skip
+                                     label="Bob's belief")
     (art["mean"],) = story.plot([], [], color=COLOURS.input)
     art["noise"] = LineCollection([], colors=COLOURS.sender, linewidths=1.2, alpha=0.45)
     story.add_collection(art["noise"])
@@ -401,7 +401,7 @@ def _draw_story(story, now, bill, steps, reach, data, v):
     story.legend(loc="lower right")
 
     now.set(title="Bob's belief now", xticks=[], xlabel="density, same peak", xlim=(0, 1.12),
-            ylim=(-reach, reach))  # fmt: skip
+            ylim=(-reach, reach))
     now.tick_params(labelleft=False)
     now.plot(data / data.max(), v, color=COLOURS.data, alpha=0.3, lw=1.2, label="likely numbers")
     art["density"] = now.fill_betweenx(v, v * 0, color=COLOURS.input, alpha=0.2, lw=0)
@@ -411,9 +411,9 @@ def _draw_story(story, now, bill, steps, reach, data, v):
     now.legend(loc="lower right")
 
     bill.set(title="The bill so far", xlabel="message number", ylabel="bits", ylim=(0, 5),
-             xlim=(0, steps + 0.5))  # fmt: skip
+             xlim=(0, steps + 0.5))
     for knows, colour, label in ((False, COLOURS.input, "belief alone"),
-                                 (True, COLOURS.output, "with a network")):  # fmt: skip
+                                 (True, COLOURS.output, "with a network")):
         (art["whole", knows],) = bill.plot([], [], color=colour, alpha=0.4, lw=1, ls=(0, (4, 2)))
         (art["bill", knows],) = bill.plot([], [], color=colour, label=label)
     art["sum"] = bill.fill_between([0], [0], color=COLOURS.data, alpha=0.12, lw=0)
@@ -431,7 +431,7 @@ def _update_story(art, c, bills, chosen, x, sent, v, density, reach):
     y, wide = c.y[:sent], c.alpha[:sent] ** -0.5
     place, inside = number[1:], numpy.abs(y) < reach
     art["noise"].set_segments([[(i, a), (i, b)] for i, a, b in zip(place, y - wide, y + wide,
-                                                                  strict=True)])  # fmt: skip
+                                                                  strict=True)])
     art["dots"].set_data(place[inside], y[inside])
     art["above"].set_data(place[y >= reach], numpy.full((y >= reach).sum(), 0.96 * reach))
     art["below"].set_data(place[y <= -reach], numpy.full((y <= -reach).sum(), -0.96 * reach))

@@ -39,7 +39,7 @@ def _glyphs(alphabet, height, width):
     size = min(0.5 * height, 1.1 * width)
     for k, letter in enumerate(alphabet):
         figure.text((k + 0.5) / len(alphabet), 0.3, letter, ha="center", va="baseline",
-                    fontsize=size, family="DejaVu Sans Mono")  # fmt: skip
+                    fontsize=size, family="DejaVu Sans Mono")
     canvas.draw()
     ink = 255 - numpy.asarray(canvas.buffer_rgba())[..., 0]
     return ink.reshape(height, len(alphabet), width).transpose(1, 2, 0).copy()
@@ -160,7 +160,7 @@ class BeliefMap:
         k = len(ALPHABET)
         edges = [numpy.arange(size + 1) - 0.5 for size in (columns, k)]
         self.mesh = axes.pcolormesh(*edges, numpy.zeros((k, columns)), cmap=shades(name), vmin=0,
-                                    vmax=1)  # fmt: skip
+                                    vmax=1)
         self.top = Page(axes, 1, columns, extent=(-0.5, columns - 0.5, -0.8, -3.9))
         self.name = name
         axes.set(xlim=(-0.5, columns - 0.5), ylim=(k - 0.5, -4))
@@ -347,7 +347,7 @@ def writing_explorer(bfn: BFN, count: int = 4, n_steps: int = 40):
         return write(bfn, count, n_steps, seed)
 
     figure, (top, below) = style.subplots(2, 1, size=(9.3, 0.27 * count * lines + 2.0),
-                                          height_ratios=(0.27 * count * lines, 1.5))  # fmt: skip
+                                          height_ratios=(0.27 * count * lines, 1.5))
     page = Page(top, count * lines, 64)
     _bare(top)
     title = "what the network would write, if it had to decide now"
@@ -618,9 +618,9 @@ def steps_figure(record, codes, paper):
     bits = [row["bits per character"] for row in found.values()]
     error = [2 * bits_per_character(row["standard error"], length) for row in found.values()]
     axes.errorbar(range(len(bits)), bits, error, color=style.COLOURS.output, marker="o", capsize=3,
-                  label="our model, L$^n$ + L$^r$ (± 2 standard errors)")  # fmt: skip
+                  label="our model, L$^n$ + L$^r$ (± 2 standard errors)")
     axes.plot([len(bits) - 1], [paper], "D", color=style.COLOURS.receiver,
-              label="the paper, on text8's own test split")  # fmt: skip
+              label="the paper, on text8's own test split")
     top = max(*bits, *codes.values()) + 0.7
     least, height = 0.055 * (top - 1.2), -math.inf  # labels keep this distance
     for name, value in sorted(codes.items(), key=lambda item: item[1]):
@@ -629,7 +629,7 @@ def steps_figure(record, codes, paper):
         axes.text(len(bits) - 0.45, height, name, va="center", ha="left", fontsize=8.5)
     axes.set_xticks(range(len(bits)), names)
     axes.set(xlabel="number of messages n", ylabel="bits per character",
-             xlim=(-0.4, len(bits) - 0.5), ylim=(1.2, top))  # fmt: skip
+             xlim=(-0.4, len(bits) - 0.5), ylim=(1.2, top))
     axes.set_title(NOT_PUBLISHED, fontsize=9)
     axes.legend(loc="upper left", ncols=1)
     return figure
@@ -642,14 +642,14 @@ def spelling_figure(writing):
     share = numpy.array([row["share"] for row in rows.values()])
     error = numpy.array([row["standard error"] for row in rows.values()])
     axes.errorbar(range(len(share)), share, 2 * error, color=style.COLOURS.output, marker="o",
-                  capsize=3, label="what our model writes (± 2 standard errors)")  # fmt: skip
+                  capsize=3, label="what our model writes (± 2 standard errors)")
     real = writing["spelling of the test text"]["share"]
     axes.axhline(real, color=style.COLOURS.data, linewidth=1, linestyle=(0, (4, 3)))
     label = "the test text of our split "
     axes.text(len(share) - 0.6, real, label, va="bottom", ha="right", fontsize=9)
     axes.set_xticks(range(len(share)), list(rows))
     axes.set(xlabel="number of messages n", ylabel="letters in listed words", ylim=(0, 1.08),
-             xlim=(-0.4, len(share) - 0.6))  # fmt: skip
+             xlim=(-0.4, len(share) - 0.6))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.legend(loc="lower right")
     return figure

@@ -174,7 +174,7 @@ def flow_explorer(walk: Walk, names: dict[str, int], t: float = 0.25) -> Explore
         figure, update, _time_and_photo(walk, names, t), play="t", moving=shown,
         description="A small photo, the noisy belief about it, what the network makes of that, and "
         "what it gets wrong, at a time t.",
-    )  # fmt: skip
+    )
 
 
 def flow_figure(walk: Walk, photo: int, times=(0.0, 0.125, 0.25, 0.5, 0.75, 1.0)):
@@ -209,7 +209,7 @@ def bytes_figure(image: Tensor, top: int = 9, left: int = 12, rows: int = 6, col
         counts = torch.histc(channel.float(), 32, 0, 256)
         axes[2].stairs(counts, torch.arange(33) * 8, color=colour, label=name, lw=1.6)
     axes[2].set(title="how often each byte occurs", xlabel="byte", xlim=(0, 256), yticks=[],
-                xticks=[0, 64, 128, 192, 255])  # fmt: skip
+                xticks=[0, 64, 128, 192, 255])
     axes[2].legend()
     return figure
 
@@ -241,7 +241,7 @@ def _rate_axes(axis, walk: Walk) -> None:
     axis.axhline(copying, color=COLOURS.data, lw=1, ls=(0, (4, 3)))
     axis.text(0.01, copying + 0.15, "x̂ from the messages alone", va="bottom", fontsize=8.5)
     axis.set(xlim=(0, 1), ylim=(0, 1.17 * copying), xlabel="time t",
-             ylabel="bits per value and unit of time")  # fmt: skip
+             ylabel="bits per value and unit of time")
 
 
 MOST = 24.0  # bits of the three values of a pixel, which full brightness stands for: 3 × 8
@@ -287,7 +287,7 @@ def where_explorer(walk: Walk, names: dict[str, int], t: float = 0.5) -> Explore
         moving=[photo_image, heat, *lines, here],
         description="A small photo, the bits spent on each of its pixels up to a time t, and the "
         "price over time of its three colour channels.",
-    )  # fmt: skip
+    )
 
 
 def _per_pixel(bits: Tensor) -> Tensor:
@@ -326,7 +326,7 @@ def shares_figure(walk: Walk):
     axes[1].set(title="which channel", ylabel="bits per value")
     axes[2].bar(range(len(bits)), bits, color=COLOURS.output, alpha=0.85)
     axes[2].set(title="flat areas, and edges", ylabel="bits per value",
-                xlabel="levels between neighbours")  # fmt: skip
+                xlabel="levels between neighbours")
     axes[2].set_xticks(range(len(bits)), [_number(value) for value in grouped])
     top = 1.15 * max(bits + bill)
     for axis in axes[1:]:
@@ -357,13 +357,13 @@ def curves_figure(curves: dict[str, list[dict]], dimensions: int, yardsticks=Non
         axis.plot([point["step"] for point in curve], bits, color=colour, label=name, lw=1.6)
     low = min(axis.dataLim.y0, *(yardsticks or {"": limit}).values())
     axis.set(xscale="log", ylim=(0.9 * low, limit), xlabel="training step",
-             ylabel="bits per dimension")  # fmt: skip
+             ylabel="bits per dimension")
     axis.xaxis.set_major_formatter("{x:,.0f}")
     axis.xaxis.set_minor_formatter(NullFormatter())
     for name, bits in (yardsticks or {}).items():
         axis.axhline(bits, color=COLOURS.data, lw=1, ls=(0, (4, 3)))
         axis.text(1, bits, f"{name}  ", transform=axis.get_yaxis_transform(), fontsize=8.5,
-                  ha="right", va="bottom")  # fmt: skip
+                  ha="right", va="bottom")
     axis.legend(loc="upper right")
     return figure
 
@@ -428,12 +428,12 @@ def samples_explorer(beliefs: Tensor, guesses: Tensor, step: int = 8) -> Explore
         ("guess", COLOURS.output, "-", from_the_end(guesses, end)),
         (f"guess, means of {LAYOUT} × {LAYOUT}", COLOURS.output, ":",
          from_the_end(guesses, end, LAYOUT)),
-    )  # fmt: skip
+    )
     for name, colour, line, values in curves:
         axes[2].plot(range(count), values[:-1], color=colour, ls=line, label=name)
     now = axes[2].axvline(step, color=COLOURS.text, lw=1)
     axes[2].set(title="levels from what it becomes", xlabel="messages received",
-                xlim=(0, count), yscale="log", ylim=(0.5, 300))  # fmt: skip
+                xlim=(0, count), yscale="log", ylim=(0.5, 300))
     axes[2].set_yticks([1, 10, 100], ["1", "10", "100"])
     axes[2].minorticks_off()
     axes[2].legend(loc="upper right", fontsize=8)
@@ -454,7 +454,7 @@ def samples_explorer(beliefs: Tensor, guesses: Tensor, step: int = 8) -> Explore
         play="step", moving=[*shown, now], seconds=6,
         description="Colour images forming: Bob's belief, the network's guess, and how far both "
         "still are from what they become, after each message.",
-    )  # fmt: skip
+    )
 
 
 def samples_figure(beliefs: Tensor, guesses: Tensor, steps):

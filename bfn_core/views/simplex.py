@@ -318,7 +318,7 @@ def path_explorer(*, beta_1=3.0, x=0):
     right.legend(loc="upper left", title="class", alignment="left")
     left.set_title(f"Beliefs about the class {NAMES[x]}", pad=2)
     left.legend([path, step], ["one belief", "its last step"], loc="upper left",
-                bbox_to_anchor=(-0.16, 0.98))  # fmt: skip
+                bbox_to_anchor=(-0.16, 0.98))
     pace = right.text(0.985, 0.03, "", ha="right", size=9, color=COLOURS.data)
 
     def update(t, n, beliefs, seed, speed):
@@ -352,7 +352,7 @@ def path_explorer(*, beta_1=3.0, x=0):
         moving=(*others, ends, path, step, here, *lines, now, pace),
         description="Beliefs about one of three classes walk through the triangle, one step per "
         "message, from the centre to the corner of the true class.",
-    )  # fmt: skip
+    )
     _set_speed(explorer, controls["speed"])
     return explorer
 
@@ -419,7 +419,7 @@ def network_explorer(*, beta_1=3.0, n=100):
         links += panel.plot([], [], color=COLOURS.text, lw=1.2, zorder=5)
     costs = [axes[2].plot([], [], color=getattr(COLOURS, name), lw=lw,
                           label=f"the {name} distribution")[0]
-             for name, lw in (("input", 3.5), ("output", 1.8))]  # fmt: skip
+             for name, lw in (("input", 3.5), ("output", 1.8))]
     now = axes[2].axvline(0, ymax=0.8, color=COLOURS.text, lw=1)  # up to the legend
     axes[2].set(xlim=(0, 1), ylim=(0, 5.6), xlabel="time t", title="Nats to name the word")
     axes[2].legend(loc="upper right")
@@ -499,7 +499,7 @@ def classes_explorer(*, beta_1=3.0):
     times = numpy.linspace(0, 1, 161)
     lines = [right.plot([], [], color=COLOURS.input)[0] for _ in COUNTS]
     names = [right.text(0, 0, f"{k}", color=COLOURS.input, size=9, ha="center", va="center",
-                        bbox={"fc": "white", "ec": "none", "pad": 1}) for k in COUNTS]  # fmt: skip
+                        bbox={"fc": "white", "ec": "none", "pad": 1}) for k in COUNTS]
     now = right.axvline(0, color=COLOURS.text, lw=1)
     here = right.plot([], [], "o", color=COLOURS.input, ms=9, mec="white")[0]
     right.set(xlim=(0, 1), ylim=(0, 1.06), xlabel="time t", title="Share of ln K still unknown")

@@ -40,7 +40,7 @@ class Colours:
     def classes(self):
         """Eight colours for things without a meaning of their own, such as classes."""
         return (self.input, self.sender, self.output, self.receiver, self.other, self.flow,
-                self.data, "#B8A200")  # fmt: skip
+                self.data, "#B8A200")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -211,7 +211,7 @@ def _loss_axes(axes, steps, yardsticks):
         axes.axhline(value, color=style.COLOURS.data, linewidth=1, linestyle=(0, (4, 3)))
         under = value == min(yardsticks.values())  # the curve ends on it, or above
         axes.annotate(f"{name} ", (steps, value), (0, -9 if under else 1), fontsize=9, ha="right",
-                      va="top" if under else "bottom", textcoords="offset points")  # fmt: skip
+                      va="top" if under else "bottom", textcoords="offset points")
     (faint,) = axes.plot([], [], color=style.COLOURS.output, alpha=0.3, linewidth=0.8)
     (bold,) = axes.plot([], [], color=style.COLOURS.output)
     return [faint, bold]

@@ -112,5 +112,5 @@ def summary(explorer):
         row |= {"presses": len(times), "ms": statistics.median(times), "ms_95": late}
     if rates := explorer.redraws:
         row |= {"sliders": len(rates), "redraws": statistics.median(rates),
-                "redraws_lowest": min(rates)}  # fmt: skip
+                "redraws_lowest": min(rates)}
     return row

@@ -62,7 +62,7 @@ class LabServer:
             name: str(scratch / name.lower())
             for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR",
                          "IPYTHONDIR")
-        }  # fmt: skip
+        }
         self.log = scratch / "lab.log"
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -78,7 +78,7 @@ class LabServer:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.book,
                 env={**os.environ, **folders},
                 start_new_session=True,  # its own process group, so that all of it can be ended
-            )  # fmt: skip
+            )
         atexit.register(self.stop)
         self._before = signal.signal(signal.SIGTERM, self._on_sigterm)
 

@@ -61,7 +61,7 @@ def open_page(browser, address, name):
     page.on("console", lambda m: page.problems.append(m.text) if m.type == "error" else None)
     page.on("requestfailed", lambda request: page.problems.append(request.url))
     page.on("request", lambda request: None if request.url.startswith((address, "data:", "blob:"))
-            else page.problems.append(request.url))  # fmt: skip
+            else page.problems.append(request.url))
     page.goto(address + name)
     page.evaluate("async () => { await window.MathJax?.startup.promise }")
     return page
@@ -321,7 +321,7 @@ def test_no_link_is_broken_and_nothing_comes_from_elsewhere(folder):
 
 def test_every_page_leads_to_all_others_and_to_its_neighbours(folder):
     titles = [re.sub(r"^# ", "", nbformat.read(path, 4).cells[0].source.split("\n")[0])
-              for path in NOTEBOOKS]  # fmt: skip
+              for path in NOTEBOOKS]
     for number, name in enumerate(PAGES):
         soup = parsed(folder / name)
         assert [a.text for a in soup.select(".sidebar-tree li a")][: len(titles)] == titles

@@ -95,7 +95,7 @@ class Colab:
         process = python(
             "-m", "pytest", *options, "-p", "no:cacheprovider", f"--rootdir={self.folder}",
             f"notebooks/{path.name}", cwd=self.folder, env=self.environment,
-        )  # fmt: skip
+        )
         lines = self.record.read_text("utf-8").splitlines() if self.record.exists() else []
         return process, [json.loads(line) for line in lines]
 
