@@ -13,7 +13,7 @@ Source: Graves et al. 2023, "Bayesian Flow Networks", arXiv 2308.07037.
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 import torch
@@ -94,26 +94,28 @@ class BayesianFlow(ABC):
         return self.schedule.alpha(i, n)
 
     def messages(
-        self, x: Data, n: int, *, generator: Generator | None = None
+        self, x: Data, n: int | Iterable, *, generator: Generator | None = None
     ) -> Iterator[tuple[Data, Parameters]]:
         """Alice tells Bob about x in n messages: yields (y, θ), message i and the belief after it.
 
         Args:
             x: data, (B, *shape).
-            n: number of messages, at least 1.
+            n: number of messages, at least 1; or the accuracy of each, where they are not those
+                of the schedule.
             generator: for the messages.
 
         Raises:
             ValueError: x or n is not valid.
         """
         self.check(x)
-        n = whole("n", n)
+        if not isinstance(n, Iterable):
+            count = whole("n", n)
+            n = (self.alpha(i, count) for i in range(1, count + 1))
         return self.trusting()._messages(x, n, generator)
 
-    def _messages(self, x: Data, n: int, generator: Generator | None) -> Iterator:
+    def _messages(self, x: Data, alphas: Iterable, generator: Generator | None) -> Iterator:
         theta = self._prior_for(x)
-        for i in range(1, n + 1):
-            alpha = self.alpha(i, n)
+        for alpha in alphas:
             y = self.sender(x, alpha).sample(generator=generator)
             theta = self.update(theta, y, alpha)
             yield y, theta

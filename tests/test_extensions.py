@@ -19,6 +19,7 @@ from bfn_core import (
     Schedule,
     elbo,
 )
+from bfn_core.beliefs import first
 from bfn_core.infilling import fill
 from bfn_core.model import SamplingStep
 from bfn_core.networks.mlp import MLP
@@ -318,6 +319,15 @@ def test_a_conversation_ends_where_the_flow_says(flow):
         assert bool(((one.mean(0) - other.mean(0)).abs() <= 4.5 * error + 1e-6).all())
     with pytest.raises(ValueError, match="n must be a whole number"):
         flow.messages(x, 0)
+    own = [flow.alpha(i, 6) for i in range(1, 7)]  # the same accuracies, given one by one
+    again = list(flow.messages(x, own, generator=generator(0)))
+    (_, loud), = flow.messages(x, [flow.alpha(1, 1)], generator=generator(0))
+
+    def read(theta):
+        return first(flow.network_input(theta))
+
+    assert all(torch.equal(read(a), read(b)) for (_, a), (_, b) in zip(steps, again, strict=True))
+    assert not torch.equal(read(loud), read(steps[0][1]))
 
 
 def test_wish_5_an_own_kind_of_belief_needs_its_flow_alone():

@@ -56,10 +56,9 @@ def listen(x, alphas, generator):
     """
     truth = torch.tensor([float(x)], dtype=torch.float64)
     ys, thetas = [], [FLOW.prior((1,), dtype=torch.float64)]
-    for alpha in alphas:
-        y = FLOW.sender(truth, alpha).sample(generator=generator)
+    for y, theta in FLOW.messages(truth, alphas, generator=generator):
         ys.append(float(y))
-        thetas.append(FLOW.update(thetas[-1], y, alpha))
+        thetas.append(theta)
     return ys, thetas
 
 
@@ -265,9 +264,7 @@ def crowd(x, alphas, runs, generator):
     truth = torch.full((runs,), float(x), dtype=torch.float64)
     theta = FLOW.prior((runs,), dtype=torch.float64)
     means = [theta.mean]
-    for alpha in alphas:
-        alpha = float(alpha)
-        theta = FLOW.update(theta, FLOW.sender(truth, alpha).sample(generator=generator), alpha)
+    for _, theta in FLOW.messages(truth, map(float, alphas), generator=generator):
         means.append(theta.mean)
     return torch.stack(means), theta
 

@@ -54,14 +54,10 @@ class Conversation:
 def converse(bfn: BFN, digit: Tensor, n: int, *, generator: Generator | None = None):
     """Send one digit, (1, H, W) int64, in n messages. Returns a Conversation."""
     flow, x = bfn.flow, digit.unsqueeze(0)
-    theta, evidence = flow.prior(x.shape), []
-    logits = [theta.logits]
-    for i in range(1, n + 1):
-        sender = flow.sender(x, flow.alpha(i, n))
-        y = sender.sample(generator=generator)
-        theta = flow.update(theta, y, flow.alpha(i, n))
+    logits, evidence = [flow.prior(x.shape).logits], []
+    for i, (y, theta) in enumerate(flow.messages(x, n, generator=generator), 1):
         logits.append(theta.logits)
-        noise = sender.variance[..., 0].sqrt() * math.sqrt(2)  # of the difference of two components
+        noise = math.sqrt(2 * flow.classes * flow.alpha(i, n))  # of the difference of two of y
         evidence.append((y[..., 1] - y[..., 0]) / noise)
     beliefs = CategoricalParameters(torch.cat(logits))
     with evaluating(bfn):

@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from bfn_core.beliefs import CategoricalParameters
 from bfn_core.data import ALPHABET, decode, encode, normalise
 from bfn_core.infilling import Filling, fill
 from bfn_core.model import BFN, evaluating
@@ -139,15 +140,9 @@ def read(bfn: BFN, text: str, n_steps: int = 40, seed: int = 1) -> Reading:
     """Send one text in n messages, the beliefs of one stream, and ask the network after each."""
     x = encode(text).long().unsqueeze(0)
     generator = torch.Generator().manual_seed(seed)
-    theta, beliefs = bfn.flow.prior(x.shape), []
-    for i in range(n_steps + 1):
-        beliefs.append(theta)
-        if i < n_steps:
-            alpha = bfn.flow.alpha(i + 1, n_steps)
-            y = bfn.flow.sender(x, alpha).sample(generator=generator)
-            theta = bfn.flow.update(theta, y, alpha)
-    logits = torch.cat([theta.logits for theta in beliefs])
-    together = type(theta)(logits)
+    said = bfn.flow.messages(x, n_steps, generator=generator)
+    beliefs = [bfn.flow.prior(x.shape), *(theta for _, theta in said)]
+    together = CategoricalParameters(torch.cat([theta.logits for theta in beliefs]))
     with torch.no_grad(), evaluating(bfn):
         guess = bfn.output(together, torch.linspace(0, 1, n_steps + 1))
     return Reading(x[0], together.probs, guess.probs)

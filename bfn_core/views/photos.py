@@ -6,6 +6,7 @@ Images are (N, 3, H, W) with values in [−1, 1]; the models are those of discre
 import io
 import math
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from matplotlib.patches import Rectangle
@@ -97,18 +98,15 @@ def walk(bfn: BFN, x: Tensor, n: int = 32, *, seed: int = 0) -> Walk:
     x: (N, 3, H, W), bin centres. seed: of the messages.
     """
     flow, generator = bfn.flow, Generator().manual_seed(seed)
-    theta, found = flow.prior(x.shape), [[], [], [], []]
+    found: list[list] = [[], [], [], []]
+    told = (theta for _, theta in flow.messages(x, n, generator=generator))
     with evaluating(bfn):
-        for i in range(n + 1):
+        for i, theta in enumerate(chain([flow.prior(x.shape)], told)):
             output = bfn.output(theta, i / n)
             rate = flow.rate_cost(x, output, i / n) / BIT
             values = (theta.mean, output.mean, rate, -output.log_prob(x) / BIT)
             for kept, value in zip(found, values, strict=True):
                 kept.append(value)
-            if i < n:
-                alpha = flow.alpha(i + 1, n)
-                y = flow.sender(x, alpha).sample(generator=generator)
-                theta = flow.update(theta, y, alpha)
     return Walk(bfn, torch.linspace(0, 1, n + 1), x, *map(torch.stack, found))
 
 

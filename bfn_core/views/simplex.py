@@ -285,12 +285,8 @@ def walk(x: tuple[int, ...], n: int, beta_1: float, seed: int) -> tuple[Tensor, 
     flow = DiscreteFlow(3, beta_1)
     generator = torch.Generator().manual_seed(seed)
     truth = torch.tensor([x])
-    theta = flow.prior(truth.shape)
-    beliefs, messages = [theta.probs[0]], []
-    for i in range(1, n + 1):
-        alpha = flow.alpha(i, n)
-        y = flow.sender(truth, alpha).sample(generator=generator)
-        theta = flow.update(theta, y, alpha)
+    beliefs, messages = [flow.prior(truth.shape).probs[0]], []
+    for y, theta in flow.messages(truth, n, generator=generator):
         beliefs.append(theta.probs[0])
         messages.append(y[0])
     return torch.stack(beliefs), torch.stack(messages)
