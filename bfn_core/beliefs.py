@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bfn_core.numerics import at_least_single
+from bfn_core.numerics import at_least_single, softmax
 
 # Which of these it is depends on the flow, so a type checker is told no more.
 Data = Any  # a tensor (B, *shape); of mixed data a dict of them
@@ -35,7 +35,7 @@ class CategoricalParameters:
     @property
     def probs(self) -> Tensor:
         """Probabilities, (B, *shape, K)."""
-        return self.logits.softmax(-1)
+        return softmax(self.logits)
 
 
 def over(change: Callable[[Tensor], Any], value: Any) -> Any:

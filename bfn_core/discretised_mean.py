@@ -52,13 +52,19 @@ def _mean_and_slopes(loc, scale, bins, slopes) -> tuple[Tensor, ...]:
     if bins <= 2 * _WINDOW + 2:  # about as many edges as work in the two forms below
         return _from_edges(loc, scale, torch.ones_like(loc), bins - 1, bins, slopes)
     width = 2.0 / bins
-    # The window is moved inwards where it would hold edges that do not exist.
-    first = ((loc + 1.0) / width).round() - (_WINDOW // 2 - 1)
-    first = first.clamp_(1, bins - _WINDOW)
-    near = _from_edges(loc, scale.clamp(max=width), first, _WINDOW, bins, slopes)
     far = _from_integral(loc, scale.clamp(min=width), bins, slopes)
     narrow = scale < width
+    if loc.device.type == "cpu" and not torch.compiler.is_compiling():  # only those that need it
+        near = _around(loc[narrow], scale[narrow], bins, slopes)
+        return tuple(b.masked_scatter_(narrow, a) for a, b in zip(near, far, strict=True))
+    near = _around(loc, scale.clamp(max=width), bins, slopes)  # an accelerator would wait for it
     return tuple(torch.where(narrow, a, b) for a, b in zip(near, far, strict=True))
+
+
+def _around(loc, scale, bins, slopes) -> tuple[Tensor, ...]:
+    """By the edges around μ; the window is moved inwards where it would hold some that are none."""
+    first = ((loc + 1.0) * (bins / 2)).round() - (_WINDOW // 2 - 1)
+    return _from_edges(loc, scale, first.clamp_(1, bins - _WINDOW), _WINDOW, bins, slopes)
 
 
 def _from_edges(loc, scale, first, count, bins, slopes):

@@ -24,6 +24,7 @@ from bfn_core.numerics import (
     draw_index,
     draw_normal,
     log_ndtr,
+    log_softmax,
     pick,
     single,
 )
@@ -114,7 +115,7 @@ class Categorical(Drawn):
 
     def __init__(self, logits: Tensor) -> None:
         super().__init__(logits.shape[:-1])
-        self.log_probs = single(logits).log_softmax(-1)  # (B, *shape, K)
+        self.log_probs = log_softmax(single(logits))  # (B, *shape, K)
 
     @cached_property
     def probs(self) -> Tensor:

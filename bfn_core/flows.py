@@ -54,9 +54,11 @@ from bfn_core.numerics import (
     draw_normal,
     float_dtype,
     like_data,
+    log_softmax,
     marginals,
     pick,
     single,
+    softmax,
     wide,
 )
 from bfn_core.schedules import Form, GeometricSchedule, Moment, QuadraticSchedule, Schedule
@@ -499,7 +501,7 @@ class DiscreteFlow(BayesianFlow):
         """θ' ∝ e^y θ (171); α is already in the scale of y."""
         check_shape("y", y.shape, theta.logits.shape)
         self._check_accuracy(alpha)
-        return CategoricalParameters((theta.logits + y).log_softmax(-1))
+        return CategoricalParameters(log_softmax(theta.logits + y))
 
     def sender(self, x: Tensor, alpha: float | Tensor) -> CategoricalMessage:
         """N(α(K e_x − 1), αK I), a vector of K numbers per variable (157)."""
@@ -522,7 +524,7 @@ class DiscreteFlow(BayesianFlow):
         noise = torch.empty((*x.shape, self.classes), dtype=float_dtype(t), device=x.device)
         variance = self._at(t, noise).beta * self.classes
         y = draw_normal(noise, generator) * variance.sqrt()
-        return CategoricalParameters(add_at(y, x, variance).log_softmax(-1))
+        return CategoricalParameters(log_softmax(add_at(y, x, variance)))
 
     def network_input(self, theta: CategoricalParameters) -> Tensor:
         return theta.probs
@@ -557,7 +559,7 @@ class DiscreteFlow(BayesianFlow):
         sender = self.sender(x, alpha)
         y, log_probs = sender.sample(generator=generator), output.log_probs
         noise = y - sender.mean
-        tilted = (log_probs + sender.mean).softmax(-1)
+        tilted = softmax(log_probs + sender.mean)
         slope = pick(noise, x) - (tilted * noise).sum(-1)
         return pick(y, x) - (log_probs + y).logsumexp(-1) - slope
 
