@@ -33,7 +33,8 @@ def on_accelerator(value: float | Tensor) -> bool:
 def whole(name: str, value: int, least: int = 1) -> int:
     """A whole number of at least `least` as Python's int, from NumPy's integers too.
 
-    Raises ValueError, naming it, for anything else; True and False are no numbers here.
+    Raises:
+        ValueError: naming it, for anything else; True and False are no numbers here.
     """
     try:
         number = least - 1 if isinstance(value, bool) else operator.index(value)
@@ -45,8 +46,11 @@ def whole(name: str, value: int, least: int = 1) -> int:
 
 
 def real(name: str, value: float, low: float, high: float = math.inf) -> float:
-    """A number between `low` and `high`, and neither of them: NumPy's as Python's float, a tensor
-    of one number as it is. Raises ValueError, naming it, for anything else.
+    """A number between `low` and `high`, and neither of them: NumPy's as Python's float, a
+    tensor of one number as it is.
+
+    Raises:
+        ValueError: naming it, for anything else.
     """
     number = isinstance(value, Real) or (isinstance(value, Tensor) and value.dim() == 0)
     if isinstance(value, bool) or not number or not low < value < high:
@@ -65,7 +69,11 @@ def check_time(t: float | Tensor, wait: bool = False) -> None:
 
 
 def check_step(i: Any, n: int) -> tuple[Any, int]:
-    """i and n, NumPy's integers as Python's. Raises ValueError unless n ≥ 1 and every i in 1…n."""
+    """i and n, NumPy's integers as Python's.
+
+    Raises:
+        ValueError: unless n ≥ 1 and every i in 1…n.
+    """
     n = whole("n", n)
     if not isinstance(i, Tensor):
         i = whole("i", i)

@@ -403,14 +403,19 @@ class DiscretisedFlow(GaussianFlow):
         return (place - place.round().clamp_(0, self.bins - 1)).mul_(2 / self.bins)
 
     def index(self, x: Tensor) -> Tensor:
-        """The bin 0…K−1 that holds each x, int64. Raises ValueError for integers and the like."""
+        """The bin 0…K−1 that holds each x, int64.
+
+        Raises:
+            ValueError: for integers and the like.
+        """
         check_floating("x", x, least=0)
         return bin_index(x, self.bins)
 
     def quantise(self, values: Tensor) -> Tensor:
         """The centre of the bin that holds each value of [−1, 1], in single precision at least.
 
-        Raises ValueError for what is not floating-point, or outside [−1, 1], or NaN.
+        Raises:
+            ValueError: for what is not floating-point, or outside [−1, 1], or NaN.
         """
         check_floating("values", values, least=0)
         if self.validate:

@@ -34,7 +34,11 @@ class Estimate:
 
     @classmethod
     def of(cls, values: Tensor) -> "Estimate":
-        """From one value per example, (N,). Raises ValueError if there is none."""
+        """From one value per example, (N,).
+
+        Raises:
+            ValueError: there is none.
+        """
         if len(values) == 0:
             raise ValueError("values must hold at least one value, got none")
         values = wide(values)

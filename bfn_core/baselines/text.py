@@ -75,10 +75,12 @@ def _codes(text: Tensor, size: int, classes: int) -> Tensor:
 def compressor(name: str, test: Tensor, before: Tensor | None = None) -> float:
     """What bz2 or lzma needs for the test text at its highest setting, headers counted.
 
-    before: a text that the compressor has packed already, so that only what the test text adds is
-    counted: the compressor learns from the same text as the others.
+    Args:
+        before: a text that the compressor has packed already, so that only what the test text
+            adds is counted: the compressor learns from the same text as the others.
 
-    Raises ValueError for another name, an empty text, or one of other numbers than bytes.
+    Raises:
+        ValueError: for another name, an empty text, or one of other numbers than bytes.
     """
     check_classes("test", test, 256)
     if before is not None:

@@ -24,7 +24,8 @@ DIGESTS = Path(__file__).with_name("assets.json")  # the SHA-256 of each; tools/
 def asset(name: str) -> Path:
     """The path of a shipped file, such as "mnist.safetensors".
 
-    Raises DataError if there is no such file, or it is not at hand and cannot be fetched whole.
+    Raises:
+        DataError: there is no such file, or it is not at hand and cannot be fetched whole.
     """
     if (path := CHECKOUT / name).is_file():
         return path

@@ -61,7 +61,11 @@ def digest(content: bytes | Path) -> str:
 
 
 def read_checked(path: Path, file: RemoteFile) -> bytes:
-    """The bytes of a file that lies at `path`. Raises DataError if they are not those of `file`."""
+    """The bytes of a file that lies at `path`.
+
+    Raises:
+        DataError: they are not those of `file`.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -77,8 +81,10 @@ def read_checked(path: Path, file: RemoteFile) -> bytes:
 def locate(file: RemoteFile, folders: tuple[str, ...]) -> Path:
     """The path of `file`: where it lies already, else in the first of `folders`, freshly fetched.
 
-    Raises NoNetwork if none of its addresses can be reached, and DataError if what arrives is not
-    the file or cannot be kept. In every such case nothing is left behind.
+    Raises:
+        NoNetwork: none of its addresses can be reached.
+        DataError: what arrives is not the file or cannot be kept. In every such case nothing is
+            left behind.
     """
     if path := find(file.name, folders):
         return path
@@ -99,7 +105,9 @@ def locate(file: RemoteFile, folders: tuple[str, ...]) -> Path:
 def fetch(file: RemoteFile, target: Path) -> None:
     """Fetch `file` to `target` from the first of its addresses that gives it whole.
 
-    Raises NoNetwork or DataError as `locate` does, and OSError if the target cannot be written.
+    Raises:
+        NoNetwork, DataError: as for `locate`.
+        OSError: the target cannot be written.
     """
     import logging
 
@@ -169,8 +177,11 @@ def locked(folder: Path, timeout: float = -1) -> Iterator[None]:
     killed leaves that empty file at most, and nobody shut out. In a folder that cannot be written
     to, or on a file system without locks, the work goes on without one.
 
-    timeout: how many seconds to wait for another process, for ever if negative. Raises
-    BlockingIOError when they are over.
+    Args:
+        timeout: how many seconds to wait for another process, for ever if negative.
+
+    Raises:
+        BlockingIOError: they are over.
     """
     lock = _lock(folder / LOCK)
     try:
@@ -217,7 +228,11 @@ def replace(new: Path, path: Path) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that appears under its name only when it is complete. Raises OSError."""
+    """Write a file that appears under its name only when it is complete.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     new = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         new.write_bytes(content)

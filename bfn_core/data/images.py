@@ -64,9 +64,13 @@ class Images(HeldAsBytes):
 def mnist(stand_in: bool | None = None) -> Images:
     """MNIST: 60,000 training and 10,000 test images of 28 × 28 grey pixels, (N, 1, 28, 28).
 
-    stand_in: True gives scikit-learn's handwritten digits instead and touches neither network nor
-    disk; False never does; None does, with a StandInWarning, if MNIST is not at hand and there is
-    no network. Raises DataError if a file is damaged or cannot be had.
+    Args:
+        stand_in: True gives scikit-learn's handwritten digits instead and touches neither
+            network nor disk; False never does; None does, with a StandInWarning, if MNIST is
+            not at hand and there is no network.
+
+    Raises:
+        DataError: a file is damaged or cannot be had.
     """
     return _or_stand_in(_mnist, _digits, "MNIST", stand_in)
 
@@ -74,8 +78,12 @@ def mnist(stand_in: bool | None = None) -> Images:
 def cifar10(stand_in: bool | None = None) -> Images:
     """CIFAR-10: 50,000 training and 10,000 test images of 32 × 32 colours, (N, 3, 32, 32).
 
-    stand_in: as for `mnist`; crops of scikit-learn's two photographs take its place, and their
-    label is the photograph. Raises DataError if a file is damaged or cannot be had.
+    Args:
+        stand_in: as for `mnist`; crops of scikit-learn's two photographs take its place, and
+            their label is the photograph.
+
+    Raises:
+        DataError: a file is damaged or cannot be had.
     """
     return _or_stand_in(_cifar10, _crops, "CIFAR-10", stand_in)
 
@@ -245,7 +253,8 @@ def photographs(shrink: int = 5) -> Tensor:
     by row from the top. Shrunk like that they have edges and flat areas as CIFAR-10's images do,
     which were once larger too.
 
-    Raises ValueError if `shrink` leaves no room for a tile, or is below 1.
+    Raises:
+        ValueError: `shrink` leaves no room for a tile, or is below 1.
     """
     from PIL import Image
 
@@ -269,8 +278,10 @@ def folder(path: str | Path) -> Tensor:
     C is 1 if all of them are grey, or black and white, else 3. What lies in folders within it is
     left out.
 
-    Raises DataError, naming the file, if there is none, one cannot be read, they are not all of one
-    size, or one has transparent parts or 16 bits to a pixel, which are not bytes of grey or colour.
+    Raises:
+        DataError: naming the file, if there is none, one cannot be read, they are not all of
+            one size, or one has transparent parts or 16 bits to a pixel, which are not bytes of
+            grey or colour.
     """
     try:
         files = sorted(p for p in Path(path).iterdir() if p.suffix.lower() == ".png")
@@ -315,9 +326,15 @@ def _picture(path: Path) -> Tensor:
 def binarise(pixels: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
     """Draw every pixel as 0 or 1, independently ("dynamic binarisation").
 
-    pixels: any shape; uint8 with P(1) = pixel / 255; floats in [0, 1], which are P(1); or bool,
-    where True gives 1. Returns int64 of that shape, the classes of a DiscreteFlow(2, …).
-    Raises ValueError for anything else, see `quantise`.
+    Args:
+        pixels: any shape; uint8 with P(1) = pixel / 255; floats in [0, 1], which are P(1); or
+            bool, where True gives 1.
+
+    Returns:
+        int64 of that shape, the classes of a DiscreteFlow(2, …).
+
+    Raises:
+        ValueError: for anything else, see `quantise`.
     """
     _check_pixels(pixels)
     uniform = torch.rand(pixels.shape, generator=generator, device=pixels.device)
@@ -327,12 +344,17 @@ def binarise(pixels: Tensor, *, generator: torch.Generator | None = None) -> Ten
 def quantise(pixels: Tensor, bins: int = 256) -> Tensor:
     """The bin centres (2k+1)/bins − 1 in (−1, 1) of 8-bit pixels, k = ⌊pixel · bins / 256⌋.
 
-    pixels: any shape; uint8; floats in [0, 1], as image loaders make them, which stand for the byte
-    nearest to 255 times them; or bool, for black and white. Returns float32 of that shape, the data
-    of a DiscretisedFlow(bins, …). What is in [−1, 1] already is for that flow's `quantise`.
+    Args:
+        pixels: any shape; uint8; floats in [0, 1], as image loaders make them, which stand for
+            the byte nearest to 255 times them; or bool, for black and white. What is in [−1, 1]
+            already is for that flow's `quantise`.
 
-    Raises ValueError for any other dtype, since its numbers say not whether they count to 1, 255 or
-    65,535; for floats outside [0, 1] or NaN; and if `bins` is not between 2 and 256.
+    Returns:
+        float32 of that shape, the data of a DiscretisedFlow(bins, …).
+
+    Raises:
+        ValueError: for any other dtype, since its numbers say not whether they count to 1, 255
+            or 65,535; for floats outside [0, 1] or NaN; and if `bins` is not between 2 and 256.
     """
     _check_pixels(pixels)
     if (bins := whole("bins", bins, 2)) > 256:
@@ -365,7 +387,10 @@ def _check_pixels(pixels: Tensor) -> None:
 def to_bytes(x: Tensor) -> Tensor:
     """8-bit pixels of data in [−1, 1]: the inverse of `quantise` for 256 bins.
 
-    What lies outside is moved to black or white. Raises ValueError for what is no float tensor.
+    What lies outside is moved to black or white.
+
+    Raises:
+        ValueError: for what is no float tensor.
     """
     if not (isinstance(x, Tensor) and x.is_floating_point()):
         raise ValueError(

@@ -57,14 +57,22 @@ class Strings:
         return self.encode(self.words)
 
     def encode(self, texts: Sequence[str]) -> Tensor:
-        """Classes, (B, L) int64. Raises ValueError on a symbol outside the alphabet."""
+        """Classes, (B, L) int64.
+
+        Raises:
+            ValueError: on a symbol outside the alphabet.
+        """
         strange = sorted(set("".join(texts)) - set(self.alphabet))
         if strange:
             raise ValueError(f"{strange[0]!r} is not in the alphabet {self.alphabet!r}")
         return torch.tensor([[self.alphabet.index(symbol) for symbol in text] for text in texts])
 
     def decode(self, x: Tensor) -> list[str]:
-        """The strings of classes (B, L). Raises ValueError for what is no class."""
+        """The strings of classes (B, L).
+
+        Raises:
+            ValueError: for what is no class.
+        """
         check_classes("x", x, self.classes)
         return ["".join(self.alphabet[k] for k in row) for row in x.tolist()]
 

@@ -46,11 +46,16 @@ class Text(HeldAsBytes):
 def text8(stand_in: bool | None = None) -> Text:
     """text8, 100 million characters of Wikipedia, split into 90, 5 and 5 million as is usual.
 
-    If only the beginning of text8 lies in the data folder, as text8.prefix, that is taken, split
-    in the same proportions, and named "text8 prefix": its test part is not text8's.
-    stand_in: True gives Python's own documentation instead and touches neither network nor disk;
-    False never does; None does, with a StandInWarning, if text8 is not at hand and there is no
-    network. Raises DataError if a file is damaged or cannot be had.
+    If only the beginning of text8 lies in the data folder, as text8.prefix, that is taken, split in
+    the same proportions, and named "text8 prefix": its test part is not text8's.
+
+    Args:
+        stand_in: True gives Python's own documentation instead and touches neither network nor
+            disk; False never does; None does, with a StandInWarning, if text8 is not at hand and
+            there is no network.
+
+    Raises:
+        DataError: a file is damaged or cannot be had.
     """
     if stand_in:
         return _documentation("This is not text8: Python's documentation stands in, as asked.")
@@ -70,9 +75,13 @@ def text8(stand_in: bool | None = None) -> Text:
 def text_file(path: str | Path, alphabet: str | None = None) -> Text:
     """Any text file in text8's place, split 90/5/5 %.
 
-    alphabet: the symbols to expect, see `alphabet_of`; None normalises the text to text8's 27.
-    Raises DataError if the file cannot be read as `read_text` does, holds a symbol that is not in
-    the alphabet, or fewer than 1,000 characters.
+    Args:
+        alphabet: the symbols to expect, see `alphabet_of`; None normalises the text to text8's
+            27.
+
+    Raises:
+        DataError: the file cannot be read as `read_text` does, holds a symbol that is not in
+            the alphabet, or fewer than 1,000 characters.
     """
     content = read_text(path)
     if alphabet is None:
@@ -90,7 +99,8 @@ def text_file(path: str | Path, alphabet: str | None = None) -> Text:
 def alphabet_of(path: str | Path) -> str:
     """The symbols of a text file, each once, in the order of their code points.
 
-    Raises DataError as `text_file` does, or if there are fewer than 2 or more than 256.
+    Raises:
+        DataError: as `text_file` does, or if there are fewer than 2 or more than 256.
     """
     symbols = "".join(sorted(set(read_text(path))))
     if not 2 <= len(symbols) <= 256:
@@ -101,7 +111,10 @@ def alphabet_of(path: str | Path) -> str:
 
 def read_text(path: str | Path) -> str:
     """The content of a text file in UTF-8, or in UTF-16 or UTF-32, which its first bytes or its
-    zeros betray. Raises DataError, which says what else it may be and what to do.
+    zeros betray.
+
+    Raises:
+        DataError: which says what else it may be and what to do.
     """
     try:
         content = Path(path).read_bytes()
@@ -119,7 +132,11 @@ _MARKS = {
 
 
 def _decoded(content: bytes, path: str | Path) -> str:
-    """The text of a file's content. Raises DataError, with the place of a wrong byte."""
+    """The text of a file's content.
+
+    Raises:
+        DataError: with the place of a wrong byte.
+    """
     marked = next((codec for mark, codec in _MARKS.items() if content.startswith(mark)), None)
     zeros = content.count(0)
     if marked is None and zeros:
@@ -201,7 +218,8 @@ def _plain(character: str) -> str:
 def encode(text: str | bytes, alphabet: str = ALPHABET) -> Tensor:
     """The classes, (len(text),) uint8, of a text over an alphabet of at most 256 symbols.
 
-    Raises ValueError on any other symbol.
+    Raises:
+        ValueError: on any other symbol.
     """
     text = text.decode("latin-1") if isinstance(text, bytes) else text
     points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
@@ -229,7 +247,8 @@ def check_classes(name: str, x: Tensor, classes: int) -> None:
 def decode(classes: Tensor, alphabet: str = ALPHABET) -> str | list:
     """The text of classes of shape (length,), or the list of texts of (B, length).
 
-    Raises ValueError for numbers that are not whole, or name no symbol of the alphabet.
+    Raises:
+        ValueError: for numbers that are not whole, or name no symbol of the alphabet.
     """
     check_classes("classes", classes, len(alphabet))
     if classes.ndim > 1:

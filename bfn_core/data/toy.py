@@ -53,7 +53,11 @@ class GaussianMixture:
         return x.clamp(-1, 1).unsqueeze(1)
 
     def density(self, x: Tensor) -> Tensor:
-        """p(x), the shape of x, before the cut. Raises ValueError for what is no float tensor."""
+        """p(x), the shape of x, before the cut.
+
+        Raises:
+            ValueError: for what is no float tensor.
+        """
         if not (isinstance(x, Tensor) and x.is_floating_point()):
             raise ValueError(f"x must be a float tensor, got {getattr(x, 'dtype', type(x))}")
         x = single(x)

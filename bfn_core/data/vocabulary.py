@@ -16,7 +16,10 @@ from bfn_core.likelihood import Estimate
 def words() -> frozenset[str]:
     """English words in text8's 27 symbols: Debian's word list wamerican, which is part of SCOWL.
 
-    `python -m tools.text8 words` made the list. Raises DataError if it is not at hand.
+    `python -m tools.text8 words` made the list.
+
+    Raises:
+        DataError: it is not at hand.
     """
     return frozenset(lzma.decompress(asset("words.txt.xz").read_bytes()).decode().split())
 
@@ -33,7 +36,8 @@ def spelling(texts: Iterable[str], known: Collection[str]) -> Estimate:
     The standard error is over texts, whose words depend on each other: of the ratio of right
     letters to letters, by the usual linear approximation. Count is the number of texts.
 
-    Raises ValueError if there is not one whole word.
+    Raises:
+        ValueError: there is not one whole word.
     """
     found = [whole_words(text) for text in texts]
     right = [sum(len(word) for word in row if word in known) for row in found]

@@ -46,13 +46,14 @@ def _std(theta):
 def listen(x, alphas, generator):
     """Bob's beliefs while Alice sends one message after the other.
 
-    Arguments:
+    Args:
       x: the number that Alice knows.
       alphas: the accuracy of every message, m numbers above 0.
       generator: of the noise in the messages.
 
-    Returns (ys, thetas): the m messages as floats, and the m + 1 beliefs, prior first, as
-    `GaussianParameters` with a mean and a precision of shape (1,) in float64.
+    Returns:
+        (ys, thetas): the m messages as floats, and the m + 1 beliefs, prior first, as
+        `GaussianParameters` with a mean and a precision of shape (1,) in float64.
     """
     truth = torch.tensor([float(x)], dtype=torch.float64)
     ys, thetas = [], [FLOW.prior((1,), dtype=torch.float64)]
@@ -170,11 +171,12 @@ def message_explorer(*, x=0.4, alpha=4.0, seed=18):
     The sliders move the true x, with the noise of every message kept, and the accuracy of the
     latest message; a button sends another one, a second starts again with other noise.
 
-    Arguments:
+    Args:
       x, alpha: where the sliders start: the true value in [−1, 1], the accuracy in [0.25, 64].
       seed: of the noise.
 
-    Returns an `Explorer`.
+    Returns:
+        An `Explorer`.
     """
     figure, axes = style.subplots(1, 3, size=(9.2, 3.7), width_ratios=(2.3, 1.9, 0.9))
     bells, history, say = _Bells(axes[0]), _History(axes[1]), _Say(axes[2])
@@ -235,7 +237,7 @@ SPLITS = ("equal", "growing", "random")
 def split(total, n, kind="equal", generator=None):
     """Cut an accuracy into n parts, (n,) float64, that add up to it.
 
-    Arguments:
+    Args:
       total: the accuracy to cut, above 0.
       n: how many parts.
       kind: "equal"; "growing", as the paper's schedule does (95); or "random".
@@ -255,11 +257,12 @@ def split(total, n, kind="equal", generator=None):
 def crowd(x, alphas, runs, generator):
     """The means of many Bobs who each hear their own messages, after 0…n messages.
 
-    Arguments:
+    Args:
       x: the number that Alice knows; alphas: n accuracies; runs: how many Bobs.
       generator: of the noise.
 
-    Returns (means, theta): (n + 1, runs) float64, and the last beliefs.
+    Returns:
+        (means, theta): (n + 1, runs) float64, and the last beliefs.
     """
     truth = torch.full((runs,), float(x), dtype=torch.float64)
     theta = FLOW.prior((runs,), dtype=torch.float64)
@@ -319,13 +322,14 @@ def split_explorer(*, total=16.0, n=12, x=0.6, kind="equal", runs=4000, seed=1):
     eight Bobs on their way; right, where the means of thousands of Bobs land: after many messages,
     after one, and by the formula for the flow distribution (77).
 
-    Arguments:
+    Args:
       total, n, x: where the sliders start: total accuracy in [0.5, 128], number of messages in
         [2, 100], true value in [−1, 1].
       kind: how the total is cut, one of `SPLITS`.
       runs: how many Bobs; seed: of the noise.
 
-    Returns an `Explorer`.
+    Returns:
+        An `Explorer`.
     """
     figure, axes = style.subplots(1, 3, size=(9.2, 4.0), width_ratios=(1.25, 1.7, 1.15))
     spend, paths, landing = axes[0], axes[1], _Landing(axes[2])
@@ -416,7 +420,7 @@ def rival_beta(name, t, sigma_1):
     is the cosine schedule of diffusion models: β(t) = tan²(ct), so that the standard deviation of
     the belief falls like cos(ct).
 
-    Arguments:
+    Args:
       name: one of `RIVALS`; t: times in [0, 1], any shape; sigma_1: in (0, 1).
     """
     schedule = GeometricSchedule(sigma_1)
@@ -476,10 +480,11 @@ def schedule_explorer(*, sigma_1=0.02, n=10):
     belief; right, the share of the fall that each of n messages takes. The paper's schedule (72)
     makes the middle one a straight line, and so all messages worth the same.
 
-    Arguments:
+    Args:
       sigma_1, n: where the sliders start: in [0.0008, 0.5], and messages in [2, 40].
 
-    Returns an `Explorer`.
+    Returns:
+        An `Explorer`.
     """
     figure, axes = style.subplots(1, 3, size=(9.2, 3.7))
     both = _Schedules(*axes[1:])

@@ -275,7 +275,8 @@ def grid_models(sigma_1: float = 0.05, fine: int = 16):
     it knows how much mass each cell of the grid holds, but not that all of it lies in the centre.
     Its data are `fine` × `fine` points evenly over each cell.
 
-    Returns (knowing, smooth), both ExactBFN.
+    Returns:
+        (knowing, smooth), both ExactBFN.
     """
     flow = DiscretisedFlow(GRID, sigma_1)
     data, weights = flow.centres[torch.tensor(POINTS)], torch.tensor(WEIGHTS)
@@ -448,8 +449,9 @@ def _grey(axis, images, columns, title):
 def record(bfn, shape, n_steps: int, *, generator: Generator | None = None):
     """The sampler's steps as tensors for a picture.
 
-    Returns (beliefs, guesses, spreads), each (n_steps + 1, *shape): the belief's mean, the mean of
-    the output distribution and its standard deviation, and last the samples, *shape.
+    Returns:
+        (beliefs, guesses, spreads), each (n_steps + 1, *shape): the belief's mean, the mean of
+        the output distribution and its standard deviation, and last the samples, *shape.
     """
     beliefs, guesses, spreads = [], [], []
     for step in bfn.sampling_steps(shape, n_steps, generator=generator):

@@ -362,7 +362,7 @@ def bill_explorer(table, names, *, words=("first", "second"), n=20, beta_1=9.0, 
     the perfect network pays for n messages about both, against time: on average (thick) and in
     eight single conversations (thin). Choose the two letters, or the average over the table.
 
-    Arguments:
+    Args:
       table: (K, K), joint probabilities or counts.
       names: of the K classes.
       words: names of the two variables.
@@ -370,7 +370,8 @@ def bill_explorer(table, names, *, words=("first", "second"), n=20, beta_1=9.0, 
       beta_1: accuracy of all messages together.
       seed: of the thin conversations; a button draws others.
 
-    Returns an `Explorer`.
+    Returns:
+        An `Explorer`.
     """
     costs = _Surprises(perfect_network(table, beta_1), names)
     figure, axes = style.subplots(1, 2, size=(9.2, 3.6), width_ratios=(1, 3.2))
@@ -446,7 +447,8 @@ def message_case(kind: str, x: float, guess: float, spread: float, count: int = 
     kind "continuous" puts all mass on `guess`; "discretised" a normal of mean `guess` and standard
     deviation `spread`, gathered into 5 bins of [−1, 1].
 
-    Returns (flow, x, output), with `count` equal entries, in float64.
+    Returns:
+        (flow, x, output), with `count` equal entries, in float64.
     """
     truth, mean = (torch.full((count,), float(v), dtype=torch.float64) for v in (x, guess))
     if kind == "continuous":
@@ -546,13 +548,14 @@ def message_explorer(*, kind="discretised", x=0.4, guess=0.0, spread=0.4, alpha=
     receiver p_R, which is the sender averaged over the output distribution (4); the integrand
     p_S log2(p_S/p_R), whose area is the price. Right, the price at every accuracy.
 
-    Arguments:
+    Args:
       kind: "continuous", where the network names one point, or "discretised", where it spreads
         probability over 5 bins.
       x, guess, spread, alpha: where the sliders start: the true value, the mean and the standard
         deviation of the guess, the accuracy of the message in 1…300.
 
-    Returns an `Explorer`.
+    Returns:
+        An `Explorer`.
     """
     figure, axes = style.subplots(
         3, 2, size=(9.2, 5.4), width_ratios=(2.3, 1), height_ratios=(0.45, 1, 1)
@@ -689,12 +692,13 @@ def steps_explorer(table, *, n=6, beta_1=9.0):
     continuous time, whose area is L^∞ (205). Right, the sums against n, between the entropy of the
     table and the sum of the entropies of its two variables.
 
-    Arguments:
+    Args:
       table: (K, K), joint probabilities or counts.
       n: where the slider starts.
       beta_1: accuracy of all messages together.
 
-    Returns an `Explorer`.
+    Returns:
+        An `Explorer`.
     """
     costs = _StepCosts(table, beta_1)
     figure, axes = style.subplots(1, 2, size=(9.2, 3.7), width_ratios=(2, 1))
@@ -774,11 +778,12 @@ def finite_bills(table: Tensor, betas: Tensor = BETAS) -> tuple[Tensor, Tensor, 
         together   H(X | θ₁), what it would take to name x by the joint posterior of its variables
         excess     Σ_d H(X_d | θ₁) − H(X | θ₁): what L^r, which names them one by one, takes more
 
-    Arguments:
+    Args:
       table: (K, K), joint probabilities or counts.
       betas: rising and close to each other, from near 0 on, (A,).
 
-    Returns the three in bits, (A,) each; their sum is L^∞ + L^r.
+    Returns:
+        The three in bits, (A,) each; their sum is L^∞ + L^r.
     """
     truth = perfect_network(table, float(betas[-1]))
     meter = Meter(truth)
@@ -836,11 +841,12 @@ def excess_explorer(table, *, beta_1=1.0):
     Left, its bill in continuous time against β(1): messages, the last fee as far as it is due, and
     the excess (see `finite_bills`). Right, the same at the chosen β(1).
 
-    Arguments:
+    Args:
       table: (K, K), joint probabilities or counts.
       beta_1: where the slider starts, 0.1 to 10.
 
-    Returns an `Explorer`.
+    Returns:
+        An `Explorer`.
     """
     tables = _tables(table)
     bills = functools.cache(lambda name: finite_bills(tables[name]))
@@ -912,7 +918,7 @@ def imperfect_explorer(
     them filled. In the middle, the table that the wrong network believes in; right, its bill as the
     entropy and the extra.
 
-    Arguments:
+    Args:
       table: (K, K), the true joint probabilities or counts.
       names: of the K classes.
       words: names of the two variables.
@@ -921,7 +927,8 @@ def imperfect_explorer(
       temperature: its output probabilities are raised to the power 1/temperature; 1 is right.
       beta_1: accuracy of all messages together.
 
-    Returns an `Explorer`.
+    Returns:
+        An `Explorer`.
     """
     truth = perfect_network(table, beta_1)
     joint, apart = _probabilities(table), without_correlation(table)

@@ -49,7 +49,7 @@ def script(name):
 class BrowserExplorer(ipywidgets.VBox):
     """A drawing in JavaScript that runs in the browser.
 
-    Arguments:
+    Args:
       name: the file in javascript/, without its ending.
       settings: what the drawing needs and never changes, as plain JSON data.
       state: what its controls change, by name. After a control is let go, `explorer.state` holds

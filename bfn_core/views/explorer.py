@@ -129,7 +129,7 @@ def button(label, *, width=None):
 class Explorer(ipywidgets.VBox):
     """Controls, one Matplotlib figure that they change, and a caption.
 
-    Arguments:
+    Args:
       figure: a Matplotlib figure, drawn once; the explorer keeps it and takes it out of pyplot.
       update: called as `update(**values)` with the value of every control, by name; it changes
         artists of `figure` and may return a caption, a string of HTML.

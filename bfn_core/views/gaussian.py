@@ -48,13 +48,14 @@ def mixture_output(mu, beta, means=MEANS, weights=None, std=STD):
     The belief (μ, ρ = 1 + β) holds messages of total accuracy β; Bayes' rule with the mixture as
     the prior gives a mixture again.
 
-    Arguments:
+    Args:
       mu: the belief's mean, any shape S.
       beta: the messages' accumulated accuracy, broadcast against `mu`.
       means, weights: of the mixture's J components, (J,); equal weights by default.
       std: their common standard deviation.
 
-    Returns (weights, means, std) of the posterior mixture, S + (J,) twice, and S.
+    Returns:
+        (weights, means, std) of the posterior mixture, S + (J,) twice, and S.
     """
     means, weights, std = _mixture(means, weights, std)
     m, mu, beta = numpy.array(means), numpy.asarray(mu)[..., None], numpy.asarray(beta)[..., None]
@@ -94,12 +95,13 @@ def flow_explorer(
     distribution, and the data. Right, the next of `steps` messages: the sender's N(x, 1/α) and the
     receiver's N(x̂, 1/α), with the nats it costs, α/2 (x − x̂)² (96).
 
-    Arguments:
+    Args:
       means, weights, std: the data, a mixture of Gaussians; equal weights by default.
       t, x, sigma_1, steps: where the sliders start: time, true value, noise at the end, messages.
       seed: of the noise that the shown belief meets; a button draws another.
 
-    Returns a `BrowserExplorer`.
+    Returns:
+        A `BrowserExplorer`.
     """
     means, weights, std = _mixture(means, weights, std)
     for name, value, low, high in (("t", t, 0, 1), ("x", x, -1, 1), ("sigma_1", sigma_1, 0.01, 0.5),
@@ -199,12 +201,13 @@ def _band(z, step=0.14, top=0.75):
 def sample_paths(steps, sigma_1, noise, means=MEANS, weights=None, std=STD):
     """Draw samples of a mixture of Gaussians with its perfect network, and keep every belief.
 
-    Arguments:
+    Args:
       steps: the number n of messages.
       sigma_1: the noise that is left at t = 1.
       noise: standard normal numbers, (at least n, B).
 
-    Returns the belief's mean at times 0, 1/n ... 1, (n + 1, B), and the samples x̂, (B,).
+    Returns:
+        The belief's mean at times 0, 1/n ... 1, (n + 1, B), and the samples x̂, (B,).
     """
     times = numpy.arange(steps + 1) / steps
     beta = numpy.expm1(-2 * times * math.log(sigma_1))  # (72)
@@ -226,13 +229,14 @@ def steps_explorer(
     data. The caption gives the total variation distance between the two over the bins, and what
     as many draws from the data itself would give.
 
-    Arguments:
+    Args:
       means, weights, std: the data, a mixture of Gaussians; equal weights by default.
       steps: where the slider starts, 1 to 100.
       sigma_1: the noise that is left at t = 1.
       samples, paths: how many are drawn, and how many of their paths are shown.
 
-    Returns an `Explorer`.
+    Returns:
+        An `Explorer`.
     """
     means, weights, std = _mixture(means, weights, std)
     edges = numpy.linspace(-1.2, 1.2, 81)
@@ -338,12 +342,13 @@ def start_explorer(means=MEANS, weights=None, std=STD, *, x=0.25, steps=16, sigm
     many have been sent. Left, the messages and Bob's belief; in the middle, the belief as a
     density, with Bob's guess; right, what the messages have cost him in bits.
 
-    Arguments:
+    Args:
       means, weights, std: what Bob's network knows about x, a mixture of Gaussians.
       x, steps, sigma_1: the true number, how many messages, and the noise that is left at the end.
       seed: of the noise in the messages.
 
-    Returns an `Explorer`.
+    Returns:
+        An `Explorer`.
     """
     means, weights, std = _mixture(means, weights, std)
     reach = 1.9

@@ -49,7 +49,7 @@ def _glyphs(alphabet, height, width):
 class Page(Artist):
     """Letters on a grid. Drawn pixel by pixel: hundreds of them cost less than a few texts.
 
-    Arguments:
+    Args:
       axes: where; `extent` is (left, right, bottom, top) in its data coordinates.
       rows, columns: of the grid.
     """
@@ -287,7 +287,11 @@ KIND_COLOURS = dict(
 def settled(guesses: torch.Tensor) -> torch.Tensor:
     """After how many messages a letter is settled: from then on it is the likeliest, to the end.
 
-    guesses: the likeliest letters after 0…n messages, (B, n + 1, L); returns (B, L) in 0…n.
+    Args:
+        guesses: the likeliest letters after 0…n messages, (B, n + 1, L).
+
+    Returns:
+        (B, L) in 0…n.
     """
     steps = torch.arange(1, guesses.shape[1] + 1).reshape(-1, 1)
     return ((guesses != guesses[:, -1:]) * steps).amax(1)
@@ -433,7 +437,8 @@ class Gap:
 def gap(sentence: str, length: int) -> Gap:
     """Read a sentence in which each `_` is a missing character; all else becomes text8's symbols.
 
-    Raises ValueError if nothing is missing, nothing is known, or it is too long.
+    Raises:
+        ValueError: nothing is missing, nothing is known, or it is too long.
     """
     parts = re.split("(_+)", sentence)
     plain = "".join(part if part.startswith("_") else _plain(part) for part in parts).strip()

@@ -95,7 +95,9 @@ class Walk:
 def walk(bfn: BFN, x: Tensor, n: int = 32, *, seed: int = 0) -> Walk:
     """Tell Bob about images in n messages, with one network call for each of the n + 1 times.
 
-    x: (N, 3, H, W), bin centres. seed: of the messages.
+    Args:
+        x: (N, 3, H, W), bin centres.
+        seed: of the messages.
     """
     flow, generator = bfn.flow, Generator().manual_seed(seed)
     found: list[list] = [[], [], [], []]

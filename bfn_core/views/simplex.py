@@ -61,13 +61,14 @@ def flow_density(theta: Tensor, x: int, t: float, flow: DiscreteFlow, *, measure
     or per unit of "log-ratio", in which a message moves every belief by the same step. The first is
     the second over √K (K−1)! Π_k θ_k, the Jacobian; near a corner it grows without a useful bound.
 
-    Arguments:
+    Args:
       theta: beliefs, (..., K), inside the simplex.
       x: the true class, 0…K−1.
       t: time, in (0, 1].
       measure: "area" or "log-ratio".
 
-    Returns (...), float64.
+    Returns:
+        (...), float64.
     """
     if measure not in ("area", "log-ratio"):
         raise ValueError(f'measure must be "area" or "log-ratio", but is {measure!r}')
@@ -130,7 +131,7 @@ def expected_entropy(beta: float, classes: int) -> float:
     expected entropy is E[−ln θ_x] = E ln Σ_k e^(y_k) − E y_x; and ln Σ_k e^(y_k) is, up to a
     constant, the mean of the largest of y_k + Gumbel noise. That is one integral for any K.
 
-    Arguments:
+    Args:
       beta: accumulated accuracy, at least 0.
       classes: K, at least 2.
     """
@@ -210,12 +211,13 @@ def flow_explorer(*, t=0.5, beta_1=3.0, x=0, beliefs=150, seed=1):
     half and nine tenths of it, and single beliefs. Right, the log-odds ln θ_x/θ_k, which are
     N(βK, 2βK), and the expected entropy of the belief over time.
 
-    Arguments:
+    Args:
       t, beta_1, x: where the controls start: time, accuracy at the end, true class (0, 1 or 2).
       beliefs: how many dots there are.
       seed: of their noise; a button draws another.
 
-    Returns a `BrowserExplorer`.
+    Returns:
+        A `BrowserExplorer`.
     """
     if not 0 <= t <= 1:
         raise ValueError(f"t must lie between 0 and 1, but is {t}")
@@ -280,7 +282,8 @@ def write_asset(path: pathlib.Path) -> None:
 def walk(x: tuple[int, ...], n: int, beta_1: float, seed: int) -> tuple[Tensor, Tensor]:
     """Send n messages about each of the variables x, and keep every belief.
 
-    Returns the beliefs' probabilities (n + 1, len(x), 3) and the messages (n, len(x), 3).
+    Returns:
+        The beliefs' probabilities (n + 1, len(x), 3) and the messages (n, len(x), 3).
     """
     flow = DiscreteFlow(3, beta_1)
     generator = torch.Generator().manual_seed(seed)

@@ -147,7 +147,7 @@ def belief_explorer(models: dict[str, BFN], language, n_steps=40):
 class LivePanel:
     """A picture of the loss and a few samples, renewed while a training runs in the same cell.
 
-    Arguments:
+    Args:
       steps: how many there will be.
       yardsticks: from a name to a loss in nats, drawn as horizontal lines.
       description: one sentence, the same in every run; it stands for the panel where nothing is
