@@ -77,6 +77,22 @@ def same(one, other):
     return all(torch.equal(w, other[name]) for name, w in one.items())
 
 
+def test_the_bill_over_t_is_found_for_mixed_data_too():
+    """Its sum is L^∞, of the parts together, within the error of both."""
+    x, bfn = several()
+    x = cut(x, torch.arange(40).repeat(100))
+    settings = replace(SMALL, test_examples=4000)
+    task = replace(task_of(x, name="pairs"), test=x)
+    found = evaluation.bill(bfn, task, settings, parts=4)
+    assert found["t"] == [0.125, 0.375, 0.625, 0.875] and set(found) == {
+        "t", "nats", "standard error"}
+    with torch.no_grad():
+        cost = bfn.loss(x, generator=torch.Generator().manual_seed(5))
+    error = math.hypot(float(cost.std()) / 4000**0.5, *found["standard error"])
+    assert sum(found["nats"]) == pytest.approx(float(cost.mean()), abs=4 * error)
+    assert error < 0.02 * sum(found["nats"])
+
+
 # Own examples ------------------------------------------------------------------------------------
 
 
