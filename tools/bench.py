@@ -1,8 +1,8 @@
 """What things cost, as ratios measured in one run: `make bench`.
 
     python -m tools.bench              every table (a quarter of an hour, most of it for recipe)
-    python -m tools.bench steps        only the named ones: steps, import, explorers, models,
-                                       bins, data, recipe
+    python -m tools.bench steps        only the named ones: steps, mixed, import, explorers,
+                                       models, bins, data, recipe
 
 Ratios, because a time alone says more about the machine and its other work than about the code.
 Each ratio is the median over rounds, and within a round the things compared take turns.
@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 from torch import nn
 
-from bfn_core import BFN, ContinuousFlow, DiscreteFlow, DiscretisedFlow
+from bfn_core import BFN, ContinuousFlow, DiscreteFlow, DiscretisedFlow, MixedFlow
 from tools import bench_training
 
 SHAPE = (16, 3, 32, 32)
@@ -103,6 +103,34 @@ def bench_steps(rounds: int = 25) -> None:
         )
 
 
+class SideBySide(nn.Module):
+    """The networks of several flows, each reading its own part."""
+
+    def __init__(self, networks: dict[str, nn.Module]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleDict(networks)
+
+    def forward(self, inputs, t):
+        return {name: network(inputs[name], t) for name, network in self.networks.items()}
+
+
+def bench_mixed(rounds: int = 25) -> None:
+    """A training step of a MixedFlow over the sum of its parts' steps, as single flows."""
+    parts = {name.replace(" ", "_"): (bfn, x) for name, bfn, x in cases()}
+    networks = SideBySide({name: bfn.network for name, (bfn, _) in parts.items()})
+    mixed = BFN(MixedFlow(**{name: bfn.flow for name, (bfn, _) in parts.items()}), networks)
+    together = {name: x for name, (_, x) in parts.items()}
+    ratios = []
+    for round_ in range(rounds + 3):
+        alone = sum(seconds(lambda b=bfn, x=x: training_step(b, x)) for bfn, x in parts.values())
+        ratio = seconds(lambda: training_step(mixed, together)) / alone
+        if round_ >= 3:
+            ratios.append(ratio)
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    print(f"Training step of a MixedFlow / the steps of its {len(parts)} parts: {middle:.2f}   "
+          f"(quartiles {low:.2f} to {high:.2f})")
+
+
 def bench_import(rounds: int = 5) -> None:
     """Time to import bfn_core beyond torch, in fresh interpreters."""
 
@@ -168,7 +196,8 @@ def bench_explorers(moves: int = 20) -> None:
         )
 
 
-TABLES = {"steps": bench_steps, "import": bench_import, "explorers": bench_explorers}
+TABLES = {"steps": bench_steps, "mixed": bench_mixed, "import": bench_import}
+TABLES |= {"explorers": bench_explorers}
 TABLES |= bench_training.TABLES
 
 if __name__ == "__main__":
