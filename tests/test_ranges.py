@@ -29,6 +29,7 @@ OUTSIDE = {
     "steps": [0, -1, 1.5, True], "batch": [0, -32, 8.0], "accumulation": [0, -1],
     "learning_rate": [0.0, -1e-3, NAN, INF, True], "warmup": [-1, 0.5], "decay": [0, None],
     "cooldown": [-0.1, 1.1, NAN], "cross_entropy": [-0.1, 1.5, True],
+    "width_weight": [-0.1, NAN, INF, True],
     "betas": [(0.9,), (0.9, 1.0), (-0.1, 0.9), (NAN, 0.9), 0.9], "weight_decay": [-0.1, NAN, INF],
     "muon": [0.0, -0.02, INF],
     "time_power": [0.0, -1.0, NAN, INF], "clip": [0.0, -5.0, NAN, INF],

@@ -33,7 +33,7 @@ from bfn_core.model import BFN, modes_kept, stratified
 from bfn_core.training import devices
 from bfn_core.training.averaging import MovingAverage
 from bfn_core.training.evaluation import code_length, draw, evaluate, own_loss
-from bfn_core.training.losses import objective
+from bfn_core.training.losses import added, check_objective, objective
 from bfn_core.training.memory import keep_memory
 from bfn_core.training.optimisers import Optimisers, share
 from bfn_core.training.pieces import Tree, count, dropped
@@ -228,9 +228,11 @@ class Trainer:
         if self.task.train_condition is not None and "condition" not in self.takes:
             raise TrainingError(f"{self.task.name} has conditions, but {type(self.bfn).__name__}"
                                 ".loss takes no condition")
-        if self.settings.cross_entropy and own_loss(self.bfn):
-            raise TrainingError("the setting cross_entropy takes the place of bfn.loss, which is "
-                                "overridden here: leave it out")
+        self.added = added(self.settings)
+        if self.added and own_loss(self.bfn):
+            raise TrainingError(f"the setting {self.added[0]} takes the place of bfn.loss, which "
+                                "is overridden here: leave it out")
+        check_objective(self.settings, self.bfn.flow)
 
     def share_the_rest(self) -> None:
         """Weights beside the network, which Accelerate does not look after, begin alike."""
@@ -412,13 +414,12 @@ class Trainer:
     def costs(self, part: Batch, piece: int) -> tuple[Tensor, Tensor]:
         """What is made smaller and what is written down of each example of a piece, (B,) each.
 
-        Both are `bfn.loss`; but with a share of cross-entropy L^∞ is only written down.
+        Both are `bfn.loss`; but where the settings add something, L^∞ is what is written down.
         """
         options = told(part.condition)
-        if self.settings.cross_entropy:
+        if self.added:
             output = self.bfn.output(part.theta, part.t, **options)
-            cost = self.bfn.flow.rate_cost(part.x, output, part.t)
-            aim = objective(cost, self.bfn.flow, part.x, output, part.t, self.settings)
+            aim, cost = objective(self.bfn.flow, part.x, output, part.t, self.settings)
             return aim.flatten(1).sum(1), cost.detach().flatten(1).sum(1)
         if "theta" in self.takes:
             options["theta"] = part.theta

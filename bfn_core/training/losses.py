@@ -1,37 +1,95 @@
-"""What is minimised: the paper's L^∞, or a loss with the same minimum that is learned sooner."""
+"""What is minimised: the paper's L^∞, or a loss with the same minimum that is learned sooner, or
+one that also asks for what L^∞ does not see.
+"""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
 from bfn_core.beliefs import per_example
-from bfn_core.flows import BayesianFlow, DiscreteFlow
+from bfn_core.distributions import DiscretisedNormal
+from bfn_core.flows import BayesianFlow, DiscreteFlow, DiscretisedFlow
+from bfn_core.mixed import MixedFlow
 from bfn_core.training.scales import Settings
 from bfn_core.training.tasks import TrainingError
 
+KINDS = {  # the settings that change what is minimised, and the data they are for
+    "cross_entropy": (DiscreteFlow, "discrete data"),
+    "width_weight": (DiscretisedFlow, "discretised data"),
+}
+
+
+def added(settings: Settings) -> list[str]:
+    """The settings by which something else than L^∞ is minimised."""
+    return [name for name in KINDS if getattr(settings, name)]
+
+
+def check_objective(settings: Settings, flow: BayesianFlow) -> None:
+    """Raise TrainingError if a setting asks for a loss that none of the data has."""
+    flows = list(flow.flows.values()) if isinstance(flow, MixedFlow) else [flow]
+    for name in added(settings):
+        kind, data = KINDS[name]
+        if not any(isinstance(part, kind) for part in flows):
+            raise TrainingError(f"the setting {name} is for {data}: leave it out")
+
 
 def objective(
-    cost: Tensor,
     flow: BayesianFlow,
-    x: Tensor,
+    x: Tensor | dict[str, Tensor],
     output: Distribution,
     t: Tensor,
     settings: Settings,
-) -> Tensor:
-    """What a step makes smaller, per variable, (B, *shape), given the integrand `cost` of L^∞.
+) -> tuple[Tensor, Tensor]:
+    """What a step makes smaller, and the integrand of L^∞, both per variable, (B, *shape).
 
-    With `settings.cross_entropy` c it is (1 − c) of that and c K β(1) t (−ln p_O(x | θ; t)): for
-    discrete data (205) with −ln p_O(x) in the place of ‖e_x − ê‖². Both are least where p_O is
-    what θ says of x, so the network learns the same; but the slope of the square in the logits
-    vanishes where p_O is sure and wrong, that of the logarithm is largest there.
+    Discrete data: with `settings.cross_entropy` c the first is (1 − c) of L^∞ and
+    c K β(1) t (−ln p_O(x | θ; t)), see `share_of_cross_entropy`.
 
-    Raises TrainingError if it is asked for and the data are not discrete.
+    Discretised data: with `settings.width_weight` w it is L^∞ for the means of p_O and
+    −w ln p_O(x | θ; t) for its widths, see `with_widths`.
+
+    Mixed data, (B, D): each part has what is meant for its kind.
     """
-    share = settings.cross_entropy
-    if not share:
-        return cost
-    if not isinstance(flow, DiscreteFlow):
-        raise TrainingError("the setting cross_entropy is for discrete data: leave it out")
+    if isinstance(flow, MixedFlow):
+        parts = [objective(part, x[name], output[name], t, settings)
+                 for name, part in flow.flows.items()]
+        return tuple(torch.cat([each.flatten(1) for each in both], 1)
+                     for both in zip(*parts, strict=True))
+    if isinstance(flow, DiscreteFlow) and settings.cross_entropy:
+        return share_of_cross_entropy(flow, x, output, t, settings.cross_entropy)
+    if isinstance(flow, DiscretisedFlow) and settings.width_weight:
+        return with_widths(flow, x, output, t, settings.width_weight)
+    cost = flow.rate_cost(x, output, t)
+    return cost, cost
+
+
+def share_of_cross_entropy(
+    flow: DiscreteFlow, x: Tensor, output: Distribution, t: Tensor, share: float
+) -> tuple[Tensor, Tensor]:
+    """(205) with −ln p_O(x) in the place of a share of ‖e_x − ê‖²; and (205).
+
+    Both are least where p_O is what θ says of x, so the network learns the same; but the slope of
+    the square in the logits vanishes where p_O is sure and wrong, that of the logarithm is largest
+    there.
+    """
+    cost = flow.rate_cost(x, output, t)
     half = 0.5 * flow.classes * per_example(flow.schedule.rate(t), cost)
-    return (1 - share) * cost - share * half * output.log_prob(x)
+    return (1 - share) * cost - share * half * output.log_prob(x), cost
+
+
+def with_widths(
+    flow: DiscretisedFlow, x: Tensor, output: DiscretisedNormal, t: Tensor, weight: float
+) -> tuple[Tensor, Tensor]:
+    """The integrand of L^∞ (101) less w ln p_O(x | θ; t), where the first moves only the means of
+    p_O's normals and the second only their widths; and that integrand.
+
+    L^∞ sees nothing of p_O but the mean of its bins, so it leaves the width to chance: a normal
+    that is much too wide can have the right mean. But the sampler draws from p_O, and L^n charges
+    for its width at every n < ∞. −ln p_O(x) is what x itself would cost if it were sent at time t,
+    and for a given mean it is least where the width is that of the error.
+    """
+    loc, scale, bins = output.loc, output.scale, output.bins
+    cost = flow.rate_cost(x, DiscretisedNormal(loc, scale.detach(), bins), t)
+    return cost - weight * DiscretisedNormal(loc.detach(), scale, bins).log_prob(x), cost

@@ -105,6 +105,7 @@ RULES = {
     "muon": or_none(POSITIVE),
     "time_power": POSITIVE,
     "cross_entropy": CLOSED,
+    "width_weight": NOT_NEGATIVE,
     "clip": POSITIVE,
     "ema": SHARE,
     "seed": whole(0, 2**63 - 1),
