@@ -25,6 +25,7 @@ OUTSIDE = {
     "network_arguments": [[], {1: 2}],
     "levels": [1, 2.0, 257], "beta_1": [0.0, -1.0, NAN, INF, "9"], "sigma_1": [0.0, 1.0, NAN],
     "length": [0, -3], "text": ["", 5], "alphabet": ["a", "aa", ["a", "b"]],
+    "initial": ["", 5],
     "flips": [1, "yes"], "condition_dropout": [1.0, -0.1, NAN],
     "steps": [0, -1, 1.5, True], "batch": [0, -32, 8.0], "accumulation": [0, -1],
     "learning_rate": [0.0, -1e-3, NAN, INF, True], "warmup": [-1, 0.5], "decay": [0, None],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import warnings
 from dataclasses import replace
@@ -14,6 +15,7 @@ from bfn_core.training.progress import speak_plainly
 from bfn_core.training.scales import (
     DATA_SETS,
     SCALES,
+    SHIPPED,
     Settings,
     changed,
     of_pixels,
@@ -51,6 +53,10 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--continuous", action="store_true", help="with cifar10: take pixels as real numbers"
+    )
+    parser.add_argument(
+        "--initial", metavar="WEIGHTS",
+        help="begin from these weights: a .safetensors file, a run's folder, or the word shipped",
     )
     parser.add_argument(
         "--set", action="append", default=[], type=setting, metavar="NAME=VALUE", dest="changes",
@@ -112,6 +118,9 @@ def chosen(options: argparse.Namespace) -> Settings:
         raise TrainingError("--own-alphabet is for a text of one's own: add --text FILE")
     if options.bins or options.continuous:
         settings = of_pixels(settings, options.bins, options.continuous)
+    if options.initial is not None:
+        path = options.initial if options.initial == SHIPPED else os.path.abspath(options.initial)
+        settings = replace(settings, initial=path)
     for name, value in options.changes:
         settings = changed(settings, name, value)
     changes = {"steps": options.steps, "seed": options.seed}

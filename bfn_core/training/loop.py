@@ -39,7 +39,7 @@ from bfn_core.training.optimisers import Optimisers, share
 from bfn_core.training.pieces import Tree, count, dropped
 from bfn_core.training.progress import Interruption, Pace, Progress, tensorboard
 from bfn_core.training.ranges import check, made
-from bfn_core.training.runs import Run, fit, save_weights
+from bfn_core.training.runs import Run, fit, initial_weights, save_weights
 from bfn_core.training.scales import OWN, Settings, of_own
 from bfn_core.training.seeds import mix
 from bfn_core.training.tasks import (
@@ -198,6 +198,7 @@ class Trainer:
         settings = self.settings
         torch.manual_seed(mix(settings.seed, "weights"))
         bfn = made(settings, self.task, self.device, self.given)
+        self.begin_from_weights(bfn)
         if settings.channels_last:
             bfn.network.to(memory_format=torch.channels_last)
         # What has weights: those of a BFN of one's own may lie beside its network, too.
@@ -218,6 +219,19 @@ class Trainer:
         self.share_the_rest()
         self.like = torch.empty(0, dtype=bfn._reference.dtype, device=self.device)
         self.parameters = sum(p.numel() for p in self.plain.parameters())
+
+    def begin_from_weights(self, bfn: BFN) -> None:
+        """The initial weights, where the settings name some and no checkpoint has later ones."""
+        self.initial = None
+        if not self.settings.initial:
+            return
+        if self.run.checkpoint.exists():
+            if self.run.settings.exists():
+                self.initial = self.run.read_settings().get("initial weights")
+            return
+        weights, self.initial = initial_weights(self.settings)
+        fit(bfn.network, weights, Path(self.settings.initial))
+        self.say(f"Beginning from the weights {self.initial} of {self.settings.initial}.")
 
     def look_at_loss(self) -> None:
         """What `bfn.loss`, which may be overridden, takes. Raises TrainingError."""
@@ -298,6 +312,7 @@ class Trainer:
             device = devices.name_of(self.device)
         return {
             **self.identity(),
+            **({"initial weights": self.initial} if self.initial else {}),
             "notice": self.task.notice,
             "parameters": self.parameters,
             "device": device,

@@ -15,7 +15,7 @@ from bfn_core import data
 from bfn_core.beliefs import cut, told
 from bfn_core.model import BFN, evaluating
 from bfn_core.training import devices
-from bfn_core.training.scales import DATA_SETS, OWN, SCALES, Settings
+from bfn_core.training.scales import DATA_SETS, OWN, SCALES, SHIPPED, Settings
 from bfn_core.training.tasks import NETWORKS, Task, TrainingError, build
 
 # What a network may make of arguments that it did not foresee.
@@ -91,6 +91,7 @@ RULES = {
     "length": or_none(whole(1)),
     "text": or_none(PATH),
     "alphabet": or_none(SYMBOLS),
+    "initial": or_none(PATH),
     "flips": FLAG,
     "condition_dropout": SHARE,
     "steps": whole(1),
@@ -144,6 +145,9 @@ def _discords(settings: Settings) -> Iterator[str]:
     yield from _discords_of_the_flow(settings)
     yield from _discords_of_the_data(settings)
     if settings.network == OWN:
+        if settings.initial:
+            yield ("the setting initial is for bfn_core's networks; load(path, bfn=it) gives one "
+                   "of one's own its weights")
         if settings.network_arguments:
             yield "network_arguments are for bfn_core's networks, and the network is one's own"
         return
@@ -163,6 +167,8 @@ def _discords_of_the_flow(settings: Settings) -> Iterator[str]:
 def _discords_of_the_data(settings: Settings) -> Iterator[str]:
     on_text = settings.data == "text8"
     if settings.data == OWN:
+        if settings.initial == SHIPPED:
+            yield "no weights are shipped for data of one's own: initial must be a path"
         if settings.network == "transformer" and settings.length is None:
             yield "the network transformer needs the setting length, which is not set"
         return

@@ -15,6 +15,7 @@ safetensors.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import pickle
@@ -30,7 +31,7 @@ from bfn_core.data import asset
 from bfn_core.data.assets import CHECKOUT
 from bfn_core.data.files import locked, replace
 from bfn_core.model import BFN
-from bfn_core.training.scales import OWN, Settings
+from bfn_core.training.scales import OWN, SHIPPED, Settings
 from bfn_core.training.tasks import TrainingError, build
 
 HALF = (torch.float16, torch.bfloat16)
@@ -245,6 +246,20 @@ def shipped(name: str) -> BFN:
     how they were trained and what they are worth.
     """
     return load(asset(f"{name}.safetensors"))
+
+
+def initial_weights(settings: Settings) -> tuple[dict[str, Tensor], str]:
+    """The network's weights that `settings.initial` names, and eight hexadecimal digits of their
+    content, by which a record tells them from others.
+
+    Raises TrainingError or DataError if there are none, or they cannot be read.
+    """
+    chosen = settings.initial
+    weights = (shipped(settings.data) if chosen == SHIPPED else load(chosen)).network.state_dict()
+    content = hashlib.sha256()
+    for name in sorted(weights):
+        content.update(name.encode() + weights[name].float().contiguous().numpy().tobytes())
+    return weights, content.hexdigest()[:8]
 
 
 def _read_weights(path: Path) -> tuple[Settings, dict[str, Tensor]]:

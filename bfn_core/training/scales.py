@@ -16,6 +16,7 @@ from bfn_core.training import devices
 SCALES = ("smoke", "laptop", "t4", "gpu", "paper")
 DATA_SETS = ("mnist", "cifar10", "text8")
 OWN = "own"  # in a setting: handed in to `train`, where no name can say what it is
+SHIPPED = "shipped"  # as the initial weights: those that the repository ships for the data
 
 
 def current_scale(start: bool = True) -> str:
@@ -57,6 +58,9 @@ class Settings:
     length: int | None = None  # characters in a sequence, text only
     text: str | None = None  # path of a text file that takes text8's place
     alphabet: str | None = None  # the symbols of that file; None: normalised to text8's 27
+
+    # Where it begins
+    initial: str | None = None  # weights in place of random ones: a file, a run's folder, "shipped"
 
     # What is shown in training
     flips: bool = False  # show half of the training images mirrored left to right

@@ -1,0 +1,104 @@
+"""Training that begins from weights that are there already."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from bfn_core import training
+from bfn_core.training import TrainingError, loop, own_settings, settings_for
+from bfn_core.training.__main__ import arguments, chosen, main
+from bfn_core.training.ranges import check
+from bfn_core.training.runs import Run
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+TINY = replace(
+    settings_for("mnist", "smoke"), steps=2, batch=8, log_every=1, checkpoint_every=1,
+    validate_every=9, held_out=8, test_examples=8, sample_count=4, sample_steps=2, warmup=2,
+)
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory):
+    """A run whose weights others begin from."""
+    folder = tmp_path_factory.mktemp("runs") / "before"
+    training.train(replace(TINY, seed=5), folder)
+    return folder
+
+
+def begun(settings, folder):
+    """The trainer of a run before its first step, and what it said."""
+    said = []
+    trainer = loop.Trainer(settings, Run(folder), say=said.append)
+    with trainer.alone():
+        trainer.begin(True)
+    return trainer, said
+
+
+@pytest.mark.parametrize("form", ["folder", "file"])
+def test_a_run_begins_from_the_averaged_weights_of_another(before, tmp_path, form):
+    path = before if form == "folder" else Run(before).weights
+    trainer, said = begun(replace(TINY, initial=str(path)), tmp_path / "run")
+    wanted = training.load(before).network.state_dict()
+    for found in (trainer.plain, trainer.ema.module):
+        assert all(torch.equal(wanted[k], v) for k, v in found.state_dict().items())
+    digest = json.loads(Run(tmp_path / "run").settings.read_text("utf-8"))["initial weights"]
+    assert len(digest) == 8 and any(digest in sentence for sentence in said)
+
+
+def test_other_weights_have_another_digest(before, tmp_path):
+    trainer, _ = begun(replace(TINY, initial=str(before)), tmp_path / "a")
+    training.train(replace(TINY, seed=6), tmp_path / "other")
+    other, _ = begun(replace(TINY, initial=str(tmp_path / "other")), tmp_path / "b")
+    assert trainer.initial != other.initial
+
+
+def test_a_run_goes_on_from_its_checkpoint_though_the_initial_weights_are_gone(before, tmp_path):
+    start = tmp_path / "start.safetensors"
+    start.write_bytes(Run(before).weights.read_bytes())
+    settings = replace(TINY, initial=str(start))
+    training.train(settings, tmp_path / "run")
+    record = Run(tmp_path / "run").read_settings()
+    start.unlink()
+    longer = training.train(replace(settings, steps=3), tmp_path / "run", resume=True)
+    assert longer.step == 3
+    assert Run(tmp_path / "run").read_settings()["initial weights"] == record["initial weights"]
+    with pytest.raises(TrainingError, match="begun with initial = "):
+        training.train(replace(settings, initial=None, steps=4), tmp_path / "run", resume=True)
+
+
+def test_shipped_weights_may_be_the_initial_ones(tmp_path):
+    arguments = training.shipped("mnist").network.state_dict()
+    laptop = settings_for("mnist", "laptop").network_arguments
+    settings = replace(TINY, initial="shipped", network_arguments=laptop)
+    trainer, _ = begun(settings, tmp_path / "run")
+    assert all(torch.equal(arguments[k], v) for k, v in trainer.plain.state_dict().items())
+
+
+def test_the_command_line_begins_from_weights(before, tmp_path, monkeypatch):
+    monkeypatch.chdir(before.parent)
+    words = ["mnist", "--scale", "smoke", "--run", "new", "--initial"]
+    assert chosen(arguments([*words, "before"])).initial == str(before)  # from anywhere
+    assert chosen(arguments([*words, "shipped"])).initial == "shipped"
+    assert "--set initial=shipped" in training.scales.command(replace(TINY, initial="shipped"))
+
+
+def test_weights_that_do_not_fit_are_refused_and_leave_no_run(before, tmp_path, capsys):
+    words = ["mnist", "--scale", "smoke", "--run", str(tmp_path / "new"), "--initial"]
+    assert main([*words, str(before), "--set", "network_arguments.channels=16"]) == 1
+    assert "of another network" in capsys.readouterr().err
+    assert main([*words, str(tmp_path / "nothing")]) == 1
+    assert "does not exist" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_network_of_ones_own_brings_its_own_weights(tmp_path):
+    x = torch.rand(40, 3)
+    bfn = training.tasks.BFN(training.tasks.ContinuousFlow(0.1), nn.Linear(3, 3))
+    with pytest.raises(ValueError, match="gives one of one's own its weights"):
+        training.train(own_settings(initial="there"), tmp_path / "run", task=x, bfn=bfn)
+    with pytest.raises(ValueError, match="no weights are shipped for data of one's own"):
+        check(replace(TINY, data="own", initial="shipped"))
