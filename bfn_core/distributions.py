@@ -230,6 +230,10 @@ class Binned(Drawn):
     def log_prob(self, x: Tensor) -> Tensor:
         return pick(self.log_probs, bin_index(x, self.bins))
 
+    def cdf(self, x: Tensor) -> Tensor:
+        """The probability of x's bin and of all below it."""
+        return pick(self.probs.cumsum(-1), bin_index(x, self.bins)).clamp(max=1.0)
+
 
 class BinnedMessage(Gaussian):
     """Σ_k p(k) N(k_c, 1/α): the receiver of discretised data, a comb of K Gaussians (113).
@@ -307,6 +311,13 @@ class DiscretisedNormal(Drawn):
 
     def log_prob(self, x: Tensor) -> Tensor:
         return self._log_prob_of(bin_index(x, self.bins), self.loc, self.scale)
+
+    def cdf(self, x: Tensor) -> Tensor:
+        """The probability of x's bin and of all below it: Φ at its right edge, 1 in the last."""
+        index = bin_index(x, self.bins)
+        right = 2.0 * (index + 1).to(self.loc.dtype) / self.bins - 1.0
+        inside = torch.special.ndtr((right - self.loc) / self.scale)
+        return torch.where(index == self.bins - 1, 1.0, inside)
 
     def _log_prob_of(self, index: Tensor, mean: Tensor, std: Tensor) -> Tensor:
         """Log mass of bin `index`: ln(Φ(b) − Φ(a)), from the tail on which neither term is 1."""

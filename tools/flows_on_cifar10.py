@@ -16,6 +16,7 @@ from tools.record import record
 
 CHANGES = {
     "steps": 800, "precision": "bf16", "ema": 0.99, "validate_every": 400, "test_examples": 2000,
+    "width_weight": 0.0,  # L^∞ alone, which both have
 }
 
 

@@ -220,10 +220,11 @@ def of_pixels(settings: Settings, bins: int | None = None, continuous: bool = Fa
     network = dict(settings.network_arguments)
     if "differences" in network:
         network["differences"] = SIGMAS[bins]
-    flow = "continuous" if continuous else "discretised"
-    return replace(
-        settings, flow=flow, levels=bins, sigma_1=SIGMAS[bins], network_arguments=network
-    )
+    if continuous:  # whose p_O has no width
+        settings = replace(settings, flow="continuous", width_weight=0.0)
+    else:
+        settings = replace(settings, flow="discretised")
+    return replace(settings, levels=bins, sigma_1=SIGMAS[bins], network_arguments=network)
 
 
 def changed(settings: Settings, name: str, value: Any) -> Settings:
@@ -355,7 +356,7 @@ _ALL = [
     ),
     Settings(
         **_CIFAR10, scale="laptop", steps=15_000, batch=32, warmup=200, betas=(0.9, 0.99),
-        ema=0.999, channels_last=True,
+        ema=0.999, width_weight=0.3, channels_last=True,
         network_arguments={
             "image_channels": 3, "channels": 64, "multipliers": (1, 2), "blocks": 1,
             "attention": (1,), "patch": 2, "fourier": 2, "differences": 1e-3,
@@ -365,7 +366,7 @@ _ALL = [
     ),
     Settings(
         **_CIFAR10, scale="t4", steps=40_000, batch=64, warmup=500, learning_rate=1e-3,
-        betas=(0.9, 0.99), ema=0.9995, precision="fp16", channels_last=True,
+        betas=(0.9, 0.99), ema=0.9995, width_weight=0.3, precision="fp16", channels_last=True,
         network_arguments={
             "image_channels": 3, "channels": 128, "multipliers": (1, 2), "blocks": 2,
             "attention": (1,), "patch": 2, "fourier": 2, "differences": 1e-3,
@@ -375,7 +376,7 @@ _ALL = [
     ),
     Settings(
         **_CIFAR10, scale="gpu", steps=50_000, batch=128, warmup=1_000, learning_rate=5e-4,
-        betas=(0.9, 0.99), ema=0.9995, precision="bf16", channels_last=True,
+        betas=(0.9, 0.99), ema=0.9995, width_weight=0.3, precision="bf16", channels_last=True,
         network_arguments={
             "image_channels": 3, "channels": 128, "multipliers": (1, 2, 2), "blocks": 3,
             "attention": (1, 2), "dropout": 0.1, "fourier": 2, "differences": 1e-3,
