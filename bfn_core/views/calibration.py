@@ -1,0 +1,60 @@
+"""Pictures of calibration: shares inside p_O's middle, and how often guesses come true."""
+
+import math
+
+from bfn_core.calibration import PARTS, Coverage, Reliability
+
+from . import style
+from .style import COLOURS
+
+
+def coverage_figure(found: dict[str, Coverage], t: float):
+    """Left, for every time, the share of x inside p_O's middle, one line for each level; right
+    the ranks of x in p_O at one time. Dashed: what they are for a p_O that is right.
+
+    Args:
+        found: `coverage` of one model or of two or three, by their names; at the same levels.
+        t: the time on the right, one of those that were judged.
+    """
+    figure, (left, right) = style.subplots(1, 2, size=(9, 3.4), width_ratios=[1.3, 1])
+    for level in next(iter(found.values())).levels:
+        left.axhline(100 * level, color=COLOURS.data, lw=1, ls=(0, (4, 3)))
+        left.annotate(f"{100 * level:g} %", (1, 100 * level), (2, 0), va="center", fontsize=9,
+                      xycoords=("axes fraction", "data"), textcoords="offset points")  # fmt: skip
+    right.axhline(100 / PARTS, color=COLOURS.data, lw=1, ls=(0, (4, 3)))
+    colours = (COLOURS.other, COLOURS.output, COLOURS.input)
+    for (name, one), colour in zip(found.items(), colours, strict=False):
+        for i in range(len(one.levels)):
+            rows = [row[i] for row in one.shares]
+            left.errorbar(one.times, [100 * row.mean for row in rows],
+                          [200 * row.standard_error for row in rows], color=colour, marker="o",
+                          ms=4, lw=1.4, label=name if i == 0 else None)  # fmt: skip
+        ranks = 100 * one.ranks[one.times.index(t)]
+        edges = [100 * part / PARTS for part in range(PARTS + 1)]
+        right.stairs(ranks.tolist(), edges, color=colour, lw=1.6, label=name)
+    left.set(title="Share of x inside the middle of p_O", xlabel="time t", ylabel="per cent",
+             ylim=(0, 103))  # fmt: skip
+    right.set(title=f"Ranks of x in p_O at t = {t:g}", xlabel="rank in p_O, per cent",
+              ylabel="share of x, per cent", xlim=(0, 100), ylim=(0, None))  # fmt: skip
+    left.legend(loc="lower right")
+    return figure
+
+
+def reliability_figure(found: Reliability, title: str = "guesses"):
+    """One square for each time: the share of guesses that came true against their probability,
+    with bars of two standard errors; larger points stand for more guesses.
+    """
+    count = len(found.times)
+    figure, axes = style.subplots(1, count, size=(2.3 * count + 0.7, 2.9), sharey=True,
+                                  squeeze=False)  # fmt: skip
+    for i, (axis, t) in enumerate(zip(axes[0], found.times, strict=True)):
+        axis.plot([0, 100], [0, 100], color=COLOURS.data, lw=1, ls=(0, (4, 3)))
+        guessed, true = 100 * found.guessed[i], 100 * found.true[i]
+        axis.errorbar(guessed, true, 200 * found.standard_error[i], color=COLOURS.output, lw=1,
+                      ls="")  # fmt: skip
+        sizes = [12 + 160 * math.sqrt(weight) for weight in found.weight[i].tolist()]
+        axis.scatter(guessed, true, sizes, color=COLOURS.output, alpha=0.75, lw=0)
+        axis.set(title=f"t = {t:g}", xlim=(-3, 103), ylim=(-3, 103), aspect="equal",
+                 xlabel=f"{title}, per cent")  # fmt: skip
+    axes[0, 0].set_ylabel("came true, per cent")
+    return figure
