@@ -23,7 +23,7 @@ from bfn_core.frechet import CLASSIFIERS, Classifier, classifier
 from bfn_core.training.memory import keep_memory
 from tools.record import renew_digests
 
-STEPS = {"mnist": 1_000, "cifar10": 2_500}
+STEPS = {"mnist": 1_000, "cifar10": 1_500}
 BATCH, RATE, SEED = 128, 5e-3, 0
 
 
