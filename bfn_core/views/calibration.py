@@ -32,10 +32,10 @@ def coverage_figure(found: dict[str, Coverage], t: float):
         ranks = 100 * one.ranks[one.times.index(t)]
         edges = [100 * part / PARTS for part in range(PARTS + 1)]
         right.stairs(ranks.tolist(), edges, color=colour, lw=1.6, label=name)
-    left.set(title="Share of x inside the middle of p_O", xlabel="time t", ylabel="per cent",
+    left.set(title="Share of $x$ inside the middle of $p_O$", xlabel="time $t$", ylabel="per cent",
              ylim=(0, 103))  # fmt: skip
-    right.set(title=f"Ranks of x in p_O at t = {t:g}", xlabel="rank in p_O, per cent",
-              ylabel="share of x, per cent", xlim=(0, 100), ylim=(0, None))  # fmt: skip
+    right.set(title=f"Ranks of $x$ in $p_O$ at $t$ = {t:g}", xlabel="rank in $p_O$, per cent",
+              ylabel="share of $x$, per cent", xlim=(0, 100), ylim=(0, None))  # fmt: skip
     left.legend(loc="lower right")
     return figure
 
