@@ -98,6 +98,23 @@ def test_means_learn_from_l_infinity_and_widths_from_the_likelihood():
     assert torch.allclose(widths, slopes(-0.7 * output.log_prob(PLACES), raw)[1], rtol=1e-5)
 
 
+@pytest.mark.parametrize("t, moves", [(0.2, False), (0.45, False), (0.55, True), (0.9, True)])
+def test_l_infinity_moves_widths_only_once_the_noise_is_below_a_bin(t, moves):
+    """1/√β(t) is half a bin's 2/K where σ₁^(−2t) − 1 = (K/2)², for these at t = 0.475."""
+    x = PLACES[:1]
+    # A mean that is off by a bin, and a width of a bin, so that it bears on the mean.
+    loc, scale = x + 0.3, torch.full((1, 3), 0.2, requires_grad=True)
+    output = DiscretisedNormal(loc, scale, 8)
+    both = objective(IN_BINS, x, output, torch.tensor([t]), WIDE)[0].sum()
+    (slope,) = torch.autograd.grad(both, scale)
+    output = DiscretisedNormal(loc, scale, 8)
+    (likelihood,) = torch.autograd.grad(-0.7 * output.log_prob(x).sum(), scale)
+    (paper,) = torch.autograd.grad(IN_BINS.rate_cost(x, DiscretisedNormal(loc, scale, 8), t).sum(),
+                                   scale)
+    wanted = likelihood + paper if moves else likelihood
+    assert torch.allclose(slope, wanted, rtol=1e-4) and (paper.abs() > 1e-3).all()
+
+
 def test_without_a_weight_it_is_the_papers_loss():
     _, _, output = in_bins()
     aim, cost = objective(IN_BINS, PLACES, output, TIMES, own_settings())

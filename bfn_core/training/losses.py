@@ -82,8 +82,12 @@ def share_of_cross_entropy(
 def with_widths(
     flow: DiscretisedFlow, x: Tensor, output: DiscretisedNormal, t: Tensor, weight: float
 ) -> tuple[Tensor, Tensor]:
-    """The integrand of L^∞ (101) less w ln p_O(x | θ; t), where the first moves only the means of
-    p_O's normals and the second only their widths; and that integrand.
+    """The integrand of L^∞ (101) less w ln p_O(x | θ; t), where the first moves the means of p_O's
+    normals and the second their widths; and that integrand.
+
+    Once the messages' noise 1/√β(t) is below a bin, the first moves the widths too: then the mean
+    of the bins hangs on them, each bin costs thousands of nats, and ln p_O, which is next to 0, does
+    not hold them.
 
     L^∞ sees nothing of p_O but the mean of its bins, so it leaves the width to chance: a normal
     that is much too wide can have the right mean. But the sampler draws from p_O, and L^n charges
@@ -91,5 +95,7 @@ def with_widths(
     and for a given mean it is least where the width is that of the error.
     """
     loc, scale, bins = output.loc, output.scale, output.bins
-    cost = flow.rate_cost(x, DiscretisedNormal(loc, scale.detach(), bins), t)
+    fine = per_example(flow.schedule.beta(t), scale) > (bins / 2) ** 2
+    shared = torch.where(fine, scale, scale.detach())
+    cost = flow.rate_cost(x, DiscretisedNormal(loc, shared, bins), t)
     return cost - weight * DiscretisedNormal(loc.detach(), scale, bins).log_prob(x), cost
