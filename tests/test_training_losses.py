@@ -90,17 +90,18 @@ def test_means_learn_from_l_infinity_and_widths_from_the_likelihood():
     def slopes(found, raw):
         return torch.autograd.grad(found.sum(), raw)[0].unbind(-1)
 
+    early = torch.tensor([0.1, 0.4])  # before the noise is below a bin
     _, raw, output = in_bins()
-    means, widths = slopes(objective(IN_BINS, PLACES, output, TIMES, WIDE)[0], raw)
+    means, widths = slopes(objective(IN_BINS, PLACES, output, early, WIDE)[0], raw)
     _, raw, output = in_bins()
-    assert torch.equal(means, slopes(IN_BINS.rate_cost(PLACES, output, TIMES), raw)[0])
+    assert torch.equal(means, slopes(IN_BINS.rate_cost(PLACES, output, early), raw)[0])
     _, raw, output = in_bins()
     assert torch.allclose(widths, slopes(-0.7 * output.log_prob(PLACES), raw)[1], rtol=1e-5)
 
 
 @pytest.mark.parametrize("t, moves", [(0.2, False), (0.45, False), (0.55, True), (0.9, True)])
 def test_l_infinity_moves_widths_only_once_the_noise_is_below_a_bin(t, moves):
-    """1/√β(t) is half a bin's 2/K where σ₁^(−2t) − 1 = (K/2)², for these at t = 0.475."""
+    """1/√β(t) is a bin, 2/K, where σ₁^(−2t) − 1 = (K/2)², which is here at t = 0.473."""
     x = PLACES[:1]
     # A mean that is off by a bin, and a width of a bin, so that it bears on the mean.
     loc, scale = x + 0.3, torch.full((1, 3), 0.2, requires_grad=True)

@@ -86,8 +86,8 @@ def with_widths(
     normals and the second their widths; and that integrand.
 
     Once the messages' noise 1/√β(t) is below a bin, the first moves the widths too: then the mean
-    of the bins hangs on them, each bin costs thousands of nats, and ln p_O, which is next to 0, does
-    not hold them.
+    of the bins hangs on them, each bin costs thousands of nats, and ln p_O, which is next to 0,
+    does not hold them.
 
     L^∞ sees nothing of p_O but the mean of its bins, so it leaves the width to chance: a normal
     that is much too wide can have the right mean. But the sampler draws from p_O, and L^n charges
