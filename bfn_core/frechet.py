@@ -12,6 +12,7 @@ Covariances of few images are noisy, which makes the distance larger than that o
 compare figures of equally many samples.
 """
 
+import importlib
 from collections.abc import Callable
 
 import torch
@@ -141,7 +142,7 @@ def _root(matrix: Tensor) -> Tensor:
 def _inception() -> Features:
     """Inception v3's 2,048 features as pytorch-fid has them. Raises DataError."""
     try:
-        from pytorch_fid.inception import InceptionV3
+        InceptionV3 = importlib.import_module("pytorch_fid.inception").InceptionV3
     except ImportError:
         raise DataError("FID needs the package pytorch-fid, which is not installed: "
                         "pip install pytorch-fid") from None

@@ -8,11 +8,10 @@ Source: Graves et al. 2023, arXiv 2308.07037.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Generator
-from torch.distributions import Distribution
 
 from bfn_core.beliefs import Condition, over, told
 from bfn_core.flows import BayesianFlow, GaussianFlow
@@ -79,7 +78,7 @@ class Ancestral:
                     y = flow.sender(guess, alpha).sample(generator=generator)
                     theta = flow.update(theta, over(lambda part: part.to(like.dtype), y), alpha)
 
-    def _guess(self, flow: BayesianFlow, output: Distribution, generator: Generator | None):
+    def _guess(self, flow: BayesianFlow, output: Any, generator: Generator | None):
         """x', what the next message is about."""
         if self.guess == "mean" and isinstance(flow, MixedFlow):
             return {name: self._guess(part, output[name], generator)

@@ -6,10 +6,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 
-from bfn_core.beliefs import per_example
-from bfn_core.distributions import DiscretisedNormal
+from bfn_core.beliefs import Data, per_example
+from bfn_core.distributions import Categorical, DiscretisedNormal, Output
 from bfn_core.flows import BayesianFlow, DiscreteFlow, DiscretisedFlow
 from bfn_core.mixed import MixedFlow
 from bfn_core.training.scales import Settings
@@ -37,8 +36,8 @@ def check_objective(settings: Settings, flow: BayesianFlow) -> None:
 
 def objective(
     flow: BayesianFlow,
-    x: Tensor | dict[str, Tensor],
-    output: Distribution,
+    x: Data,
+    output: Output,
     t: Tensor,
     settings: Settings,
 ) -> tuple[Tensor, Tensor]:
@@ -55,8 +54,9 @@ def objective(
     if isinstance(flow, MixedFlow):
         parts = [objective(part, x[name], output[name], t, settings)
                  for name, part in flow.flows.items()]
-        return tuple(torch.cat([each.flatten(1) for each in both], 1)
-                     for both in zip(*parts, strict=True))
+        aims, costs = (torch.cat([each.flatten(1) for each in both], 1)
+                       for both in zip(*parts, strict=True))
+        return aims, costs
     if isinstance(flow, DiscreteFlow) and settings.cross_entropy:
         return share_of_cross_entropy(flow, x, output, t, settings.cross_entropy)
     if isinstance(flow, DiscretisedFlow) and settings.width_weight:
@@ -66,7 +66,7 @@ def objective(
 
 
 def share_of_cross_entropy(
-    flow: DiscreteFlow, x: Tensor, output: Distribution, t: Tensor, share: float
+    flow: DiscreteFlow, x: Tensor, output: Categorical, t: Tensor, share: float
 ) -> tuple[Tensor, Tensor]:
     """(205) with −ln p_O(x) in the place of a share of ‖e_x − ê‖²; and (205).
 

@@ -255,6 +255,8 @@ def initial_weights(settings: Settings) -> tuple[dict[str, Tensor], str]:
     Raises TrainingError or DataError if there are none, or they cannot be read.
     """
     chosen = settings.initial
+    if chosen is None:
+        raise TrainingError("the settings name no initial weights")
     weights = (shipped(settings.data) if chosen == SHIPPED else load(chosen)).network.state_dict()
     content = hashlib.sha256()
     for name in sorted(weights):
