@@ -1,6 +1,6 @@
 """Train the classifiers in whose features samples are judged: `python -m tools.features NAME`.
 
-NAME is mnist or cifar10. Writes assets/features_NAME.safetensors (half precision) and
+After NAME a remark may follow, on what the machine had to do beside it, say. NAME is mnist or cifar10. Writes assets/features_NAME.safetensors (half precision) and
 features_NAME.json with the command, the accuracy on the test images and the time it took.
 MNIST's digits are binarised anew whenever they are seen, as its model has them; CIFAR-10's
 photographs are mirrored half of the time and moved by up to 4 pixels.
@@ -68,7 +68,9 @@ def accuracy(name: str, net: Classifier, images: data.Images) -> float:
     return (guesses == images.test_labels).double().mean().item()
 
 
-def main(name: str, folder: Path = CHECKOUT, steps: int | None = None) -> dict:
+def main(
+    name: str, remark: str = "", folder: Path = CHECKOUT, steps: int | None = None
+) -> dict:
     """Train, ship and record; returns the record."""
     keep_memory()
     torch.set_num_threads(1)
@@ -87,6 +89,7 @@ def main(name: str, folder: Path = CHECKOUT, steps: int | None = None) -> dict:
         "parameters": sum(p.numel() for p in net.parameters()),
         "device": "cpu", "threads": torch.get_num_threads(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "remark": remark,
         "training seconds": round(seconds, 1),
         "test examples": count,
         "accuracy": round(right, 4),
@@ -98,7 +101,7 @@ def main(name: str, folder: Path = CHECKOUT, steps: int | None = None) -> dict:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] not in (["mnist"], ["cifar10"]):
+    if len(sys.argv) not in (2, 3) or sys.argv[1] not in CLASSIFIERS:
         sys.exit(__doc__.splitlines()[0])
-    print(json.dumps(main(sys.argv[1]), indent=1))
+    print(json.dumps(main(*sys.argv[1:]), indent=1))
     renew_digests()
