@@ -1,9 +1,10 @@
 """Train the classifiers in whose features samples are judged: `python -m tools.features NAME`.
 
-After NAME a remark may follow, on what the machine had to do beside it, say. NAME is mnist or cifar10. Writes assets/features_NAME.safetensors (half precision) and
-features_NAME.json with the command, the accuracy on the test images and the time it took.
-MNIST's digits are binarised anew whenever they are seen, as its model has them; CIFAR-10's
-photographs are mirrored half of the time and moved by up to 4 pixels.
+NAME is mnist or cifar10; a remark may follow, on what else the machine had to do, say. Writes
+assets/features_NAME.safetensors (half precision) and features_NAME.json with the command, the
+accuracy on the test images and the time it took. MNIST's digits are binarised anew whenever they
+are seen, as its model has them; CIFAR-10's photographs are mirrored half of the time and moved by
+up to 4 pixels.
 """
 
 import json
