@@ -18,11 +18,12 @@ import torch
 from torch import Generator, Tensor
 from torch.distributions import Distribution
 
-from bfn_core.beliefs import cut, first, told
+from bfn_core.beliefs import Condition, Data, cut, first, told
 from bfn_core.checks import whole
 from bfn_core.distributions import Binned, Categorical, DiscretisedNormal
 from bfn_core.likelihood import Estimate
-from bfn_core.model import BFN, Condition, Data, evaluating
+from bfn_core.model import BFN
+from bfn_core.modes import evaluating
 
 PARTS = 20  # of [0, 1], in which ranks are counted
 

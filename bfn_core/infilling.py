@@ -26,7 +26,8 @@ from torch import Generator, Tensor
 from bfn_core.beliefs import Condition, Data, Parameters, cut, in_precision, over, told
 from bfn_core.checks import whole
 from bfn_core.distributions import Output
-from bfn_core.model import BFN, evaluating
+from bfn_core.model import BFN
+from bfn_core.modes import evaluating
 from bfn_core.numerics import check_generator, placed
 
 

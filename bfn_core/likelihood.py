@@ -14,7 +14,8 @@ from torch import Generator, Tensor
 from bfn_core.batches import batches_of
 from bfn_core.beliefs import Condition, Data, first, told
 from bfn_core.checks import whole
-from bfn_core.model import BFN, evaluating, stratified
+from bfn_core.model import BFN, stratified
+from bfn_core.modes import evaluating
 from bfn_core.numerics import wide
 
 

@@ -4,7 +4,6 @@ Source: Graves et al. 2023, "Bayesian Flow Networks", arXiv 2308.07037.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -46,25 +45,6 @@ class SamplingStep:
     t: float
     theta: Parameters
     output: Output
-
-
-@contextmanager
-def modes_kept(module: nn.Module) -> Iterator[None]:
-    """Afterwards every submodule is in the mode, of training or not, that it was in."""
-    modes = [(part, part.training) for part in module.modules()]
-    try:
-        yield
-    finally:
-        for part, mode in modes:
-            part.training = mode
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Dropout and the like off inside; afterwards every submodule is in the mode it was in."""
-    with modes_kept(module):
-        module.eval()
-        yield
 
 
 def stratified(count: int, *, like: Tensor, generator: Generator | None = None) -> Tensor:

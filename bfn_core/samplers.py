@@ -16,7 +16,8 @@ from torch import Generator
 from bfn_core.beliefs import Condition, over, told
 from bfn_core.flows import BayesianFlow, GaussianFlow
 from bfn_core.mixed import MixedFlow
-from bfn_core.model import BFN, SamplingStep, evaluating
+from bfn_core.model import BFN, SamplingStep
+from bfn_core.modes import evaluating
 
 
 class Sampler(Protocol):

@@ -16,7 +16,8 @@ from bfn_core.baselines.images import encode
 from bfn_core.beliefs import cut, first, over, told
 from bfn_core.flows import DiscreteFlow
 from bfn_core.likelihood import ELBO, Estimate, elbo
-from bfn_core.model import BFN, evaluating, stratified
+from bfn_core.model import BFN, stratified
+from bfn_core.modes import evaluating
 from bfn_core.training.pieces import Tree, count, split
 from bfn_core.training.runs import write_atomically
 from bfn_core.training.scales import Settings

@@ -29,7 +29,8 @@ from torch import Generator, Tensor, nn
 
 from bfn_core.beliefs import cut, in_precision, told
 from bfn_core.flows import BayesianFlow
-from bfn_core.model import BFN, modes_kept, stratified
+from bfn_core.model import BFN, stratified
+from bfn_core.modes import modes_kept
 from bfn_core.training import devices
 from bfn_core.training.averaging import MovingAverage
 from bfn_core.training.evaluation import code_length, draw, evaluate, own_loss

@@ -13,7 +13,8 @@ import torch
 
 from bfn_core import data
 from bfn_core.beliefs import cut, told
-from bfn_core.model import BFN, evaluating
+from bfn_core.model import BFN
+from bfn_core.modes import evaluating
 from bfn_core.training import devices
 from bfn_core.training.scales import DATA_SETS, OWN, SCALES, SHIPPED, Settings
 from bfn_core.training.tasks import NETWORKS, Task, TrainingError, build

@@ -14,7 +14,8 @@ from torch import Generator, Tensor
 
 from bfn_core.beliefs import CategoricalParameters
 from bfn_core.distributions import Categorical
-from bfn_core.model import BFN, evaluating
+from bfn_core.model import BFN
+from bfn_core.modes import evaluating
 
 from . import style
 from .explorer import Explorer, button, slider

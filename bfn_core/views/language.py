@@ -17,7 +17,8 @@ from matplotlib.figure import Figure
 from bfn_core.beliefs import CategoricalParameters
 from bfn_core.data import ALPHABET, decode, encode, normalise
 from bfn_core.infilling import Filling, fill
-from bfn_core.model import BFN, evaluating
+from bfn_core.model import BFN
+from bfn_core.modes import evaluating
 
 from . import curves, style
 from .explorer import Explorer, button, choice, slider

@@ -15,7 +15,8 @@ from PIL import Image
 from torch import Generator, Tensor
 
 from bfn_core.data import to_bytes
-from bfn_core.model import BFN, evaluating
+from bfn_core.model import BFN
+from bfn_core.modes import evaluating
 from bfn_core.networks.unet import NEIGHBOURS
 from bfn_core.training.evaluation import grid
 

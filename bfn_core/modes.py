@@ -1,0 +1,25 @@
+"""A network's mode, of training or not, lent and given back."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+
+@contextmanager
+def modes_kept(module: nn.Module) -> Iterator[None]:
+    """Afterwards every submodule is in the mode, of training or not, that it was in."""
+    modes = [(part, part.training) for part in module.modules()]
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Dropout and the like off inside; afterwards every submodule is in the mode it was in."""
+    with modes_kept(module):
+        module.eval()
+        yield
