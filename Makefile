@@ -23,7 +23,7 @@ SETUP_FILES := requirements.txt constraints.txt pyproject.toml
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-colab test-oldest bench notebooks site links train lint setup clean
+.PHONY: help lab test test-colab test-oldest teeth bench notebooks site links train lint setup clean
 
 help:  ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' \
@@ -43,6 +43,9 @@ test-oldest: $(OLDEST)/.ready  ## run the tests on the lowest versions allowed  
 	OMP_NUM_THREADS=$(TEST_THREADS) $(OLDEST)/bin/python -m pytest --nbval $(ARGS) \
 	  -W ignore::DeprecationWarning -W ignore::FutureWarning --ignore tests/browser \
 	  notebooks/01_*.ipynb notebooks/04_*.ipynb tests/
+
+teeth: $(VENV)/.ready-to-test  ## break each formula on purpose, and see a test fail  (ARGS="gamma")
+	$(BIN)/python -m tools.teeth $(ARGS)
 
 bench: $(VENV)/.ready-to-test  ## measure the cost of a training step, and more
 	$(BIN)/python -m tools.bench $(ARGS)

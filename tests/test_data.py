@@ -383,6 +383,19 @@ def test_a_mixture_that_is_none_is_refused(options, complaint):
         GaussianMixture(**options)
 
 
+def test_a_mixtures_draws_follow_its_density():
+    mixture = GaussianMixture((-0.5, 0.25), 0.1, (1.0, 3.0))
+    fine = torch.linspace(-1, 1, 2001, dtype=torch.float64)
+    mass = torch.cat([torch.zeros(1), torch.cumulative_trapezoid(mixture.density(fine), fine)])
+    assert float(mass[-1]) == pytest.approx(1, abs=1e-5)
+    drawn = mixture.sample(100_000, torch.Generator().manual_seed(0)).squeeze(1).double()
+    shares = torch.histc(drawn, 20, -1, 1) / len(drawn)
+    torch.testing.assert_close(shares, mass[::100].diff(), rtol=0, atol=0.005)
+    points, weights = mixture.grid(401)
+    assert float(weights.sum()) == pytest.approx(1, abs=1e-5)
+    assert float(weights @ points.squeeze(1)) == pytest.approx(0.0625, abs=1e-4)  # ¾ ¼ − ¼ ½
+
+
 def test_a_density_at_whole_numbers_is_refused():
     """In whole numbers all means would be 0."""
     with pytest.raises(ValueError, match="x must be a float tensor, got torch.int64"):

@@ -14,6 +14,7 @@ from bfn_core import (
     DiscretisedFlow,
     GaussianParameters,
 )
+from bfn_core.distributions import Delta
 from tests.oracles import generator
 
 FLOWS = [ContinuousFlow(0.1), DiscretisedFlow(16, 0.02), DiscreteFlow(5, 2.0)]
@@ -182,6 +183,27 @@ def test_flow_of_classes_in_numbers():
     assert float(gap.var()) == pytest.approx(2 * 3 * 0.25 * 4, rel=0.02)
     between = logits[:, 2] - logits[:, 3]
     assert float(between.mean()) == pytest.approx(0, abs=0.03)
+
+
+def test_estimates_from_predicted_noise_in_numbers():
+    """x̂ = μ/γ − √((1−γ)/γ) ε̂, clipped to the range (84); of bins the width too (105, 106)."""
+    t, gamma = 0.25, 1 - 0.1**0.5
+    mean, noise = torch.tensor([[0.3, -0.4, 0.75]]), torch.tensor([[0.5, -1.0, -2.0]])
+    theta, unit = GaussianParameters(mean, torch.ones(1)), math.sqrt((1 - gamma) / gamma)
+    expected = mean / gamma - unit * noise
+    assert expected.max() > 1
+    for data_range, estimate in ((None, expected), ((-1.0, 1.0), expected.clamp(-1, 1))):
+        flow = ContinuousFlow(0.1, data_range=data_range)
+        torch.testing.assert_close(flow.output(noise, theta, t).mean, estimate)
+    raw = torch.stack([noise, torch.tensor([[-0.7, 0.0, 0.4]])], -1)
+    output = DiscretisedFlow(8, 0.1).output(raw, theta, t)
+    torch.testing.assert_close(output.loc, expected)
+    torch.testing.assert_close(output.scale, unit * raw[..., 1].exp())
+
+
+def test_the_last_fee_of_a_number_is_that_of_a_bell_of_width_sigma_1():
+    cost = ContinuousFlow(0.1).final_cost(torch.tensor([[0.3]]), Delta(torch.tensor([[0.1]])))
+    assert float(cost) == pytest.approx(math.log(0.1 * math.sqrt(2 * math.pi)) + 2.0**2 / 2)
 
 
 def test_the_sender_spreads_independently_over_variables():

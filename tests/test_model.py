@@ -215,6 +215,35 @@ def test_exact_posterior_by_hand():
     torch.testing.assert_close(bfn.output(theta, t).mean, mean, rtol=1e-4, atol=1e-6)
 
 
+def test_equal_points_count_once_and_weights_may_have_any_sum():
+    data = torch.tensor([[0, 1], [2, 1], [0, 1]])
+    bfn = ExactBFN(DiscreteFlow(3, 1.0), data, torch.tensor([1.0, 2.0, 1.0]))
+    assert bfn.entropy() == pytest.approx(math.log(2))
+
+
+class Lopsided(nn.Module):
+    """Always three to two for the first of two classes."""
+
+    def forward(self, inputs, t):
+        return torch.tensor([0.6, 0.4]).log().expand_as(inputs)
+
+
+def test_a_sample_is_drawn_and_a_mode_is_not():
+    bfn = BFN(DiscreteFlow(2, 1.0), Lopsided())
+    drawn, mode = (
+        bfn.sample((4000, 1), 2, final=f, generator=generator(0)) for f in ("sample", "mode")
+    )
+    assert float(drawn.double().mean()) == pytest.approx(0.4, abs=0.04)
+    assert not mode.any()
+
+
+def test_repeats_of_an_example_are_evenly_spread_over_time():
+    bfn = BFN(ContinuousFlow(0.1), Recorder())
+    elbo(bfn, torch.zeros(3, 1), repeats=4, generator=generator(0))
+    times = torch.stack(bfn.network.times[:4]).sort(0).values  # (4, 3), then those at t = 1
+    torch.testing.assert_close(times.diff(dim=0), torch.full((3, 3), 0.25))
+
+
 def test_exact_output_at_the_prior_is_the_data():
     data = torch.tensor([[0, 1], [2, 1], [2, 2]])
     bfn = ExactBFN(DiscreteFlow(3, 1.0), data, torch.tensor([1.0, 1.0, 2.0]))

@@ -52,7 +52,7 @@ def test_they_call_what_is_there():
                 called.add(target)
             for script in re.findall(r"(?<!\S)\.?[\w-]+/[\w./-]*\w(?!\S)", line):
                 assert (ROOT / script).exists(), f"{script} does not exist"
-    assert {"test-colab", "test-oldest"} <= called
+    assert {"test-colab", "test-oldest", "teeth"} <= called
 
 
 def test_linux_does_what_is_done_before_a_commit_and_the_others_what_the_readme_says():
