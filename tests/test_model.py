@@ -196,7 +196,8 @@ def test_step_cost_is_the_kl_by_brute_force(kind, alpha):
     mine = bfn.flow.step_cost(x, output, alpha, generator(2)).flatten(1).sum(1)
     a, b = Estimate.of(plain), Estimate.of(mine)
     assert abs(a.mean - b.mean) < 4 * math.hypot(a.standard_error, b.standard_error)
-    assert b.standard_error <= 1.05 * a.standard_error
+    # Of a faint message nearly all the variance is the slope in its noise, which is left out.
+    assert b.standard_error <= (0.2 if alpha == 0.01 else 1.05) * a.standard_error
 
 
 def test_exact_posterior_by_hand():
