@@ -96,6 +96,12 @@ def test_all_candidates_hear_the_same_about_what_is_known():
     assert not torch.equal(belief[0, 1], belief[1, 1])
 
 
+def test_what_is_known_is_what_the_messages_are_about():
+    known, sly = torch.tensor([True, False, True]), DATA[WORDS.index("sly")]
+    *_, last = filling_steps(PERFECT, sly, known, 4, 5, weigh=False, generator=generator(8))
+    assert (last.theta.probs[:, known].argmax(-1) == sly[known]).all()
+
+
 def test_candidates_are_drawn_anew_when_few_count():
     known = torch.tensor([False, False, True])
     steps = list(filling_steps(PERFECT, DATA[4], known, 30, 32, generator=generator(7)))

@@ -115,6 +115,15 @@ def test_discretised_draws_and_mode_follow_the_probabilities(loc, scale):
     assert p.mode[0] == p.centres[p.probs[0].argmax()]
 
 
+def test_both_tails_keep_their_digits():
+    """A bin 30 deviations to the right of the mean is as likely as one as far to the left."""
+    x, mean, std = bin_centres(17, torch.empty(0)), torch.full((17,), 0.3), torch.full((17,), 0.02)
+    right = DiscretisedNormal(mean, std, 17).log_prob(x)
+    assert right[-2] < -200
+    left = DiscretisedNormal(-mean, std, 17).log_prob(-x)
+    torch.testing.assert_close(right, left, rtol=1e-4, atol=1e-4)
+
+
 def test_bin_centres_and_their_indices():
     for bins in (2, 10, 16, 256):
         centres = bin_centres(bins, torch.empty(0))

@@ -221,6 +221,12 @@ def test_noise_and_times_have_more_than_256_values(dtype):
     assert len(normal.sample(generator=generator(2)).unique()) > 250
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_accuracies_are_not_rounded_to_the_precision_of_data(dtype):
+    sender = ContinuousFlow(1e-3).sender(torch.zeros(2, 3, dtype=dtype), 123_457.0)
+    assert sender.precision.unique().tolist() == [123_457.0]
+
+
 def test_draws_in_single_precision_are_what_they_were():
     """Recorded before 16 bits were seen to: committed figures depend on them."""
     probs = torch.tensor([0.2, 0.5, 0.3])
