@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bfn_core import DiscreteFlow, ExactBFN
-from bfn_core.data.strings import Strings, sums
+from bfn_core.data.strings import Strings, palindromes, sums
 from tests.oracles import generator
 
 
@@ -20,6 +20,15 @@ def test_sums_are_all_the_right_sums_and_nothing_else(digits):
         a, b = left.split("+")
         assert int(a) + int(b) == int(right)
         assert len(a) == len(b) == digits
+
+
+def test_palindromes_are_all_of_them_and_one_half_settles_the_other():
+    language = palindromes("abc", 3)
+    assert len(set(language.words)) == len(language.words) == 27
+    assert all(word == word[::-1] for word in language.words)
+    assert language.length == 6 and palindromes().entropy == pytest.approx(4 * math.log(6))
+    with pytest.raises(ValueError, match="half must be at least 1, got 0"):
+        palindromes(half=0)
 
 
 def test_encoding_goes_there_and_back():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -109,3 +110,17 @@ def sums(digits: int = 1) -> Strings:
     numbers = range(10**digits)
     words = (f"{a:0{digits}}+{b:0{digits}}={a + b:0{digits + 1}}" for a in numbers for b in numbers)
     return Strings(tuple(words), "0123456789+=")
+
+
+def palindromes(letters: str = "abcdef", half: int = 4) -> Strings:
+    """All palindromes of 2 · half letters, such as "abbaabba"; 1,296 by default.
+
+    Each letter is settled by one other, its mirror image, and by nothing else.
+
+    Raises:
+        ValueError: half is below 1.
+    """
+    if half < 1:
+        raise ValueError(f"half must be at least 1, got {half!r}")
+    halves = itertools.product(letters, repeat=half)
+    return Strings(tuple("".join((*word, *word[::-1])) for word in halves), letters)

@@ -1,0 +1,357 @@
+"""What each part of the networks buys: `python -m tools.ablations` measures it, on one thread.
+
+Writes assets/networks.json, which notebook 10 shows. In each of four studies bfn_core's own network
+is trained by `train` as it is, and again with one thing changed; data, steps and seeds stay. What
+is compared is −ELBO = L^∞ + L^r of test examples, in nats. All networks of a study are judged with
+the same times and the same noise, so a difference is taken example by example, and its standard
+error is over the examples; how far two trainings differ by their seed alone is beside it. Seconds
+are the processor's, so that they hold on a machine with more to do.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from bfn_core import BFN, DiscreteFlow, DiscretisedFlow, Estimate, data
+from bfn_core.data.assets import CHECKOUT
+from bfn_core.data.digits import LEVELS, digits
+from bfn_core.data.strings import palindromes
+from bfn_core.flows import BayesianFlow
+from bfn_core.model import evaluating, stratified
+from bfn_core.networks.transformer import Transformer
+from bfn_core.networks.unet import UNet
+from bfn_core.training import own_settings, train
+from bfn_core.training.seeds import mix
+from bfn_core.training.tasks import Task
+
+TARGET = CHECKOUT / "networks.json"
+SEEDS = 2
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One thing that is changed: arguments of the network, settings of the run, or a part of it.
+
+    without: takes a network and returns it with that part out of order.
+    """
+
+    name: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    without: Callable[[nn.Module], nn.Module] = lambda network: network
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is learnt, and by what; the first trial changes nothing, the others are held to it."""
+
+    task: Task
+    flow: BayesianFlow
+    network: Callable[..., nn.Module]
+    settings: dict[str, Any]
+    trials: tuple[Trial, ...]
+    repeats: int  # draws of the ELBO for each test example
+
+
+# Taking a part away
+
+
+class Blind(nn.Module):
+    """A network that is told t = ½ at all times."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: Tensor, t: Tensor) -> Tensor:
+        return self.network(inputs, torch.full_like(t, 0.5))
+
+
+class Nothing(nn.Module):
+    """What is added to a residual stream, and is nothing."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.zeros_like(x)
+
+
+def without_skips(network: UNet) -> UNet:
+    """The blocks on the way up get zeros for what the way down saw."""
+
+    def hide(width: int, block: nn.Module, given: tuple[Tensor, Tensor]):
+        h, told = given
+        below, across = h[:, :-width], h[:, -width:]
+        return torch.cat([below, torch.zeros_like(across)], 1), told
+
+    for down, up in zip(network.down, network.up, strict=True):
+        for block in up:
+            block.register_forward_pre_hook(partial(hide, down[-1].conv2.out_channels))
+    return network
+
+
+def without_norms(network: nn.Module) -> nn.Module:
+    """Every group or layer norm passes on what it gets."""
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, (nn.GroupNorm, nn.LayerNorm)):
+                setattr(module, name, nn.Identity())
+    return network
+
+
+def without_attention(network: Transformer) -> Transformer:
+    """No position reads another one, but for the first layer's neighbours."""
+    for block in network.blocks:
+        block.out = Nothing()
+    return network
+
+
+# The studies
+
+
+def small_digits() -> Study:
+    """scikit-learn's digits, 8 × 8 pixels of 17 levels; bfn_core's U-Net on the CPU's scale."""
+    flow, images = DiscretisedFlow(LEVELS, 0.02), digits()
+    parts = [flow.centres[part].unsqueeze(1) for part in
+             (images.train, images.validation, images.test)]  # fmt: skip
+    arguments = {"outputs": 2, "channels": 16, "multipliers": (1, 2), "blocks": 1,
+                 "attention": (1,)}  # fmt: skip
+    return Study(
+        Task("scikit-learn's digits", "", *parts),
+        flow,
+        partial(UNet, **arguments),
+        {"steps": 800, "batch": 32, "learning_rate": 4e-3, "warmup": 80, "ema": 0.99,
+         "channels_last": True},
+        (
+            Trial("as it is"),
+            Trial("t not told", without=Blind),
+            Trial("no skip connections", without=without_skips),
+            Trial("no attention", {"attention": ()}),
+            Trial("no group norm", without=without_norms),
+            Trial("patch = 2", {"patch": 2}),
+            Trial("differences", {"differences": 0.02}),
+            Trial("learning rate kept", settings={"decay": False}),
+        ),
+        repeats=8,
+    )  # fmt: skip
+
+
+def mirror() -> Study:
+    """Palindromes of eight letters out of six, all of them, whose perfect bill is 4 ln 6."""
+    language = palindromes()
+    arguments = {"classes": language.classes, "length": language.length, "layers": 2, "heads": 2,
+                 "width": 32}  # fmt: skip
+    return Study(
+        Task("palindromes", "", language.data, language.data[:10], language.data),
+        DiscreteFlow(language.classes, 3.0),
+        partial(Transformer, **arguments),
+        {"steps": 400, "batch": 64, "learning_rate": 4e-3, "warmup": 40, "ema": 0.98},
+        (
+            Trial("as it is"),
+            Trial("no attention", without=without_attention),
+            Trial("t not told", without=Blind),
+            Trial("no layer norm", without=without_norms),
+            Trial("no prior_skip", {"prior_skip": False}),
+            Trial("reach = 2", {"reach": 2}),
+            Trial("rotary positions", {"positions": "rotary"}),
+        ),
+        repeats=4,
+    )  # fmt: skip
+
+
+def writing(length: int = 64) -> Study:
+    """Text of 27 symbols, `length` at a time; a transformer."""
+    text = data.text8(stand_in=False)
+    parts = (text.train[:500_000].unfold(0, length, 1), text.validation.unfold(0, length, length)[:10],
+             text.test.unfold(0, length, length)[:400])  # fmt: skip
+    arguments = {"classes": 27, "length": length, "layers": 2, "heads": 4, "width": 64}
+    return Study(
+        Task(text.name, "", *parts, prepare=as_classes),
+        DiscreteFlow(27, 0.5625),
+        partial(Transformer, **arguments),
+        {"steps": 400, "batch": 32, "learning_rate": 4e-3, "warmup": 80, "ema": 0.99,
+         "cross_entropy": 1.0, "time_power": 0.5},
+        (
+            Trial("as it is"),
+            Trial("reach = 4", {"reach": 4}),
+            Trial("no prior_skip", {"prior_skip": False}),
+            Trial("rotary positions", {"positions": "rotary"}),
+            Trial("no attention, reach = 4", {"reach": 4}, without=without_attention),
+        ),
+        repeats=2,
+    )  # fmt: skip
+
+
+def photographs() -> Study:
+    """CIFAR-10, 32 × 32 pixels of three colours of 256 levels; a U-Net."""
+    images = data.cifar10(stand_in=False)
+    arguments = {"image_channels": 3, "outputs": 2, "channels": 24, "multipliers": (1, 2),
+                 "blocks": 1, "attention": (1,), "patch": 2, "differences": 1e-3}  # fmt: skip
+    return Study(
+        Task(images.name, "", images.train[:10000], images.train[-10:], images.test[:100],
+             prepare=as_bins),
+        DiscretisedFlow(256, 1e-3),
+        partial(UNet, **arguments),
+        {"steps": 250, "batch": 16, "learning_rate": 2e-3, "warmup": 50, "ema": 0.99,
+         "channels_last": True},
+        (
+            Trial("as it is"),
+            Trial("no differences", {"differences": None}),
+            Trial("patch = 1", {"patch": 1}),
+            Trial("no attention", {"attention": ()}),
+        ),
+        repeats=4,
+    )  # fmt: skip
+
+
+def as_classes(content: Tensor, *, generator: Generator | None = None) -> Tensor:
+    return content.long()
+
+
+def as_bins(content: Tensor, *, generator: Generator | None = None) -> Tensor:
+    return data.quantise(content)
+
+
+STUDIES = {"digits": small_digits, "palindromes": mirror, "text": writing, "photographs": photographs}
+
+
+# Measuring
+
+
+@torch.no_grad()
+def costs(bfn: BFN, x: Tensor, repeats: int) -> Tensor:
+    """−ELBO of each example, (N,), over the same times and noise for every network."""
+    found, generator = [], Generator().manual_seed(0)
+    with evaluating(bfn):
+        for part in x.split(250):
+            start = stratified(len(part), like=torch.empty(0), generator=generator)
+            draws = []
+            for repeat in range(repeats):
+                t = (start + repeat / repeats) % 1.0
+                draws.append(bfn.loss(part, t, generator=generator)
+                             + bfn.reconstruction_loss(part, generator=generator))  # fmt: skip
+            found.append(torch.stack(draws).mean(0))
+    return torch.cat(found).double()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one training gave: costs of the test examples by the averaged and the last weights."""
+
+    averaged: Tensor
+    last: Tensor
+    seconds: float
+    parameters: int
+
+
+def outcome(study: Study, trial: Trial, seed: int) -> Outcome:
+    """Train once, and judge."""
+    quiet = {"checkpoint_every": 10**6, "validate_every": 10**6, "test_examples": 4,
+             "step_examples": 4, "test_draws": 1, "sample_count": 1, "sample_steps": 2,
+             "seed": seed}  # fmt: skip
+    settings = own_settings(**study.settings | trial.settings | quiet)
+    torch.manual_seed(mix(seed, "weights"))
+    bfn = BFN(study.flow, trial.without(study.network(**trial.arguments)))
+    began = time.process_time()
+    with tempfile.TemporaryDirectory() as folder:
+        result = train(settings, folder, task=study.task, bfn=bfn)
+    seconds = time.process_time() - began
+    x = study.task.prepare(study.task.test)
+    averaged, last = (costs(model, x, study.repeats) for model in (result.bfn, bfn))
+    return Outcome(averaged, last, seconds, sum(p.numel() for p in bfn.parameters()))
+
+
+def row(trial: Trial, outcomes: list[Outcome], base: list[Outcome]) -> dict[str, Any]:
+    """A line of the record: means over the seeds, standard errors over the examples."""
+
+    def mean(results: list[Outcome], weights: str) -> Tensor:
+        return torch.stack([getattr(result, weights) for result in results]).mean(0)
+
+    own, theirs = mean(outcomes, "averaged"), mean(base[: len(outcomes)], "averaged")
+    apart = [float((a.averaged - b.averaged).mean()) for a, b in zip(outcomes, base, strict=False)]
+    return {
+        "trial": trial.name,
+        **figures(Estimate.of(own)),
+        "more than as it is": {**figures(Estimate.of(own - theirs)), "seed by seed": apart},
+        "last weights, not averaged": figures(Estimate.of(mean(outcomes, "last"))),
+        "parameters": outcomes[0].parameters,
+        "seconds": sum(result.seconds for result in outcomes) / len(outcomes),
+    }
+
+
+def figures(estimate: Estimate) -> dict[str, float]:
+    return {"nats": estimate.mean, "standard error": estimate.standard_error}
+
+
+def described(study: Study, outcomes: dict[str, list[Outcome]]) -> dict[str, Any]:
+    """A study's part of the record, as far as it has come."""
+    base = outcomes[study.trials[0].name]
+    return {
+        "data": study.task.name,
+        "test examples": len(study.task.test),
+        "variables": study.task.variables,
+        "flow": repr(study.flow),
+        "network": study.network.func.__name__,
+        "arguments": study.network.keywords,
+        "settings": study.settings,
+        "draws per example": study.repeats,
+        "trials": [row(trial, outcomes[trial.name], base) for trial in study.trials
+                   if trial.name in outcomes],
+    }  # fmt: skip
+
+
+def measure(names: list[str], seeds: int, write: Callable[[dict[str, Any]], None]) -> None:
+    """Run every trial with each seed; what there is so far is written after every training."""
+    studies = {name: STUDIES[name]() for name in names}
+    outcomes: dict[str, dict[str, list[Outcome]]] = {name: {} for name in names}
+    began = time.process_time()
+    for seed in range(seeds):
+        for name, study in studies.items():
+            for trial in study.trials:
+                found = outcome(study, trial, seed)
+                outcomes[name].setdefault(trial.name, []).append(found)
+                print(f"seed {seed}, {name}, {trial.name}: {Estimate.of(found.averaged)} nats, "
+                      f"{found.seconds:.0f} s", flush=True)  # fmt: skip
+                write({
+                    "unit": "nats per example",
+                    "seeds": list(range(seed + 1)),
+                    "seconds": time.process_time() - began,
+                    "studies": {n: described(studies[n], o) for n, o in outcomes.items() if o},
+                })  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("studies", nargs="*", default=list(STUDIES), help=", ".join(STUDIES))
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="trainings of each trial")
+    options = parser.parse_args()
+    if unknown := set(options.studies) - set(STUDIES):
+        parser.error(f"there is no study {', '.join(sorted(unknown))}")
+    torch.set_num_threads(1)
+    os.environ["ACCELERATE_USE_CPU"] = "true"
+    machine = {
+        "command": " ".join(["python -m tools.ablations", *sys.argv[1:]]),
+        "device": "cpu",
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+    }
+
+    def write(record: dict[str, Any]) -> None:
+        text = json.dumps({**machine, **record}, indent=1, ensure_ascii=False) + "\n"
+        TARGET.write_text(text, encoding="utf-8", newline="\n")
+
+    measure(options.studies, options.seeds, write)
+
+
+if __name__ == "__main__":
+    main()
