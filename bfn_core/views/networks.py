@@ -1,0 +1,457 @@
+"""Pictures of what goes on inside a network: its shape, its clock, feature maps and attention."""
+
+import math
+from functools import lru_cache, partial
+
+import torch
+from matplotlib.patches import FancyArrowPatch, Rectangle
+from torch import Tensor, nn
+
+from bfn_core.beliefs import CategoricalParameters, GaussianParameters
+from bfn_core.data.strings import Strings
+from bfn_core.model import BFN, evaluating
+
+from . import style
+from .digits import tile
+from .explorer import Explorer, button, choice, slider
+from .style import COLOURS
+from .text import LetterMap, shades
+
+SIGNED = "PuOr"  # from brown over white to violet: also the colour-blind see which side is which
+STEPS = 40  # messages of a path that an explorer walks
+
+
+# The shape of a U-Net
+
+
+def unet_figure(levels, *, inlet, outlet, attention=()):
+    """A U-Net as boxes: as high as the image has pixels, as wide as it has channels.
+
+    Args:
+        levels: (channels, side) from full resolution downwards.
+        inlet, outlet: planes that the first convolution reads and the last one writes.
+        attention: levels with self-attention.
+    """
+    figure, axes = style.subplots(size=(9.2, 1.9 + 1.25 * len(levels)))
+    axes.set_axis_off()
+    largest, widest = levels[0][1], max(channels for channels, _ in levels)
+    last = 2 * len(levels) + 1
+
+    def box(column, level, channels, side, colour, words):
+        high, wide = 0.25 + 0.75 * side / largest, 0.1 + 0.5 * channels / widest
+        x, y = column, -1.75 * level
+        axes.add_patch(Rectangle((x - wide / 2, y - high / 2), wide, high, facecolor=colour,
+                                 alpha=0.35, edgecolor=colour, lw=1.5))  # fmt: skip
+        axes.text(x, y - high / 2 - 0.09, f"{words}\n{channels} × {side} × {side}", ha="center",
+                  va="top", fontsize=8.5)  # fmt: skip
+        return x, y, wide / 2 + 0.03, high / 2
+
+    def arrow(start, end, colour, words="", **look):
+        axes.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=13, lw=1.6,
+                                       color=colour, shrinkA=0, shrinkB=0, **look))  # fmt: skip
+        middle = (start[0] + end[0]) / 2, (start[1] + end[1]) / 2
+        axes.text(*middle, words, ha="center", va="bottom", fontsize=8.5, color=colour)
+
+    def across(a, b, words="", colour=COLOURS.data):
+        """From the right side of a box to the left side of another."""
+        arrow((a[0] + a[2], a[1]), (b[0] - b[2], b[1]), colour, words)
+
+    first = box(0, 0, inlet, largest, COLOURS.input, "belief")
+    down, up = [], []
+    for level, (channels, side) in enumerate(levels):
+        words = "block" + " + attention" * (level in attention)
+        down.append(box(1 + level, level, channels, side, COLOURS.flow, f"down: {words}"))
+        up.append(box(last - 1 - level, level, channels, side, COLOURS.output, f"up: {words}"))
+    final = box(last, 0, outlet, largest, COLOURS.sender, "output")
+    across(first, down[0], "conv")
+    across(up[0], final, "norm, conv")
+    for level in range(len(levels)):
+        across(down[level], up[level], "skip", COLOURS.receiver)
+    for level in range(len(levels) - 1):
+        start, end = down[level], down[level + 1]
+        arrow((start[0] + start[2], start[1] - 0.3 * start[3]),
+              (end[0], end[1] + end[3] + 0.02), COLOURS.data, "halve")  # fmt: skip
+        start, end = up[level + 1], up[level]
+        arrow((start[0], start[1] + start[3] + 0.02),
+              (end[0] - end[2], end[1] - 0.3 * end[3]), COLOURS.data, "double")  # fmt: skip
+    axes.text(last / 2, 0.95, "the time t, as an embedding, goes into every block", ha="center",
+              fontsize=9.5, color=COLOURS.text)  # fmt: skip
+    axes.set(xlim=(-0.6, last + 0.6), ylim=(-1.75 * (len(levels) - 1) - 1.2, 1.2))
+    return figure
+
+
+# The clock
+
+
+class _Clock:
+    """The panels of the time's embedding, and what changes in them."""
+
+    def __init__(self, embedding: nn.Module) -> None:
+        self.times = torch.linspace(0, 1, 201)
+        with torch.no_grad():
+            angles = self.times[:, None] * embedding.waves
+            self.waves = torch.cat([angles.sin(), angles.cos()], 1)  # (201, 2 · waves)
+            self.embedded = embedding(self.times)  # (201, width)
+        self.figure, (left, right) = style.subplots(1, 2, size=(9.2, 3.2), width_ratios=[1.1, 1])
+        count = self.waves.shape[1]
+        left.imshow(self.waves.T.numpy(), cmap=SIGNED, vmin=-1.4, vmax=1.4, aspect="auto",
+                    extent=(0, 1, count - 0.5, -0.5), interpolation="nearest")  # fmt: skip
+        half = count // 2
+        left.set_yticks([0, half - 1, half, count - 1], ["sin, slow", "sin, fast", "cos, slow",
+                                                         "cos, fast"])  # fmt: skip
+        left.grid(False)
+        left.set(xlabel="time t")
+        left.set_title("sines and cosines of t: each column is one time", fontsize=10)
+        self.now = left.axvline(0, color=COLOURS.text, lw=1.5)
+        self.lines = [
+            right.plot([], [], color=colour, label=name)[0]
+            for colour, name in ((COLOURS.flow, "sines and cosines"),
+                                 (COLOURS.output, "after two layers"))
+        ]  # fmt: skip
+        self.also = right.axvline(0, color=COLOURS.text, lw=1.5)
+        right.set(xlim=(0, 1), ylim=(-1.05, 1.4), xlabel="another time")
+        right.set_title("how alike it is to the other times (cosine)", fontsize=10)
+        right.legend(loc="upper right", ncols=2)
+
+    @property
+    def moving(self):
+        return [self.now, self.also, *self.lines]
+
+    def show(self, t):
+        at = round(t * (len(self.times) - 1))
+        for line in (self.now, self.also):
+            line.set_xdata([t, t])
+        alike = [alikeness(part, at) for part in (self.waves, self.embedded)]
+        for line, values in zip(self.lines, alike, strict=True):
+            line.set_data(self.times, values)
+        return alike
+
+
+def alikeness(vectors: Tensor, at: int) -> Tensor:
+    """Cosine between one of the vectors, (N, width), and each of them, (N,)."""
+    return nn.functional.cosine_similarity(vectors, vectors[at : at + 1], dim=1)
+
+
+def clock_explorer(embedding: nn.Module, t: float = 0.3):
+    """How a network is told the time: drag it, and see which other times look alike.
+
+    embedding: with `waves`, and called as embedding(t), (B,) to (B, width).
+    """
+    clock = _Clock(embedding)
+
+    def update(t):
+        waves, _ = clock.show(t)
+        near = (clock.times - t).abs() < 0.101
+        edge = clock.times[((clock.times - t).abs() - 0.05).abs() < 1e-4]
+        close = waves[torch.isin(clock.times, edge)].mean()
+        return (
+            f"At t = {t:.2f}: the sines and cosines of times 0.05 away have a cosine of "
+            f"<b>{float(close):.2f}</b> with it, of times further than 0.1 at most "
+            f"<b>{float(waves[~near].max()):.2f}</b>."
+        )
+
+    description = (
+        "The sines and cosines that tell a network the time, as a picture over all times, and "
+        "how alike the chosen time is to all others."
+    )
+    controls = {"t": slider("t, time", 0.0, 1.0, t, 0.01)}
+    return Explorer(clock.figure, update, controls, description=description, play="t",
+                    moving=clock.moving)  # fmt: skip
+
+
+def clock_figure(embedding: nn.Module, t: float = 0.3):
+    """The same at rest."""
+    clock = _Clock(embedding)
+    clock.show(t)
+    return clock.figure
+
+
+# Feature maps
+
+
+def activations(network: nn.Module, layers: dict[str, nn.Module], *inputs) -> dict[str, Tensor]:
+    """What each of some layers puts out while network(*inputs) is computed, by name."""
+    found: dict[str, Tensor] = {}
+
+    def keep(name, module, given, result):
+        found[name] = result.detach()
+
+    hooks = [layer.register_forward_hook(partial(keep, name)) for name, layer in layers.items()]
+    try:
+        with torch.no_grad(), evaluating(network):
+            network(*inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+class Path:
+    """One image as its belief sharpens: n messages, and what the network does after each.
+
+    Attributes:
+        means: of the belief, (n + 1, H, W).
+        guesses: means of the output distribution, (n + 1, H, W).
+        maps: from the name of a layer to its output, (n + 1, channels, h, w).
+    """
+
+    def __init__(self, bfn: BFN, x: Tensor, layers: dict[str, nn.Module], n: int, generator):
+        beliefs = [bfn.flow.prior((1, *x.shape))]
+        beliefs += [theta for _, theta in bfn.flow.messages(x[None], n, generator=generator)]
+        means = torch.cat([theta.mean for theta in beliefs])
+        theta = GaussianParameters(means, torch.cat([b.precision.reshape(1) for b in beliefs]))
+        t = torch.arange(n + 1) / n
+        self.maps = activations(bfn.network, layers, bfn.flow.network_input(theta), t)
+        with torch.no_grad(), evaluating(bfn):
+            self.guesses = bfn.output(theta, t).mean[:, 0]
+        self.means, self.x = means[:, 0], x[0]
+
+    def off(self, i: int) -> tuple[float, float]:
+        """Root mean square distance of the belief's mean and of the guess from x."""
+        pair = (self.means[i] - self.x, self.guesses[i] - self.x)
+        return tuple(float(d.square().mean().sqrt()) for d in pair)
+
+
+def _frame(axes, title, colour=COLOURS.text):
+    axes.grid(False)
+    axes.set(xticks=[], yticks=[])
+    axes.set_title(title, fontsize=10, color=colour)
+    for spine in axes.spines.values():
+        spine.set(visible=True, color=COLOURS.faint)
+
+
+def _sheet(maps: Tensor) -> Tensor:
+    """Feature maps (channels, h, w) side by side in a square of 16 × 16 pixels a map."""
+    scaled = maps.repeat_interleave(16 // maps.shape[1], 1).repeat_interleave(
+        16 // maps.shape[2], 2)  # fmt: skip
+    return tile(scaled, math.ceil(math.sqrt(2 * len(maps))))
+
+
+def feature_explorer(bfn: BFN, images: Tensor, layers: dict[str, nn.Module], *, t: float = 0.3):
+    """What a U-Net's layers show as the belief about an image sharpens.
+
+    Args:
+        bfn: continuous or discretised, with images of one channel whose sides divide 16.
+        images: (N, 1, H, W).
+        layers: modules of the network that put out (B, channels, h, w), by the name to show.
+    """
+
+    @lru_cache(maxsize=32)
+    def path(image, again):
+        generator = torch.Generator().manual_seed(100 * again + image)
+        return Path(bfn, images[image - 1], layers, STEPS, generator)
+
+    figure, axes = style.subplots(1, 4, size=(9.2, 2.9), width_ratios=[1, 1, 1, 2])
+    titles = (("data", COLOURS.data), ("input: mean belief", COLOURS.input),
+              ("output: mean guess", COLOURS.output), ("feature maps", COLOURS.text))  # fmt: skip
+    for axis, (title, colour) in zip(axes, titles, strict=True):
+        _frame(axis, title, colour)
+    grey = {"cmap": "gray", "vmin": -1, "vmax": 1, "interpolation": "nearest"}
+    panels = [axis.imshow(images[0, 0].numpy(), **grey) for axis in axes[:3]]
+    # A mesh of its own size for each layer would move the axes: all sheets share one frame.
+    maps = axes[3].imshow([[0.0]], cmap=SIGNED, vmin=-1, vmax=1, aspect="auto",
+                          interpolation="nearest", extent=(0, 1, 0, 1))  # fmt: skip
+
+    def update(t, layer, image, again):
+        now, i = path(image, again), round(t * STEPS)
+        for panel, picture in zip(panels, (now.x, now.means[i], now.guesses[i]), strict=True):
+            panel.set_data(picture.numpy())
+        of_layer = now.maps[layer]
+        maps.set_data((_sheet(of_layer[i]) / of_layer.abs().quantile(0.99)).numpy())
+        channels, high, wide = of_layer.shape[1:]
+        belief, guess = now.off(i)
+        return (
+            f"t = {t:.2f}: {channels} maps of {high} × {wide} from <b>{layer}</b>. The belief's "
+            f"mean is off by <b>{belief:.2f}</b>, the guess by <b>{guess:.2f}</b> (root mean "
+            "square; black is −1, white is 1)."
+        )
+
+    description = (
+        "A digit, the belief about it, the network's guess, and the feature maps of a layer, "
+        "which change as the belief sharpens."
+    )
+    controls = {
+        "t": slider("t, time", 0.0, 1.0, t, 1 / STEPS),
+        "layer": choice("layer", list(layers), width=200),
+        "image": slider("which digit", 1, len(images), 1, width=150),
+        "again": button("Other messages"),
+    }
+    return Explorer(figure, update, controls, description=description, play="t",
+                    moving=[*panels, maps])  # fmt: skip
+
+
+def feature_figure(bfn: BFN, x: Tensor, layers, steps=(2, 8, 16, 32), *, seed: int = 0):
+    """One image, (1, H, W), at four times: belief, guess, and the maps of every layer."""
+    path = Path(bfn, x, layers, STEPS, torch.Generator().manual_seed(seed))
+    figure, axes = style.subplots(len(steps), 2 + len(layers), size=(9.2, 1.25 * len(steps) + 0.4),
+                                  width_ratios=[1, 1, *[2] * len(layers)])  # fmt: skip
+    grey = {"cmap": "gray", "vmin": -1, "vmax": 1, "interpolation": "nearest"}
+    for row, i in zip(axes, steps, strict=True):
+        for axis, picture in zip(row, (path.means[i], path.guesses[i]), strict=False):
+            axis.imshow(picture.numpy(), **grey)
+            _frame(axis, "")
+        for axis, maps in zip(row[2:], path.maps.values(), strict=True):
+            scale = float(maps.abs().quantile(0.99))
+            axis.imshow(_sheet(maps[i]).numpy(), cmap=SIGNED, vmin=-scale, vmax=scale,
+                        interpolation="nearest")  # fmt: skip
+            _frame(axis, "")
+        row[0].set_ylabel(f"t = {i / STEPS:.2f}")
+    titles = [("belief", COLOURS.input), ("guess", COLOURS.output)]
+    titles += [(name, COLOURS.text) for name in layers]
+    for axis, (title, colour) in zip(axes[0], titles, strict=True):
+        axis.set_title(title, fontsize=10, color=colour)
+    return figure
+
+
+# Attention
+
+
+def attention_weights(network: nn.Module, inputs: Tensor, t: Tensor) -> Tensor:
+    """Who reads whom: softmax(q kᵀ / √width) of every block, (layers, B, heads, L, L).
+
+    Row l of a matrix says where position l looks; it sums to 1. network: a transformer with
+    `blocks` that have `qkv` and `heads`, and with learned positions.
+    """
+    layers = {str(i): block.qkv for i, block in enumerate(network.blocks)}
+    found = activations(network, layers, inputs, t)
+    weights = []
+    for name, block in enumerate(network.blocks):
+        q, k, _ = found[str(name)].unflatten(-1, (3, block.heads, -1)).permute(2, 0, 3, 1, 4)
+        weights.append((q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])).softmax(-1))
+    return torch.stack(weights)
+
+
+class Reading:
+    """One string as its belief sharpens: beliefs and guesses (n + 1, L, K), and who reads whom,
+    (layers, n + 1, heads, L, L).
+    """
+
+    def __init__(self, bfn: BFN, x: Tensor, n: int, generator) -> None:
+        beliefs = [bfn.flow.prior((1, *x.shape)).logits]
+        beliefs += [theta.logits for _, theta in bfn.flow.messages(x[None], n, generator=generator)]
+        theta, t = CategoricalParameters(torch.cat(beliefs)), torch.arange(n + 1) / n
+        with torch.no_grad(), evaluating(bfn):
+            self.beliefs, self.guesses = theta.probs, bfn.output(theta, t).probs
+        self.weights = attention_weights(bfn.network, theta.probs, t)
+
+
+def _attention(axes, length):
+    """An empty picture of who reads whom."""
+    zeros = torch.zeros(length, length).numpy()
+    edges = [d - 0.5 for d in range(length + 1)]
+    mesh = axes.pcolormesh(edges, edges, zeros, cmap=shades(COLOURS.receiver), vmin=0, vmax=1)
+    axes.invert_yaxis()
+    axes.set_xticks(range(length), [str(d + 1) for d in range(length)])
+    axes.set_yticks(range(length), [str(d + 1) for d in range(length)])
+    axes.tick_params(length=0)
+    axes.grid(False)
+    axes.set(xlabel="position that is read", ylabel="position that reads")
+    return mesh
+
+
+def attention_explorer(bfn: BFN, language: Strings, strings, *, t: float = 0.4):
+    """Where each position of a string looks as the belief sharpens, and what comes of it.
+
+    Args:
+        bfn: discrete, with a transformer that `attention_weights` can read.
+        language: what the strings are of.
+        strings: a few of them.
+    """
+    x = language.encode(strings)
+
+    @lru_cache(maxsize=32)
+    def reading(string, again):
+        generator = torch.Generator().manual_seed(again)
+        return Reading(bfn, x[strings.index(string)], STEPS, generator)
+
+    layers, _, heads = reading(strings[0], 0).weights.shape[:3]
+    figure, (left, middle, right) = style.subplots(1, 3, size=(9.2, 3.6))
+    mesh = _attention(left, language.length)
+    left.set_title("who reads whom", fontsize=10, color=COLOURS.receiver)
+    maps = [
+        LetterMap(axis, language.alphabet, language.length, colour, title)
+        for axis, colour, title in ((middle, COLOURS.input, "input: the belief"),
+                                    (right, COLOURS.output, "output: the guess"))
+    ]  # fmt: skip
+
+    def update(t, head, string, again):
+        now, i = reading(string, again), round(t * STEPS)
+        layer, index = head
+        weights = now.weights[layer, i, index]
+        mesh.set_array(weights.numpy())
+        for letters, probs in zip(maps, (now.beliefs[i], now.guesses[i]), strict=True):
+            letters.show(probs)
+        mirror = float(weights.flip(1).diagonal().mean())
+        target = x[strings.index(string)].unsqueeze(1)
+        right_by = [float(p[i].gather(1, target).mean()) for p in (now.beliefs, now.guesses)]
+        return (
+            f"t = {t:.2f}: in this head a position gives its mirror image <b>{mirror:.0%}</b> of "
+            f"its attention, on average. The right letters have <b>{right_by[0]:.0%}</b> of the "
+            f"belief and <b>{right_by[1]:.0%}</b> of the guess."
+        )
+
+    names = [(f"layer {layer + 1}, head {head + 1}", (layer, head))
+             for layer in range(layers) for head in range(heads)]  # fmt: skip
+    description = (
+        "Which position of a palindrome reads which, for one head of attention, beside the belief "
+        "about each letter and the network's guess."
+    )
+    controls = {
+        "t": slider("t, time", 0.0, 1.0, t, 1 / STEPS),
+        "head": choice("head", names, width=200),
+        "string": choice("string", list(strings), width=200),
+        "again": button("Other messages"),
+    }
+    moving = [mesh, *maps[0].artists, *maps[1].artists]
+    return Explorer(figure, update, controls, description=description, play="t", moving=moving)
+
+
+def attention_figure(weights: Tensor):
+    """Every head's attention, (layers, heads, L, L), side by side."""
+    layers, heads, length, _ = weights.shape
+    count = layers * heads
+    figure, axes = style.subplots(1, count, size=(9.2, 9.2 / count + 0.7), squeeze=False)
+    for number, axis in enumerate(axes[0]):
+        layer, head = divmod(number, heads)
+        _attention(axis, length).set_array(weights[layer, head].numpy())
+        axis.set_title(f"layer {layer + 1}, head {head + 1}", fontsize=10)
+        axis.set_aspect("equal")
+        if number:
+            axis.set_ylabel("")
+    return figure
+
+
+# What each part buys
+
+
+def ablation_figure(record: dict, titles: dict[str, str]):
+    """How many more nats than the whole network each changed one pays, study by study.
+
+    Args:
+        record: `data.record("networks")`.
+        titles: of the studies, by name.
+    """
+    studies = {name: record["studies"][name] for name in titles}
+    counts = [len(study["trials"]) - 1 for study in studies.values()]
+    rows = math.ceil(len(studies) / 2)
+    heights = [max(counts[2 * i : 2 * i + 2]) for i in range(rows)]
+    figure, axes = style.subplots(rows, 2, size=(9.2, 0.33 * sum(heights) + 1.0 * rows),
+                                  height_ratios=heights, squeeze=False)  # fmt: skip
+    for axis, (name, study) in zip(axes.flat, studies.items(), strict=False):
+        whole, *changed = study["trials"]
+        for place, trial in enumerate(reversed(changed)):
+            more = trial["more than as it is"]
+            colour = COLOURS.sender if more["nats"] > 0 else COLOURS.output
+            axis.plot([0, more["nats"]], [place] * 2, color=colour, lw=7, alpha=0.3,
+                      solid_capstyle="butt")  # fmt: skip
+            axis.errorbar(more["nats"], place, xerr=2 * more["standard error"], fmt="o",
+                          color=colour, capsize=3, ms=5, lw=1.5)  # fmt: skip
+            seeds = more["seed by seed"]
+            axis.plot(seeds, [place] * len(seeds), "|", color=COLOURS.text, ms=9)
+        axis.axvline(0, color=COLOURS.data, lw=1)
+        axis.set_yticks(range(len(changed)), [trial["trial"] for trial in reversed(changed)])
+        axis.set(ylim=(-0.6, len(changed) - 0.4), xlabel=f"nats more than {whole['nats']:,.1f}")
+        axis.set_title(titles[name], fontsize=10)
+    for axis in axes.flat[len(studies) :]:
+        axis.set_axis_off()
+    return figure
