@@ -122,9 +122,9 @@ def small_digits() -> Study:
     """scikit-learn's digits, 8 × 8 pixels of 17 levels; bfn_core's U-Net on the CPU's scale."""
     flow, images = DiscretisedFlow(LEVELS, 0.02), digits()
     parts = [flow.centres[part].unsqueeze(1) for part in
-             (images.train, images.validation, images.test)]  # fmt: skip
+             (images.train, images.validation, images.test)]
     arguments = {"outputs": 2, "channels": 16, "multipliers": (1, 2), "blocks": 1,
-                 "attention": (1,)}  # fmt: skip
+                 "attention": (1,)}
     return Study(
         Task("scikit-learn's digits", "", *parts),
         flow,
@@ -142,14 +142,14 @@ def small_digits() -> Study:
             Trial("learning rate kept", settings={"decay": False}),
         ),
         repeats=8,
-    )  # fmt: skip
+    )
 
 
 def mirror() -> Study:
     """Palindromes of eight letters out of six, all of them, whose perfect bill is 4 ln 6."""
     language = palindromes()
     arguments = {"classes": language.classes, "length": language.length, "layers": 2, "heads": 2,
-                 "width": 32}  # fmt: skip
+                 "width": 32}
     return Study(
         Task("palindromes", "", language.data, language.data[:10], language.data),
         DiscreteFlow(language.classes, 3.0),
@@ -165,7 +165,7 @@ def mirror() -> Study:
             Trial("rotary positions", {"positions": "rotary"}),
         ),
         repeats=4,
-    )  # fmt: skip
+    )
 
 
 def writing(length: int = 64) -> Study:
@@ -188,14 +188,14 @@ def writing(length: int = 64) -> Study:
         ),
         repeats=2,
         seeds=1,
-    )  # fmt: skip
+    )
 
 
 def photographs() -> Study:
     """CIFAR-10, 32 × 32 pixels of three colours of 256 levels; a U-Net."""
     images = data.cifar10(stand_in=False)
     arguments = {"image_channels": 3, "outputs": 2, "channels": 16, "multipliers": (1, 2),
-                 "blocks": 1, "attention": (1,), "patch": 2, "differences": 1e-3}  # fmt: skip
+                 "blocks": 1, "attention": (1,), "patch": 2, "differences": 1e-3}
     return Study(
         Task(images.name, "", images.train[:10000], images.train[-10:], images.test[:100],
              prepare=as_bins),
@@ -211,7 +211,7 @@ def photographs() -> Study:
         ),
         repeats=4,
         seeds=1,
-    )  # fmt: skip
+    )
 
 
 def as_classes(content: Tensor, *, generator: Generator | None = None) -> Tensor:
@@ -244,7 +244,7 @@ def costs(bfn: BFN, x: Tensor, repeats: int) -> Tensor:
             for repeat in range(repeats):
                 t = (start + repeat / repeats) % 1.0
                 draws.append(bfn.loss(part, t, generator=generator)
-                             + bfn.reconstruction_loss(part, generator=generator))  # fmt: skip
+                             + bfn.reconstruction_loss(part, generator=generator))
             found.append(torch.stack(draws).mean(0))
     return torch.cat(found).double()
 
@@ -263,7 +263,7 @@ def outcome(study: Study, trial: Trial, seed: int) -> Outcome:
     """Train once, and judge."""
     quiet = {"checkpoint_every": 10**6, "validate_every": 10**6, "test_examples": 4,
              "step_examples": 4, "test_draws": 1, "sample_count": 1, "sample_steps": 2,
-             "seed": seed}  # fmt: skip
+             "seed": seed}
     settings = own_settings(**study.settings | trial.settings | quiet)
     torch.manual_seed(mix(seed, "weights"))
     bfn = BFN(study.flow, trial.without(study.network(**trial.arguments)))
@@ -315,7 +315,7 @@ def described(study: Study, outcomes: dict[str, list[Outcome]]) -> dict[str, Any
         "seeds": list(range(len(base))),
         "trials": [row(trial, outcomes[trial.name], base) for trial in study.trials
                    if trial.name in outcomes],
-    }  # fmt: skip
+    }
 
 
 def measure(names: list[str], write: Callable[[dict[str, Any]], None]) -> None:
@@ -330,13 +330,13 @@ def measure(names: list[str], write: Callable[[dict[str, Any]], None]) -> None:
                 outcomes[name].setdefault(trial.name, []).append(found)
                 left -= 1
                 print(f"seed {seed}, {name}, {trial.name}: {Estimate.of(found.averaged)} nats, "
-                      f"{found.seconds:.0f} s", flush=True)  # fmt: skip
+                      f"{found.seconds:.0f} s", flush=True)
                 write({
                     "unit": "nats per example",
                     "trainings still to come": left,
                     "seconds": time.process_time() - began,
                     "studies": {n: described(studies[n], o) for n, o in outcomes.items() if o},
-                })  # fmt: skip
+                })
 
 
 def main() -> None:

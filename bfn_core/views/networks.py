@@ -41,16 +41,18 @@ def unet_figure(levels, *, inlet, outlet, attention=()):
         high, wide = 0.25 + 0.75 * side / largest, 0.1 + 0.5 * channels / widest
         x, y = column, -1.75 * level
         axes.add_patch(Rectangle((x - wide / 2, y - high / 2), wide, high, facecolor=colour,
-                                 alpha=0.35, edgecolor=colour, lw=1.5))  # fmt: skip
+                                 alpha=0.35, edgecolor=colour, lw=1.5))
         axes.text(x, y - high / 2 - 0.09, f"{words}\n{channels} × {side} × {side}", ha="center",
-                  va="top", fontsize=8.5)  # fmt: skip
+                  va="top", fontsize=8.5)
         return x, y, wide / 2 + 0.03, high / 2
 
-    def arrow(start, end, colour, words="", **look):
+    def arrow(start, end, colour, words, side=0):
+        """Its words stand above it, or to the left (−1) or right (1) of it."""
         axes.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=13, lw=1.6,
-                                       color=colour, shrinkA=0, shrinkB=0, **look))  # fmt: skip
-        middle = (start[0] + end[0]) / 2, (start[1] + end[1]) / 2
-        axes.text(*middle, words, ha="center", va="bottom", fontsize=8.5, color=colour)
+                                       color=colour, shrinkA=0, shrinkB=0))
+        x, y = (start[0] + end[0]) / 2 + 0.12 * side, (start[1] + end[1]) / 2 + 0.04
+        axes.text(x, y, words, ha={-1: "right", 0: "center", 1: "left"}[side],
+                  va="center" if side else "bottom", fontsize=8.5, color=colour)
 
     def across(a, b, words="", colour=COLOURS.data):
         """From the right side of a box to the left side of another."""
@@ -70,13 +72,13 @@ def unet_figure(levels, *, inlet, outlet, attention=()):
     for level in range(len(levels) - 1):
         start, end = down[level], down[level + 1]
         arrow((start[0] + start[2], start[1] - 0.3 * start[3]),
-              (end[0], end[1] + end[3] + 0.02), COLOURS.data, "halve")  # fmt: skip
+              (end[0], end[1] + end[3] + 0.02), COLOURS.data, "halve", -1)
         start, end = up[level + 1], up[level]
         arrow((start[0], start[1] + start[3] + 0.02),
-              (end[0] - end[2], end[1] - 0.3 * end[3]), COLOURS.data, "double")  # fmt: skip
-    axes.text(last / 2, 0.95, "the time t, as an embedding, goes into every block", ha="center",
-              fontsize=9.5, color=COLOURS.text)  # fmt: skip
-    axes.set(xlim=(-0.6, last + 0.6), ylim=(-1.75 * (len(levels) - 1) - 1.2, 1.2))
+              (end[0] - end[2], end[1] - 0.3 * end[3]), COLOURS.data, "double", 1)
+    axes.text(last / 2, 0.75, "the time t, as an embedding, goes into every block", ha="center",
+              fontsize=9.5, color=COLOURS.text)
+    axes.set(xlim=(-0.6, last + 0.6), ylim=(-1.75 * (len(levels) - 1) - 0.95, 0.95))
     return figure
 
 
@@ -95,10 +97,10 @@ class _Clock:
         self.figure, (left, right) = style.subplots(1, 2, size=(9.2, 3.2), width_ratios=[1.1, 1])
         count = self.waves.shape[1]
         left.imshow(self.waves.T.numpy(), cmap=SIGNED, vmin=-1.4, vmax=1.4, aspect="auto",
-                    extent=(0, 1, count - 0.5, -0.5), interpolation="nearest")  # fmt: skip
+                    extent=(0, 1, count - 0.5, -0.5), interpolation="nearest")
         half = count // 2
         left.set_yticks([0, half - 1, half, count - 1], ["sin, slow", "sin, fast", "cos, slow",
-                                                         "cos, fast"])  # fmt: skip
+                                                         "cos, fast"])
         left.grid(False)
         left.set(xlabel="time t")
         left.set_title("sines and cosines of t: each column is one time", fontsize=10)
@@ -107,7 +109,7 @@ class _Clock:
             right.plot([], [], color=colour, label=name)[0]
             for colour, name in ((COLOURS.flow, "sines and cosines"),
                                  (COLOURS.output, "after two layers"))
-        ]  # fmt: skip
+        ]
         self.also = right.axvline(0, color=COLOURS.text, lw=1.5)
         right.set(xlim=(0, 1), ylim=(-1.05, 1.4), xlabel="another time")
         right.set_title("how alike it is to the other times (cosine)", fontsize=10)
@@ -156,7 +158,7 @@ def clock_explorer(embedding: nn.Module, t: float = 0.3):
     )
     controls = {"t": slider("t, time", 0.0, 1.0, t, 0.01)}
     return Explorer(clock.figure, update, controls, description=description, play="t",
-                    moving=clock.moving)  # fmt: skip
+                    moving=clock.moving)
 
 
 def clock_figure(embedding: nn.Module, t: float = 0.3):
@@ -223,8 +225,8 @@ def _frame(axes, title, colour=COLOURS.text):
 def _sheet(maps: Tensor) -> Tensor:
     """Feature maps (channels, h, w) side by side in a square of 16 × 16 pixels a map."""
     scaled = maps.repeat_interleave(16 // maps.shape[1], 1).repeat_interleave(
-        16 // maps.shape[2], 2)  # fmt: skip
-    return tile(scaled, math.ceil(math.sqrt(2 * len(maps))))
+        16 // maps.shape[2], 2)
+    return tile(scaled, math.ceil(math.sqrt(len(maps))))
 
 
 def feature_explorer(bfn: BFN, images: Tensor, layers: dict[str, nn.Module], *, t: float = 0.3):
@@ -241,16 +243,16 @@ def feature_explorer(bfn: BFN, images: Tensor, layers: dict[str, nn.Module], *, 
         generator = torch.Generator().manual_seed(100 * again + image)
         return Path(bfn, images[image - 1], layers, STEPS, generator)
 
-    figure, axes = style.subplots(1, 4, size=(9.2, 2.9), width_ratios=[1, 1, 1, 2])
+    figure, axes = style.subplots(1, 4, size=(9.2, 3.1), width_ratios=[1, 1, 1, 1.5])
     titles = (("data", COLOURS.data), ("input: mean belief", COLOURS.input),
-              ("output: mean guess", COLOURS.output), ("feature maps", COLOURS.text))  # fmt: skip
+              ("output: mean guess", COLOURS.output), ("feature maps", COLOURS.text))
     for axis, (title, colour) in zip(axes, titles, strict=True):
         _frame(axis, title, colour)
     grey = {"cmap": "gray", "vmin": -1, "vmax": 1, "interpolation": "nearest"}
     panels = [axis.imshow(images[0, 0].numpy(), **grey) for axis in axes[:3]]
-    # A mesh of its own size for each layer would move the axes: all sheets share one frame.
-    maps = axes[3].imshow([[0.0]], cmap=SIGNED, vmin=-1, vmax=1, aspect="auto",
-                          interpolation="nearest", extent=(0, 1, 0, 1))  # fmt: skip
+    # Sheets of several sizes share one frame, so that the axes stay where they are.
+    maps = axes[3].imshow([[0.0]], cmap=SIGNED, vmin=-1, vmax=1, interpolation="nearest",
+                          extent=(0, 1, 0, 1))
 
     def update(t, layer, image, again):
         now, i = path(image, again), round(t * STEPS)
@@ -277,29 +279,30 @@ def feature_explorer(bfn: BFN, images: Tensor, layers: dict[str, nn.Module], *, 
         "again": button("Other messages"),
     }
     return Explorer(figure, update, controls, description=description, play="t",
-                    moving=[*panels, maps])  # fmt: skip
+                    moving=[*panels, maps])
 
 
 def feature_figure(bfn: BFN, x: Tensor, layers, steps=(2, 8, 16, 32), *, seed: int = 0):
-    """One image, (1, H, W), at four times: belief, guess, and the maps of every layer."""
+    """One image, (1, H, W), at some times: belief, guess, and the maps of every layer below."""
     path = Path(bfn, x, layers, STEPS, torch.Generator().manual_seed(seed))
-    figure, axes = style.subplots(len(steps), 2 + len(layers), size=(9.2, 1.25 * len(steps) + 0.4),
-                                  width_ratios=[1, 1, *[2] * len(layers)])  # fmt: skip
+    heights = [1.1, 1.1, *[1.8] * len(layers)]
+    figure, axes = style.subplots(len(heights), len(steps), size=(7.6, sum(heights) + 0.4),
+                                  height_ratios=heights)
     grey = {"cmap": "gray", "vmin": -1, "vmax": 1, "interpolation": "nearest"}
-    for row, i in zip(axes, steps, strict=True):
-        for axis, picture in zip(row, (path.means[i], path.guesses[i]), strict=False):
-            axis.imshow(picture.numpy(), **grey)
+    for column, i in zip(axes.T, steps, strict=True):
+        for axis in column:
             _frame(axis, "")
-        for axis, maps in zip(row[2:], path.maps.values(), strict=True):
+        column[0].set_title(f"t = {i / STEPS:.2f}", fontsize=10)
+        for axis, picture in zip(column, (path.means[i], path.guesses[i]), strict=False):
+            axis.imshow(picture.numpy(), **grey)
+        for axis, maps in zip(column[2:], path.maps.values(), strict=True):
             scale = float(maps.abs().quantile(0.99))
             axis.imshow(_sheet(maps[i]).numpy(), cmap=SIGNED, vmin=-scale, vmax=scale,
-                        interpolation="nearest")  # fmt: skip
-            _frame(axis, "")
-        row[0].set_ylabel(f"t = {i / STEPS:.2f}")
-    titles = [("belief", COLOURS.input), ("guess", COLOURS.output)]
-    titles += [(name, COLOURS.text) for name in layers]
-    for axis, (title, colour) in zip(axes[0], titles, strict=True):
-        axis.set_title(title, fontsize=10, color=colour)
+                        interpolation="nearest")
+    names = [("belief", COLOURS.input), ("guess", COLOURS.output)]
+    for axis, (name, colour) in zip(axes[:, 0], [*names, *((n, COLOURS.text) for n in layers)],
+                                    strict=True):
+        axis.set_ylabel(name, color=colour)
     return figure
 
 
@@ -372,7 +375,7 @@ def attention_explorer(bfn: BFN, language: Strings, strings, *, t: float = 0.4):
         LetterMap(axis, language.alphabet, language.length, colour, title)
         for axis, colour, title in ((middle, COLOURS.input, "input: the belief"),
                                     (right, COLOURS.output, "output: the guess"))
-    ]  # fmt: skip
+    ]
 
     def update(t, head, string, again):
         now, i = reading(string, again), round(t * STEPS)
@@ -391,7 +394,7 @@ def attention_explorer(bfn: BFN, language: Strings, strings, *, t: float = 0.4):
         )
 
     names = [(f"layer {layer + 1}, head {head + 1}", (layer, head))
-             for layer in range(layers) for head in range(heads)]  # fmt: skip
+             for layer in range(layers) for head in range(heads)]
     description = (
         "Which position of a palindrome reads which, for one head of attention, beside the belief "
         "about each letter and the network's guess."
@@ -436,16 +439,16 @@ def ablation_figure(record: dict, titles: dict[str, str]):
     rows = math.ceil(len(studies) / 2)
     heights = [max(counts[2 * i : 2 * i + 2]) for i in range(rows)]
     figure, axes = style.subplots(rows, 2, size=(9.2, 0.33 * sum(heights) + 1.0 * rows),
-                                  height_ratios=heights, squeeze=False)  # fmt: skip
+                                  height_ratios=heights, squeeze=False)
     for axis, (name, study) in zip(axes.flat, studies.items(), strict=False):
         whole, *changed = study["trials"]
         for place, trial in enumerate(reversed(changed)):
             more = trial["more than as it is"]
             colour = COLOURS.sender if more["nats"] > 0 else COLOURS.output
             axis.plot([0, more["nats"]], [place] * 2, color=colour, lw=7, alpha=0.3,
-                      solid_capstyle="butt")  # fmt: skip
+                      solid_capstyle="butt")
             axis.errorbar(more["nats"], place, xerr=2 * more["standard error"], fmt="o",
-                          color=colour, capsize=3, ms=5, lw=1.5)  # fmt: skip
+                          color=colour, capsize=3, ms=5, lw=1.5)
             seeds = more["seed by seed"]
             axis.plot(seeds, [place] * len(seeds), "|", color=COLOURS.text, ms=9)
         axis.axvline(0, color=COLOURS.data, lw=1)
