@@ -210,8 +210,10 @@ class Path:
 
     def off(self, i: int) -> tuple[float, float]:
         """Root mean square distance of the belief's mean and of the guess from x."""
-        pair = (self.means[i] - self.x, self.guesses[i] - self.x)
-        return tuple(float(d.square().mean().sqrt()) for d in pair)
+        belief, guess = (
+            float((part[i] - self.x).square().mean().sqrt()) for part in (self.means, self.guesses)
+        )
+        return belief, guess
 
 
 def _frame(axes, title, colour=COLOURS.text):
