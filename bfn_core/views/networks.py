@@ -47,10 +47,12 @@ def unet_figure(levels, *, inlet, outlet, attention=()):
         return x, y, wide / 2 + 0.03, high / 2
 
     def arrow(start, end, colour, words, side=0):
-        """Its words stand above it, or to the left (−1) or right (1) of it."""
+        """Its words stand above it, or near its lower end, to the left (−1) or right (1) of it."""
         axes.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=13, lw=1.6,
                                        color=colour, shrinkA=0, shrinkB=0))
-        x, y = (start[0] + end[0]) / 2 + 0.12 * side, (start[1] + end[1]) / 2 + 0.04
+        near = {-1: 0.75, 0: 0.5, 1: 0.25}[side]
+        x, y = ((1 - near) * a + near * b for a, b in zip(start, end, strict=True))
+        x, y = x + 0.1 * side, y + 0.04 * (side == 0)
         axes.text(x, y, words, ha={-1: "right", 0: "center", 1: "left"}[side],
                   va="center" if side else "bottom", fontsize=8.5, color=colour)
 
