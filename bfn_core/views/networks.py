@@ -41,7 +41,7 @@ def unet_figure(levels, *, inlet, outlet, attention=()):
         high, wide = 0.25 + 0.75 * side / largest, 0.1 + 0.5 * channels / widest
         x, y = column, -1.75 * level
         axes.add_patch(Rectangle((x - wide / 2, y - high / 2), wide, high, facecolor=colour,
-                                 alpha=0.35, edgecolor=colour, lw=1.5))
+                                 alpha=0.6, edgecolor=colour, lw=1.5))
         axes.text(x, y - high / 2 - 0.09, f"{words}\n{channels} × {side} × {side}", ha="center",
                   va="top", fontsize=8.5)
         return x, y, wide / 2 + 0.03, high / 2
