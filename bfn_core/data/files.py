@@ -31,10 +31,10 @@ class NoNetwork(DataError):
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file with a known digest and the addresses it may be fetched from, the first one first."""
+    """A file, its digest, and the addresses it may be fetched from, the first one first."""
 
     name: str
-    sha256: str
+    sha256: str | None  # None: not known, so whatever arrives whole is taken
     urls: tuple[str, ...]
 
 
@@ -54,10 +54,14 @@ def find(name: str, folders: tuple[str, ...]) -> Path | None:
 
 
 def digest(content: bytes | Path) -> str:
-    """The SHA-256 of some bytes or of a file, in hexadecimal."""
-    if isinstance(content, Path):
-        content = content.read_bytes()
-    return hashlib.sha256(content).hexdigest()
+    """The SHA-256 of some bytes or of a file of any size, in hexadecimal."""
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()
+    found = hashlib.sha256()
+    with content.open("rb") as file:
+        while part := file.read(1 << 20):
+            found.update(part)
+    return found.hexdigest()
 
 
 def read_checked(path: Path, file: RemoteFile) -> bytes:
@@ -121,7 +125,7 @@ def fetch(file: RemoteFile, target: Path) -> None:
         try:
             # pooch writes to a temporary file, and renames it once its digest is right.
             pooch.retrieve(
-                url, f"sha256:{file.sha256}", target.name, target.parent,
+                url, file.sha256 and f"sha256:{file.sha256}", target.name, target.parent,
                 downloader=cast(Any, partial(_download, mode=mode)),
             )
             return

@@ -1,12 +1,14 @@
 """Training: scales and settings, the loop, checkpoints, records of runs.
 
 `train(settings_for("mnist", "laptop"), "runs/mnist", say=print)` trains, `load("runs/mnist")` is
-the trained BFN, and `shipped("mnist")` one that is trained already. One's own examples, network
-and loss: `train(own_settings(steps=5_000), "runs/mine", task=x, bfn=bfn)`.
+the trained BFN, `shipped("mnist")` one that is trained already, and `published("mnist")` the
+paper's. One's own examples, network and loss: `train(own_settings(steps=5_000), "runs/mine",
+task=x, bfn=bfn)`.
 """
 
 from bfn_core.training.evaluation import bill, draw, evaluate, sentences
 from bfn_core.training.loop import Result, train
+from bfn_core.training.pretrained import published
 from bfn_core.training.runs import Run, load, runs_dir, shipped
 from bfn_core.training.scales import (
     SCALES,
@@ -34,6 +36,7 @@ __all__ = [
     "load_task",
     "on_text",
     "own_settings",
+    "published",
     "runs_dir",
     "sentences",
     "settings_for",

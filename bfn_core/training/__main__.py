@@ -34,7 +34,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
         description="Train a Bayesian Flow Network, or go on with a run, or evaluate one.",
     )
     parser.add_argument("data", choices=DATA_SETS, help="what to learn")
-    parser.add_argument("--run", required=True, metavar="DIR", help="the run's directory")
+    parser.add_argument("--run", metavar="DIR", help="the run's directory")
     parser.add_argument(
         "--scale", choices=SCALES, help="default: BFN_SCALE, else what this machine does in an hour"
     )
@@ -69,7 +69,24 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--n", type=whole(1), nargs="+", metavar="N", help="with --evaluate: these n, and ∞"
     )
-    return parser.parse_args(words)
+    parser.add_argument(
+        "--published", action="store_true",
+        help="with --evaluate: the paper's own model, fetched when it is first asked for, not a run",
+    )
+    parser.add_argument(
+        "--official", action="store_true",
+        help="with --published: with the habits of the authors' code, see bfn_core/official.py",
+    )
+    options = parser.parse_args(words)
+    if options.published and not options.evaluate:
+        parser.error("--published goes with --evaluate: the paper's own models are trained already")
+    if options.published and (options.run or options.text or options.resume or options.steps):
+        parser.error("--published takes no --run, --text, --resume or --steps")
+    if options.official and not options.published:
+        parser.error("--official goes with --published")
+    if not (options.run or options.published):
+        parser.error("the following arguments are required: --run")
+    return options
 
 
 def whole(least: int):
@@ -133,6 +150,8 @@ def main(words: list[str] | None = None) -> int:
     options = arguments(words)
     warnings.simplefilter("ignore", StandInWarning)  # said once, by the loop
     try:
+        if options.published:
+            return evaluate_published(options)
         return evaluate_run(options) if options.evaluate else train_run(options)
     except (TrainingError, DataError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -178,6 +197,33 @@ def evaluate_run(options: argparse.Namespace) -> int:
     before = run.read_json(run.evaluation) if run.evaluation.exists() else {}
     found["bill"] = bill(bfn, task, settings)
     run.write_json(run.evaluation, {**before, **found})
+    return 0
+
+
+def evaluate_published(options: argparse.Namespace) -> int:
+    from bfn_core.training.evaluation import evaluate, sentences
+    from bfn_core.training.loop import accelerator_for
+    from bfn_core.training.pretrained import model, published
+    from bfn_core.training.tasks import load_task
+
+    parts = [options.data]
+    parts += ["continuous"] if options.continuous else []
+    parts += [str(options.bins)] if options.bins not in (None, 256) else []
+    name = "-".join(parts)
+    settings = model(name).settings
+    for change in options.changes:
+        settings = changed(settings, *change)
+    if options.seed is not None:
+        settings = replace(settings, seed=options.seed)
+    device = accelerator_for().device
+    bfn = published(name, official=options.official, say=say).to(device)
+    task = load_task(settings, device)
+    if task.notice:
+        say(task.notice)
+    for line in sentences(evaluate(bfn, task, settings, (*options.n, None) if options.n else NS)):
+        say(line)
+    if figure := model(name).figure:
+        say(f"In the paper, n = ∞: {figure}")
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import math
 from collections.abc import Callable, Iterator
@@ -17,7 +16,14 @@ from bfn_core.model import BFN
 from bfn_core.modes import evaluating
 from bfn_core.training import devices
 from bfn_core.training.scales import DATA_SETS, OWN, SCALES, SHIPPED, Settings
-from bfn_core.training.tasks import NETWORKS, Task, TrainingError, build
+from bfn_core.training.tasks import (
+    NETWORKS,
+    Task,
+    TrainingError,
+    build,
+    network_class,
+    reads_text,
+)
 
 # What a network may make of arguments that it did not foresee.
 UNFORESEEN = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -170,8 +176,8 @@ def _discords_of_the_data(settings: Settings) -> Iterator[str]:
     if settings.data == OWN:
         if settings.initial == SHIPPED:
             yield "no weights are shipped for data of one's own: initial must be a path"
-        if settings.network == "transformer" and settings.length is None:
-            yield "the network transformer needs the setting length, which is not set"
+        if reads_text(settings.network) and settings.length is None:
+            yield f"the network {settings.network} needs the setting length, which is not set"
         return
     if on_text and settings.flow not in ("discrete", OWN):
         yield f"text needs the flow discrete, got {settings.flow}"
@@ -185,14 +191,14 @@ def _discords_of_the_data(settings: Settings) -> Iterator[str]:
             yield f"the setting {name} is for text, so not for {settings.data}"
     if on_text and settings.flips:
         yield "the setting flips is for images, so not for text"
-    if settings.network != OWN and on_text == (settings.network == "unet"):
+    if settings.network != OWN and on_text != reads_text(settings.network):
         yield f"the network {settings.network} does not read {'text' if on_text else 'images'}"
 
 
 def arguments_of(network: str) -> list[str]:
     """The names that `network_arguments` may hold for a network."""
-    kind = getattr(importlib.import_module(f"bfn_core.networks.{network}"), NETWORKS[network])
-    return [name for name in inspect.signature(kind).parameters if name not in GIVEN]
+    known = inspect.signature(network_class(network)).parameters
+    return [name for name in known if name not in GIVEN]
 
 
 def made(

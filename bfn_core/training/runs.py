@@ -152,21 +152,33 @@ class Run:
 
     def read_checkpoint(self, device: torch.device | str = "cpu") -> dict[str, Any]:
         """The checkpoint. Raises TrainingError, naming it, if it is damaged or not one of ours."""
-        path = self.checkpoint
-        refused = f"{path} is not used, and nothing was changed: it is"
+        refused = f"{self.checkpoint} is not used, and nothing was changed: it is"
         try:
-            with zipfile.ZipFile(path) as archive:
-                if bad := archive.testzip():  # torch.load does not look at the check sums
-                    raise TrainingError(f"{refused} damaged (check sum of {bad} differs)")
-            state = torch.load(path, map_location=device, weights_only=True)
-        except (zipfile.BadZipFile, EOFError, OSError) as error:
+            state = read_torch(self.checkpoint, device)
+        except OSError as error:
             raise TrainingError(f"{refused} damaged or cut short ({error})") from None
-        except (RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
-            reason = str(error).strip().splitlines()[0][:200]
-            raise TrainingError(f"{refused} not a checkpoint of bfn_core ({reason})") from None
+        except ValueError as error:
+            raise TrainingError(f"{refused} not a checkpoint of bfn_core ({error})") from None
         if not isinstance(state, dict) or state.get("format") != FORMAT:
             raise TrainingError(f"{refused} not a checkpoint of bfn_core")
         return state
+
+
+def read_torch(path: Path, device: torch.device | str = "cpu") -> Any:
+    """What torch.save wrote. No pickle is executed.
+
+    Raises OSError if the file cannot be read, is damaged or cut short, and ValueError if it holds
+    anything but tensors, numbers, words, and lists and dicts of them.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if bad := archive.testzip():  # torch.load does not look at the check sums
+                raise OSError(f"check sum of {bad} differs")
+        return torch.load(path, map_location=device, weights_only=True)
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise OSError(str(error)) from None
+    except (RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise ValueError(str(error).strip().splitlines()[0][:200]) from None
 
 
 def write_atomically(path: Path, write) -> None:
@@ -227,7 +239,7 @@ def load(path: str | Path, *, bfn: BFN | None = None) -> BFN:
         path = run.checkpoint
     else:
         path = run.weights if path.is_dir() else path
-        settings, weights = _read_weights(path)
+        settings, weights = read_weights(path)
     own = settings.network == OWN
     if own and bfn is None:
         raise TrainingError(
@@ -264,7 +276,8 @@ def initial_weights(settings: Settings) -> tuple[dict[str, Tensor], str]:
     return weights, content.hexdigest()[:8]
 
 
-def _read_weights(path: Path) -> tuple[Settings, dict[str, Tensor]]:
+def read_weights(path: Path) -> tuple[Settings, dict[str, Tensor]]:
+    """What `save_weights` wrote, in single precision. Raises TrainingError, naming the file."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -286,10 +299,15 @@ def _read_weights(path: Path) -> tuple[Settings, dict[str, Tensor]]:
         raise TrainingError(f"the settings in {path} are not bfn_core's ({error})") from None
 
 
-def fit(module: torch.nn.Module, weights: dict[str, Tensor], path: Path) -> None:
-    """Load weights that must fit exactly. Raises TrainingError, naming the file and the misfit."""
+def fit(
+    module: torch.nn.Module, weights: dict[str, Tensor], path: Path, assign: bool = False
+) -> None:
+    """Load weights that must fit exactly. Raises TrainingError, naming the file and the misfit.
+
+    assign: the tensors themselves become the module's, which may be on the device "meta".
+    """
     try:
-        module.load_state_dict(weights)
+        module.load_state_dict(weights, assign=assign)
     except (RuntimeError, AttributeError, TypeError) as error:
         misfit = str(error).strip().splitlines()[-1].strip()[:200]
         raise TrainingError(

@@ -50,7 +50,7 @@ class Settings:
     data: str  # mnist, cifar10 or text8
     scale: str  # smoke, laptop, t4, gpu or paper
     flow: str  # continuous, discretised or discrete
-    network: str  # unet or transformer
+    network: str  # one of tasks.NETWORKS
     network_arguments: dict[str, Any] = field(default_factory=dict)
     levels: int = 2  # K, the classes or bins of one dimension
     beta_1: float | None = None  # β(1), discrete data
@@ -289,11 +289,12 @@ def _word(value: Any) -> str:
     return shlex.quote(value if isinstance(value, str) else json.dumps(value))
 
 
-# The settings published with the paper that all of its models share.
+# The settings published with the paper that all of its models share. The networks' arguments are by
+# default the published ones, too; of the images a hundredth was held out.
 _PUBLISHED = {
     "scale": "paper", "weight_decay": 0.01, "ema": 0.9999, "clip": 5.0, "warmup": 0, "decay": False,
     "precision": "bf16", "log_every": 100, "checkpoint_every": 5_000, "validate_every": 10_000,
-    "held_out": 1_000, "steps": 1_000_000,
+    "steps": 1_000_000,
 }
 
 _MNIST = {"data": "mnist", "flow": "discrete", "network": "unet", "levels": 2, "beta_1": 9.0}
@@ -338,12 +339,8 @@ _ALL = [
         log_every=50, checkpoint_every=2_000, validate_every=5_000, sample_steps=100,
     ),
     Settings(
-        **_MNIST, **_PUBLISHED, batch=512, learning_rate=1e-4, betas=(0.9, 0.98),
-        network_arguments={
-            "channels": 128, "multipliers": (1, 2, 2), "blocks": 3, "attention": (1,),
-            "dropout": 0.5, "prior_skip": False,
-        },
-        channels_last=True, sample_steps=100,
+        **{**_MNIST, "network": "published_unet"}, **_PUBLISHED, batch=512, learning_rate=1e-4,
+        betas=(0.9, 0.98), held_out=600, channels_last=True, sample_steps=100,
     ),
     Settings(
         **_CIFAR10, scale="smoke", steps=10, batch=8, warmup=5, ema=0.9,
@@ -384,12 +381,8 @@ _ALL = [
         log_every=50, checkpoint_every=2_000, validate_every=5_000, sample_steps=100,
     ),
     Settings(
-        **_CIFAR10, **_PUBLISHED, batch=32, learning_rate=2e-4, betas=(0.9, 0.99),
-        network_arguments={
-            "image_channels": 3, "channels": 128, "multipliers": (1,), "blocks": 32,
-            "attention": (), "dropout": 0.1, "fourier": 2,
-        },
-        channels_last=True, sample_steps=250,
+        **{**_CIFAR10, "network": "published_vdm"}, **_PUBLISHED, batch=32, learning_rate=2e-4,
+        betas=(0.9, 0.99), held_out=500, channels_last=True, sample_steps=250,
     ),
     Settings(
         **_TEXT8, scale="smoke", length=32, steps=20, batch=16, warmup=5, ema=0.9,
@@ -420,10 +413,10 @@ _ALL = [
         held_out=1_000,
     ),
     Settings(
-        **_TEXT8, **_PUBLISHED, length=256, batch=3_328, learning_rate=1e-4, betas=(0.9, 0.98),
+        **{**_TEXT8, "network": "published_transformer"}, **_PUBLISHED, length=256, batch=3_328,
+        learning_rate=1e-4, betas=(0.9, 0.98), held_out=1_000,
         accumulation=26,  # pieces of 128 sequences, which one GPU of 80 GiB holds
-        network_arguments={"layers": 24, "heads": 12, "width": 768}, sample_count=8,
-        sample_steps=1_000,
+        sample_count=8, sample_steps=1_000,
     ),
 ]
 _SETTINGS = {(settings.data, settings.scale): settings for settings in _ALL}

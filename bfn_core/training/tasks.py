@@ -300,7 +300,30 @@ def build_flow(settings: Settings) -> BayesianFlow:
     return ContinuousFlow(settings.sigma_1)
 
 
-NETWORKS = {"unet": "UNet", "transformer": "Transformer"}
+# The module in bfn_core.networks and the class; the published ones are those of the paper.
+NETWORKS = {
+    "unet": ("unet", "UNet"),
+    "transformer": ("transformer", "Transformer"),
+    "published_unet": ("published", "PublishedUNet"),
+    "published_vdm": ("published", "PublishedVDM"),
+    "published_transformer": ("published", "PublishedTransformer"),
+}
+
+
+def reads_text(network: str) -> bool:
+    """Whether a network of that name reads sequences; the others read images."""
+    return network.endswith("transformer")
+
+
+def network_class(name: str) -> type[nn.Module]:
+    """The class of a network that settings name. Raises TrainingError if there is none (yet)."""
+    try:
+        module, network = NETWORKS[name]
+        return getattr(importlib.import_module(f"bfn_core.networks.{module}"), network)
+    except (KeyError, ModuleNotFoundError):
+        known = ", ".join(NETWORKS)
+        raise TrainingError(f"the network {name!r} is none of bfn_core's, which are {known}; one "
+                            "of one's own is handed in, train(settings, folder, bfn=…)") from None
 
 
 def build_network(settings: Settings) -> nn.Module:
@@ -308,19 +331,12 @@ def build_network(settings: Settings) -> nn.Module:
 
     Raises TrainingError if bfn_core has no such network (yet).
     """
-    name = settings.network
-    try:
-        module = importlib.import_module(f"bfn_core.networks.{name}")
-        network = getattr(module, NETWORKS[name])
-    except (KeyError, ModuleNotFoundError):
-        known = ", ".join(NETWORKS)
-        raise TrainingError(f"the network {name!r} is none of bfn_core's, which are {known}; one "
-                            "of one's own is handed in, train(settings, folder, bfn=…)") from None
+    network = network_class(settings.network)
     if settings.flow == "discrete":
         outputs: dict[str, Any] = {"classes": settings.levels}
     else:
         outputs = {"outputs": 2 if settings.flow == "discretised" else 1}
-    if name == "transformer":
+    if reads_text(settings.network):
         outputs["length"] = settings.length
     return network(**outputs, **settings.network_arguments)
 
