@@ -426,7 +426,8 @@ class PublishedTransformer(Published):
         for name, module in self.named_modules():
             if isinstance(module, nn.Linear):
                 last = name.endswith("c_proj")
-                nn.init.normal_(module.weight, std=0.02 / math.sqrt(2 * layers) ** last)
+                std = 0.02 / math.sqrt(2 * layers) ** last
+                module.weight = nn.Parameter(std * torch.randn_like(module.weight))
                 nn.init.zeros_(module.bias)
 
     def forward(self, inputs: Tensor, t: Tensor) -> Tensor:

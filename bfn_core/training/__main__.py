@@ -71,7 +71,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--published", action="store_true",
-        help="with --evaluate: the paper's own model, fetched when it is first asked for, not a run",
+        help="with --evaluate: the paper's own model, fetched the first time, in place of a run",
     )
     parser.add_argument(
         "--official", action="store_true",
@@ -157,7 +157,8 @@ def main(words: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"\nStopped. What {options.run} held is intact; --resume goes on.", file=sys.stderr)
+        kept = f" What {options.run} held is intact; --resume goes on." if options.run else ""
+        print(f"\nStopped.{kept}", file=sys.stderr)
         return 130
 
 

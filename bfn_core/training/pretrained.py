@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from bfn_core.data.files import (
+    TIMEOUT,
     DataError,
     NoNetwork,
     RemoteFile,
@@ -255,7 +256,8 @@ def _tensors(path: Path, wanted: Model) -> dict[str, Tensor]:
         (content.keys() - shapes.keys(), "the network has none of"),
     ):
         if names:
-            raise DataError(f"{refused} {fault} {len(names)} tensors, such as {min(map(str, names))}")
+            one = min(map(str, names))
+            raise DataError(f"{refused} {fault} {len(names)} tensors, such as {one}")
     for name, shape in shapes.items():
         if tuple(content[name].shape) != shape:
             raise DataError(f"{refused} {name} has the shape {tuple(content[name].shape)}, but the "
@@ -290,27 +292,40 @@ def _download(wanted: Model, folder: Path) -> Path:
     if shutil.disk_usage(folder).free < 2 * _bytes(wanted):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if importlib.util.find_spec("huggingface_hub"):
+        _check_reachable(wanted)
         return _from_hub(wanted, folder)
     fetch(RemoteFile(wanted.file, None, (address(wanted),)), folder / wanted.file)
     return folder / wanted.file
 
 
+def _failed(wanted: Model, how: str) -> str:
+    return (f"{wanted.file} could not be fetched: {address(wanted)} {how}; try again later, or put "
+            f"the file into {data_dir() / FOLDER} yourself")
+
+
+def _check_reachable(wanted: Model) -> None:
+    """Raise NoNetwork or DataError at once where the hub's client would try for half a minute."""
+    import requests
+
+    try:
+        answer = requests.head(address(wanted), timeout=TIMEOUT)
+    except requests.RequestException:
+        raise NoNetwork(_failed(wanted, "could not be reached")) from None
+    if not answer.ok:
+        raise DataError(_failed(wanted, f"answered {answer.status_code} {answer.reason}"))
+
+
 def _from_hub(wanted: Model, folder: Path) -> Path:
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 
-    failed = f"{wanted.file} could not be fetched: {address(wanted)}"
-    advice = "try again later, or put the file into BFN_DATA_DIR yourself"
+    options = {"local_dir": folder, "token": False, "endpoint": _hub()}
     try:
-        return Path(hf_hub_download(
-            REPOSITORY, wanted.file, local_dir=folder, token=False, endpoint=_hub()
-        ))
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled):
-        raise NoNetwork(f"{failed} could not be reached; {advice}") from None
-    except HfHubHTTPError as error:
-        raise DataError(f"{failed} answered {error.response.status_code}; {advice}") from None
+        return Path(hf_hub_download(REPOSITORY, wanted.file, **options))
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled):  # by HF_HUB_OFFLINE, or just now
+        raise NoNetwork(_failed(wanted, "could not be reached")) from None
     except Exception as error:  # of whatever library the hub's client is built on
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             raise
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise DataError(f"{failed} broke off ({reason[0][:200]}); {advice}") from None
+        raise DataError(_failed(wanted, f"broke off ({reason[0][:200]})")) from None
