@@ -106,8 +106,11 @@ def locate(file: RemoteFile, folders: tuple[str, ...]) -> Path:
     return target
 
 
-def fetch(file: RemoteFile, target: Path) -> None:
+def fetch(file: RemoteFile, target: Path, home: Path | None = None) -> None:
     """Fetch `file` to `target` from the first of its addresses that gives it whole.
+
+    Args:
+        home: the folder into which readers may put it themselves, where that is not the target's.
 
     Raises:
         NoNetwork, DataError: as for `locate`.
@@ -144,7 +147,7 @@ def fetch(file: RemoteFile, target: Path) -> None:
     kind = NoNetwork if unreachable == len(file.urls) else DataError
     raise kind(
         f"{file.name} could not be fetched: {'; '.join(reasons)}; try again later, or put the file "
-        f"into {target.parent} yourself"
+        f"into {home or target.parent} yourself"
     )
 
 

@@ -378,10 +378,12 @@ class Inlet(nn.Module):
         super().__init__()
         self.inp_embedding = nn.Linear(classes, width)
         self.t_embedding = nn.Linear(1, width)
-        i = torch.arange(width)
-        angles = torch.arange(length)[:, None] / 1000 ** (i / width)
+        # On the CPU first: for the device "meta" torch would load much, and take seconds.
+        i = torch.arange(width, device="cpu")
+        angles = torch.arange(length, device="cpu")[:, None] / 1000 ** (i / width)
+        positions = torch.where(i % 2 == 0, angles.sin(), angles.cos())
         self.pos_embedding: Tensor
-        self.register_buffer("pos_embedding", torch.where(i % 2 == 0, angles.sin(), angles.cos()))
+        self.register_buffer("pos_embedding", positions.to(self.t_embedding.weight.device))
 
     def forward(self, inputs: Tensor, t: Tensor) -> Tensor:
         time = self.t_embedding((2 * t - 1).reshape(-1, 1, 1))

@@ -246,8 +246,8 @@ def _tensors(path: Path, wanted: Model) -> dict[str, Tensor]:
         raise DataError(f"{refused} it is damaged or cut short, {path.stat().st_size:,} bytes "
                         f"({error})") from None
     except ValueError as error:
-        raise DataError(f"{refused} it holds more than tensors, and was not opened, since what "
-                        f"else a pickle holds may be a program ({error})") from None
+        raise DataError(f"{refused} it holds more than tensors ({error}), and was not opened, "
+                        "since what else a pickle holds may be a program") from None
     shapes = wanted.shapes()
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise DataError(f"{refused} it is no dict of tensors")
@@ -294,8 +294,9 @@ def _download(wanted: Model, folder: Path) -> Path:
     if importlib.util.find_spec("huggingface_hub"):
         _check_reachable(wanted)
         return _from_hub(wanted, folder)
-    fetch(RemoteFile(wanted.file, None, (address(wanted),)), folder / wanted.file)
-    return folder / wanted.file
+    target = folder / wanted.file
+    fetch(RemoteFile(wanted.file, None, (address(wanted),)), target, data_dir() / FOLDER)
+    return target
 
 
 def _failed(wanted: Model, how: str) -> str:

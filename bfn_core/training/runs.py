@@ -19,6 +19,7 @@ import hashlib
 import json
 import os
 import pickle
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -178,7 +179,9 @@ def read_torch(path: Path, device: torch.device | str = "cpu") -> Any:
     except (zipfile.BadZipFile, EOFError) as error:
         raise OSError(str(error)) from None
     except (RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise ValueError(str(error).strip().splitlines()[0][:200]) from None
+        asked = re.search(r"GLOBAL (\S+)", str(error))  # what a pickle would have imported
+        reason = asked[1] if asked else str(error).strip().splitlines()[0][:200]
+        raise ValueError(reason) from None
 
 
 def write_atomically(path: Path, write) -> None:
