@@ -9,6 +9,7 @@ task=x, bfn=bfn)`.
 from bfn_core.training.evaluation import bill, draw, evaluate, sentences
 from bfn_core.training.loop import Result, train
 from bfn_core.training.pretrained import published
+from bfn_core.training.reader import Chosen, choose, run_folder, train_or_load
 from bfn_core.training.runs import Run, load, runs_dir, shipped
 from bfn_core.training.scales import (
     SCALES,
@@ -22,6 +23,7 @@ from bfn_core.training.tasks import Task, TrainingError, build, load_task, task_
 
 __all__ = [
     "SCALES",
+    "Chosen",
     "Result",
     "Run",
     "Settings",
@@ -29,6 +31,7 @@ __all__ = [
     "TrainingError",
     "bill",
     "build",
+    "choose",
     "current_scale",
     "draw",
     "evaluate",
@@ -37,10 +40,12 @@ __all__ = [
     "on_text",
     "own_settings",
     "published",
+    "run_folder",
     "runs_dir",
     "sentences",
     "settings_for",
     "shipped",
     "task_of",
     "train",
+    "train_or_load",
 ]

@@ -76,6 +76,7 @@ def train(
     resume: bool = False,
     watch: Watch | None = None,
     say: Callable[[str], None] | None = None,
+    stop: Callable[[], bool] | None = None,
     progress: bool = False,
 ) -> Result:
     """Train a BFN as `settings` say, and keep its run in `folder`.
@@ -98,6 +99,7 @@ def train(
         resume: go on from the folder's checkpoint, or from the start if it has none yet.
         watch: called with every record that goes into metrics.jsonl.
         say: called with sentences for a reader, such as print.
+        stop: asked after every step; once it returns True the run ends as with Ctrl-C.
         progress: whether to show a progress bar on stderr.
 
     Raises:
@@ -108,7 +110,8 @@ def train(
     Ctrl-C (and SIGTERM) end it after the step that is being made, with a checkpoint.
     """
     trainer = Trainer(
-        settings, Run(folder), task=task, bfn=bfn, watch=watch, say=say, progress=progress
+        settings, Run(folder), task=task, bfn=bfn, watch=watch, say=say, stop=stop,
+        progress=progress,
     )
     with reproducible(trainer.device, settings.deterministic), trainer.alone(), trainer.borrowed():
         try:
@@ -126,7 +129,7 @@ class Trainer:
     """The state of a run while it runs. `train` is the way to use it."""
 
     def __init__(self, settings: Settings, run: Run, *, task: Task | Tree | None = None,
-                 bfn: BFN | None = None, watch=None, say=None, progress=False):
+                 bfn: BFN | None = None, watch=None, say=None, stop=None, progress=False):
         settings = of_own(settings, task=task is not None, bfn=bfn is not None)
         check(settings)
         self.settings, self.run = settings, run
@@ -137,6 +140,7 @@ class Trainer:
         if self.device.type == "cpu":
             keep_memory()
         self.watch, self.progress = watch, progress and self.main
+        self.stop = stop or (lambda: False)
         self.say = say if say and self.main else lambda sentence: None
         self.step = 0
         self.seconds = 0.0  # of training, over all resumptions
@@ -362,6 +366,9 @@ class Trainer:
         self.saved_step = self.step
         if self.main:
             run.cut_metrics(self.step)
+            if self.step < self.settings.steps:  # those of an earlier end; the checkpoint has more
+                run.weights.unlink(missing_ok=True)
+                run.evaluation.unlink(missing_ok=True)
         self.say(f"Resuming {run.folder} after step {self.step:,} of {self.settings.steps:,}.")
 
     # Steps ---------------------------------------------------------------------------------------
@@ -385,7 +392,7 @@ class Trainer:
                 pace.advance()
                 if values is not None:
                     bar.show(self.log(values))
-                self.interrupted = self.agreed(interruption.asked)
+                self.interrupted = self.agreed(interruption.asked or self.stop())
                 whole = self.step % settings.checkpoint_every == 0 or last or self.interrupted
                 if whole or self.validation_due():  # first kept, then judged
                     self.save()
@@ -546,14 +553,14 @@ class Trainer:
         bfn = self.averaged()
         total = code_length(bfn, x, seed=seed, condition=self.task.held_out_condition,
                             accelerator=self.accelerator).total
+        if self.main:  # before the record, so that whoever watches finds the samples
+            draw(bfn, self.task, settings, self.run.folder)
         self.record({"step": self.step, "validation": total.mean,
                      "validation_error": total.standard_error})
         self.say(
             f"step {self.step:,}: {total.mean:.2f} ± {total.standard_error:.2f} nats on "
             f"{total.count:,} held-out examples"
         )
-        if self.main:
-            draw(bfn, self.task, settings, self.run.folder)
 
     def averaged(self) -> BFN:
         """The BFN with the averaged weights."""

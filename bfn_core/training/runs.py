@@ -39,14 +39,20 @@ HALF = (torch.float16, torch.bfloat16)
 FORMAT = "bfn_core checkpoint 1"
 
 
+DRIVE = Path("/content/drive/MyDrive")  # a Google Drive, where Colab mounts it
+
+
 def runs_dir() -> Path:
     """Where the notebooks keep their runs, whatever the working directory.
 
-    It is BFN_RUNS_DIR, else runs/ in the checkout that holds bfn_core, else (where it was installed
-    without one, as in Colab) bfn_core_runs in the user's home folder.
+    It is BFN_RUNS_DIR; else bfn_core_runs on a Drive that is mounted in Colab; else runs/ in the
+    checkout that holds bfn_core; else, where it was installed without one, bfn_core_runs in the
+    user's home folder.
     """
     if chosen := os.environ.get("BFN_RUNS_DIR"):
         return Path(chosen).absolute()
+    if DRIVE.is_dir():
+        return DRIVE / "bfn_core_runs"
     return CHECKOUT.parent / "runs" if CHECKOUT.is_dir() else Path.home() / "bfn_core_runs"
 
 

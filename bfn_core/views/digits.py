@@ -368,7 +368,7 @@ def bill_figure(
     times, nats = bill["t"], bill["nats"]
     errors = [2 * e for e in bill["standard error"]]
     left.bar(times, nats, 0.9 / len(times), yerr=errors, color=COLOURS.sender, alpha=0.75,
-             error_kw={"lw": 1}, label="the real test images (± 2 standard errors)")
+             error_kw={"lw": 1}, label="the test images (± 2 standard errors)")
     dark = tuple(0.5 * channel for channel in to_rgb(COLOURS.sender))
     for name, values in (floor or {}).items():
         left.bar(times, values, 0.9 / len(times), color=dark, label=name)

@@ -392,8 +392,9 @@ def writing_explorer(bfn: BFN, count: int = 4, n_steps: int = 40):
         figure,
         update,
         controls,
-        description="Four texts of 128 letters, and below the share of letters that are settled: "
-        "at first a grey blur of spaces and frequent letters, then words form everywhere at once.",
+        description=f"Four texts of {bfn.network.length} letters, and below the share of letters "
+        "that are settled: at first a grey blur of spaces and frequent letters, then words form "
+        "everywhere at once.",
         play="step",
         moving=[page, now, *curves],
     )

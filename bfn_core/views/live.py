@@ -1,0 +1,205 @@
+"""A run while it goes on: its curve, what its model draws so far, and a button that stops it."""
+
+import html
+import io
+import math
+import threading
+import time
+from pathlib import Path
+
+import IPython.display
+import ipywidgets
+import traitlets
+from IPython.core.interactiveshell import InteractiveShell
+from PIL import Image
+
+from bfn_core.training.runs import Run
+
+from . import style
+from .curves import Curve
+from .explorer import VIEW, _Canvas, view
+from .hearing import hear
+from .text import MONOSPACE
+
+LINES = 4  # sentences of the run that are shown, the last ones
+LETTERS = 44  # of a line of text that was drawn
+SCALED = ("loss", "validation", "validation_error")  # of a record, in nats per example
+
+
+class LiveRun:
+    """What is seen of a run, and its stop button: for `train(settings, folder, **live.watching)`.
+
+    Use: `live.show()`, then train in the same cell, with `train` or `train_or_load`.
+
+    Args:
+        settings, folder: of the run; if it has begun already, its curve is there at once.
+        yardsticks: from a name to a value, drawn as horizontal lines.
+        limits: lowest and highest value of the axis.
+        unit: of the axis.
+        per: nats per example that are one such unit.
+        every: seconds between two redraws.
+    """
+
+    description = (
+        "A live run: its training loss, step by step, what its model draws beside that, and a "
+        "button that stops it."
+    )
+
+    def __init__(self, settings, folder, yardsticks, *, limits, unit="nats per example", per=1.0,
+                 every=0.5):
+        self.steps, self.every, self.drawn_at = settings.steps, every, 0.0
+        self.folder, self.unit, self.per = Path(folder), unit, per
+        self.losses, self.validations, self.said = [], [], []
+        self.asked = threading.Event()
+        self._axes = limits, yardsticks, unit
+        self._curve = Curve(self.steps, *self._axes)
+        self._canvas = _Canvas(self._curve.figure, [self._curve.loss, self._curve.validation])
+        self._image = _picture("The curve of the training loss against the step.")
+        self._image.layout.width = f"{self._canvas.width}px"
+        self._samples = ipywidgets.Box()
+        self._words = ipywidgets.HTML("The run begins…")
+        self._button = ipywidgets.Button(description="Stop, and keep it", icon="stop")
+        self._button.on_click(lambda _: self.ask())
+        beside = ipywidgets.Box([self._image, self._samples])
+        beside.layout.flex_flow = "row wrap"
+        self.box = ipywidgets.VBox([beside, self._words, self._button])
+        self.box.add_class("bfn-live")
+        for record in Run(folder).read_metrics():
+            self._note(record)
+        self._redraw()
+
+    @property
+    def watching(self):
+        """What `train` is to call, as its keyword arguments."""
+        return {"watch": self, "say": self.say, "stop": self.stop}
+
+    def show(self):
+        """Put the run under the current cell."""
+        if InteractiveShell.initialized():
+            data = {VIEW: view(self.box), "text/plain": self.description}
+            IPython.display.display(data, raw=True)
+
+    # What the run calls ------------------------------------------------------------------------
+
+    def __call__(self, record):
+        """Note a line of the run's metrics, and redraw if it is time."""
+        self._note(record)
+        last = record["step"] >= self.steps
+        if last or "validation" in record or time.monotonic() > self.drawn_at + self.every:
+            self._redraw()
+
+    def say(self, sentence):
+        """Show a sentence of the run; the last few stay."""
+        self.said.append(sentence)
+        self._tell()
+
+    def stop(self):
+        """Whether the button was pressed."""
+        hear(self._button)
+        return self.asked.is_set()
+
+    def ask(self):
+        """What the button does: the step is finished, and a checkpoint written."""
+        self.asked.set()
+        self._button.disabled = True
+        self._button.description = "Stopping after this step…"
+
+    def end(self, result):
+        """To be called with what `train` returned: draw all once more, and put the button away."""
+        self._button.layout.display = "none"
+        self.now = ""
+        if result.finished:
+            self.say(f"All {result.step:,} steps are made, and the run is kept in {self.folder}.")
+        self._redraw()
+        return result
+
+    # The picture -------------------------------------------------------------------------------
+
+    now = ""  # where the run is
+
+    def _note(self, record):
+        record = {k: v / self.per if k in SCALED else v for k, v in record.items()}
+        if "validation" in record:
+            self.validations.append((record["step"], record["validation"]))
+            return
+        self.losses.append((record["step"], record["loss"]))
+        step, past = record["step"], record["seconds"]
+        left = past / step * (self.steps - step)
+        self.now = (
+            f"step {step:,} of {self.steps:,}: <b>{record['loss']:.2f}</b> {self.unit}; "
+            f"{_duration(past)} so far, about {_duration(left)} to go"
+        )
+        self._tell()
+
+    def _tell(self):
+        lines = [html.escape(sentence) for sentence in self.said[-LINES:]] + [self.now]
+        self._words.value = "<br>".join(line for line in lines if line)
+
+    def _redraw(self):
+        self._curve.draw(self.losses, self.validations)
+        with style.context():
+            self._image.value = self._canvas.png()
+        if (drawn := samples(self.folder)) is not None:
+            self._samples.children = [_shown(drawn)]
+        self.drawn_at = time.monotonic()
+
+    def figure(self):
+        """Curve and samples as a figure of its own, for `style.show`."""
+        drawn = samples(self.folder)
+        count = 1 if drawn is None else 2
+        width = 2.6 if isinstance(drawn, Image.Image) else 3.2
+        figure, axes = style.subplots(1, count, size=(6.2 + width * (count - 1), 3.2),
+                                      width_ratios=(6.2, width)[:count], squeeze=False)
+        curve = Curve(self.steps, *self._axes, self.losses, axes[0, 0])
+        curve.draw(self.losses, self.validations)
+        if drawn is None:
+            return figure
+        right = axes[0, 1]
+        right.set_axis_off()
+        right.set_title("what it draws", fontsize=10)
+        if isinstance(drawn, Image.Image):
+            right.imshow(drawn, cmap="gray", interpolation="nearest")
+        else:
+            rows = drawn[:10]
+            right.text(0, 1, "\n".join(row[: LETTERS // 2 + 6] for row in rows), va="top",
+                       fontsize=7.5, family="monospace", linespacing=1.8)
+        return figure
+
+
+def samples(folder):
+    """What a run drew last: an image, or lines of text; None before it has drawn."""
+    folder = Path(folder)
+    if (path := folder / "samples.png").exists():
+        return Image.open(io.BytesIO(path.read_bytes()))
+    if (path := folder / "samples.txt").exists():
+        return path.read_text("utf-8").splitlines()
+    return None
+
+
+def _picture(words):
+    image = ipywidgets.Image(format="png")
+    image.layout.max_width = "100%"
+    image.layout.object_fit = "contain"
+    # Its name for a screen reader, see explorer.py.
+    image.add_traits(description=traitlets.Unicode("").tag(sync=True))
+    image.tooltip = words
+    return image
+
+
+def _shown(drawn):
+    """Samples as a widget."""
+    if isinstance(drawn, Image.Image):
+        times = max(1, 250 // drawn.width)
+        buffer = io.BytesIO()
+        size = (times * drawn.width, times * drawn.height)
+        drawn.resize(size, Image.Resampling.NEAREST).save(buffer, "png")
+        image = _picture("What the model draws so far.")
+        image.value = buffer.getvalue()
+        image.layout.width = f"{min(size[0], 300)}px"
+        return image
+    lines = "\n".join(html.escape(line[:LETTERS]) for line in drawn[:8])
+    return ipywidgets.HTML(f'<pre style="{MONOSPACE};line-height:1.6">{lines}</pre>')
+
+
+def _duration(seconds):
+    return f"{seconds:.0f} s" if seconds < 100 else f"{math.ceil(seconds / 60)} min"

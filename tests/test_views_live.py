@@ -1,0 +1,172 @@
+"""A run while it goes on: what was noted is what is drawn, and the button stops it."""
+
+import json
+import math
+import queue
+import threading
+from types import SimpleNamespace
+
+import ipywidgets
+import pytest
+from jupyter_client.session import Session
+
+from bfn_core.training import settings_for, train, train_or_load
+from bfn_core.training.runs import Run
+from bfn_core.views import hearing, live
+from tests.test_views_curves import drawn
+
+LOOK = {"limits": (50, 600)}
+
+
+def small(**changes):
+    return settings_for("mnist", "smoke", **{"steps": 6, "validate_every": 3, **changes})
+
+
+def test_it_shows_the_run_and_goes_on_with_it(tmp_path):
+    settings = small()
+    shown = live.LiveRun(settings, tmp_path, {"coin": 543.4}, every=0.0, **LOOK)
+    before = shown._image.value
+    result = shown.end(train(settings, tmp_path, **shown.watching))
+    assert result.finished and shown._image.value != before
+    metrics = Run(tmp_path).read_metrics()
+    losses = [(r["step"], r["loss"]) for r in metrics if "loss" in r]
+    assert [step for step, _ in losses] == [1, 2, 3, 4, 5, 6]
+    points = drawn(shown.figure())
+    assert points["training"] == losses
+    assert [step for step, _ in points["validation"]] == [3]
+    again = live.LiveRun(settings, tmp_path, {}, **LOOK)
+    assert drawn(again.figure()) == points
+
+
+def test_it_says_what_the_run_says_and_how_long_it_takes(tmp_path):
+    settings = small(steps=8)
+    shown = live.LiveRun(settings, tmp_path, {}, **LOOK)
+    train(settings, tmp_path, **shown.watching)
+    assert "8 steps of 32 examples" in shown.said[1] and "s a step: about" in shown.said[2]
+    assert "step 8 of 8" in shown._words.value and "0 s to go" in shown._words.value
+
+
+def test_losses_may_be_in_another_unit(tmp_path):
+    settings = small()
+    shown = live.LiveRun(settings, tmp_path, {}, per=784 * math.log(2), unit="bits", **LOOK)
+    for record in ({"step": 1, "loss": 543.4, "seconds": 1}, {"step": 3, "validation": 271.7}):
+        shown(record)
+    assert shown.losses == [(1, pytest.approx(1.0, abs=1e-4))]
+    assert shown.validations == [(3, pytest.approx(0.5, abs=1e-4))]
+
+
+def test_it_is_redrawn_at_the_end_however_seldom_otherwise(tmp_path):
+    shown = live.LiveRun(small(steps=2), tmp_path, {}, every=1e9, **LOOK)
+    pictures = [shown._image.value]
+    for step in (1, 2):
+        shown({"step": step, "loss": 400.0 / step, "seconds": 200.0 * step})
+        pictures.append(shown._image.value)
+    assert pictures[0] == pictures[1] != pictures[2]
+    assert "7 min so far" in shown._words.value
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("mnist", ipywidgets.Image), ("text8", ipywidgets.HTML)]
+)
+def test_samples_are_beside_it_when_it_was_judged(name, kind, tmp_path):
+    settings = settings_for(name, "smoke", steps=4, validate_every=2)
+    shown, seen = live.LiveRun(settings, tmp_path, {}, **LOOK), []
+
+    def watch(record):
+        shown(record)
+        seen.append((record["step"], "validation" in record, len(shown._samples.children)))
+
+    train(settings, tmp_path, watch=watch)
+    assert seen == [(1, False, 0), (2, False, 0), (2, True, 1), (3, False, 1), (4, False, 1)]
+    assert isinstance(shown._samples.children[0], kind)
+    assert len(shown.figure().axes) == 2
+
+
+def test_the_button_stops_after_the_step_and_the_run_can_be_gone_on_with(tmp_path):
+    settings = small(validate_every=100)
+    shown = live.LiveRun(settings, tmp_path, {}, **LOOK)
+
+    def watch(record):
+        shown(record)
+        if record["step"] == 2:  # as JupyterLab does: in another thread, by a message
+            click = {"method": "custom", "content": {"event": "click"}}
+            press = threading.Thread(
+                target=shown._button._handle_msg, args=({"content": {"data": click}},)
+            )
+            press.start()
+            press.join()
+
+    result = shown.end(train_or_load(settings, tmp_path, **{**shown.watching, "watch": watch}))
+    assert (result.step, result.finished) == (2, False)
+    assert shown._button.disabled and "Stopped after step 2 of 6" in shown._words.value
+    fresh = live.LiveRun(settings, tmp_path, {}, **LOOK)
+    result = fresh.end(train_or_load(settings, tmp_path, **fresh.watching))
+    assert result.finished and [step for step, _ in fresh.losses] == [1, 2, 3, 4, 5, 6]
+
+
+class Kernel6:
+    """Of ipykernel 6 what a cell sees of it: a queue in which messages wait until it ends."""
+
+    def __init__(self):
+        self.session = Session(key=b"a key")
+        self.socket, self.msg_queue, self.heard = [], queue.Queue(), []
+        self.shell_stream = SimpleNamespace(flush=self.flush)
+        self.shell_handlers = {"comm_msg": self.comm_msg}
+
+    def send(self, kind, content):
+        frames = self.session.serialize(self.session.msg(kind, content), ident=b"me")
+        self.socket.append([SimpleNamespace(bytes=frame, buffer=frame) for frame in frames])
+
+    def flush(self):
+        while self.socket:
+            self.msg_queue.put((0, self.dispatch_shell, (self.socket.pop(0),)))
+
+    def dispatch_shell(self, frames):
+        raise AssertionError("not before the cell has ended")
+
+    def comm_msg(self, stream, identity, message):
+        assert identity == [b"me"]
+        self.heard.append(message["content"]["data"])
+
+
+def test_ipykernel_6_hears_the_button_and_keeps_the_rest_in_order(monkeypatch):
+    kernel, button = Kernel6(), SimpleNamespace(comm=SimpleNamespace(comm_id="stop"))
+    monkeypatch.setattr(hearing, "get_ipython", lambda: SimpleNamespace(kernel=kernel))
+    monkeypatch.setattr(kernel.session, "feed_identities", feeding(kernel.session))
+    monkeypatch.setattr(kernel.session, "deserialize", reading(kernel.session))
+    kernel.send("execute_request", {"code": "1"})
+    kernel.send("comm_msg", {"comm_id": "stop", "data": {"event": "click"}})
+    kernel.send("comm_msg", {"comm_id": "slider", "data": {"value": 3}})
+    hearing.hear(button)
+    assert kernel.heard == [{"event": "click"}]
+    left = [kernel.msg_queue.get()[2][0] for _ in range(kernel.msg_queue.qsize())]
+    kinds = [json.loads(frames[3].bytes)["msg_type"] for frames in left]  # behind who and key
+    assert kinds == ["execute_request", "comm_msg"]
+    hearing.hear(button)
+    assert len(kernel.heard) == 1
+
+
+def feeding(session):
+    """`Session.feed_identities` of frames with .bytes."""
+    real = session.feed_identities
+
+    def feed(frames, copy):
+        identity, rest = real([frame.bytes for frame in frames])
+        return identity, [SimpleNamespace(bytes=frame, buffer=frame) for frame in rest]
+
+    return feed
+
+
+def reading(session):
+    """`Session.deserialize` of frames with .bytes."""
+    real = session.deserialize
+    return lambda frames, content, copy: real([frame.bytes for frame in frames], content=content)
+
+
+def test_where_nothing_runs_there_is_nothing_to_hear():
+    hearing.hear(ipywidgets.Button())
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0.4, "0 s"), (99.0, "99 s"), (300.0, "5 min")])
+def test_durations(seconds, words):
+    assert live._duration(seconds) == words
