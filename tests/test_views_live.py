@@ -39,7 +39,7 @@ def test_it_shows_the_run_and_goes_on_with_it(tmp_path):
 
 
 def test_it_says_what_the_run_says_and_how_long_it_takes(tmp_path):
-    settings = small(steps=8)
+    settings = small(steps=8, validate_every=100)
     shown = live.LiveRun(settings, tmp_path, {}, **LOOK)
     train(settings, tmp_path, **shown.watching)
     assert "8 steps of 32 examples" in shown.said[1] and "s a step: about" in shown.said[2]

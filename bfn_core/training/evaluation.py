@@ -188,7 +188,7 @@ def sentences(found: dict[str, Any]) -> list[str]:
     lines = []
     for n, row in found["elbo"].items():
         unit = next(name for name in row if name.startswith("bits"))
-        examples = row.get("examples", found["examples"])  # older records have no count of their own
+        examples = row.get("examples", found["examples"])  # older rows have no count
         n = "∞" if n == "infinity" else n
         lines.append(
             f"test ELBO, n = {n}: {row['nats']:.2f} ± {row['standard error']:.2f} nats per example "
