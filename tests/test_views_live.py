@@ -99,9 +99,11 @@ def test_the_button_stops_after_the_step_and_the_run_can_be_gone_on_with(tmp_pat
     result = shown.end(train_or_load(settings, tmp_path, **{**shown.watching, "watch": watch}))
     assert (result.step, result.finished) == (2, False)
     assert shown._button.disabled and "Stopped after step 2 of 6" in shown._words.value
+    assert "run the cell again" in shown._words.value and "--resume" not in shown._words.value
     fresh = live.LiveRun(settings, tmp_path, {}, **LOOK)
     result = fresh.end(train_or_load(settings, tmp_path, **fresh.watching))
     assert result.finished and [step for step, _ in fresh.losses] == [1, 2, 3, 4, 5, 6]
+    assert "All 6 steps are made" in fresh._words.value
 
 
 class Kernel6:

@@ -21,8 +21,8 @@ from .explorer import VIEW, _Canvas, view
 from .hearing import hear
 from .text import MONOSPACE
 
-LINES = 4  # sentences of the run that are shown, the last ones
-LETTERS = 44  # of a line of text that was drawn
+LINES = 5  # sentences of the run that are shown, the last ones
+WIDE, ROWS = 32, 11  # of the text that is shown of what was drawn
 SCALED = ("loss", "validation", "validation_error")  # of a record, in nats per example
 
 
@@ -83,6 +83,7 @@ class LiveRun:
 
     def __call__(self, record):
         """Note a line of the run's metrics, and redraw if it is time."""
+        self.begun = True
         self._note(record)
         last = record["step"] >= self.steps
         if last or "validation" in record or time.monotonic() > self.drawn_at + self.every:
@@ -108,14 +109,19 @@ class LiveRun:
         """To be called with what `train` returned: draw all once more, and put the button away."""
         self._button.layout.display = "none"
         self.now = ""
-        if result.finished:
-            self.say(f"All {result.step:,} steps are made, and the run is kept in {self.folder}.")
+        if not result.finished:  # in the place of what is to be done in a shell
+            self.said[-1:] = [f"Stopped after step {result.step:,} of {self.steps:,}, and kept in "
+                              f"{self.folder}: run the cell again to go on."]
+        elif self.begun:
+            self.said.append(f"All {self.steps:,} steps are made. They are kept in {self.folder}.")
+        self._tell()
         self._redraw()
         return result
 
     # The picture -------------------------------------------------------------------------------
 
     now = ""  # where the run is
+    begun = False  # whether a step was made before one's eyes
 
     def _note(self, record):
         record = {k: v / self.per if k in SCALED else v for k, v in record.items()}
@@ -156,13 +162,12 @@ class LiveRun:
             return figure
         right = axes[0, 1]
         right.set_axis_off()
-        right.set_title("what it draws", fontsize=10)
+        right.set_title("what it draws by then", fontsize=10)
         if isinstance(drawn, Image.Image):
             right.imshow(drawn, cmap="gray", interpolation="nearest")
         else:
-            rows = drawn[:10]
-            right.text(0, 1, "\n".join(row[: LETTERS // 2 + 6] for row in rows), va="top",
-                       fontsize=7.5, family="monospace", linespacing=1.8)
+            right.text(0, 0.98, _wrapped(drawn), va="top", fontsize=7.5, linespacing=1.7,
+                       family="DejaVu Sans Mono")
         return figure
 
 
@@ -197,8 +202,17 @@ def _shown(drawn):
         image.value = buffer.getvalue()
         image.layout.width = f"{min(size[0], 300)}px"
         return image
-    lines = "\n".join(html.escape(line[:LETTERS]) for line in drawn[:8])
-    return ipywidgets.HTML(f'<pre style="{MONOSPACE};line-height:1.6">{lines}</pre>')
+    return ipywidgets.HTML(
+        f'<pre style="{MONOSPACE};line-height:1.5">{html.escape(_wrapped(drawn))}</pre>'
+    )
+
+
+def _wrapped(lines):
+    """The first texts, each in lines of `WIDE` characters with an empty line behind it."""
+    rows = []
+    for line in lines:
+        rows += [line[i : i + WIDE] for i in range(0, len(line), WIDE)] + [""]
+    return "\n".join(rows[:ROWS])
 
 
 def _duration(seconds):
