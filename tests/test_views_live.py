@@ -90,8 +90,9 @@ def test_the_button_stops_after_the_step_and_the_run_can_be_gone_on_with(tmp_pat
         shown(record)
         if record["step"] == 2:  # as JupyterLab does: in another thread, by a message
             click = {"method": "custom", "content": {"event": "click"}}
+            message = {"content": {"data": click}, "buffers": []}
             press = threading.Thread(
-                target=shown._button._handle_msg, args=({"content": {"data": click}},)
+                target=shown._button._handle_msg, args=(message,)
             )
             press.start()
             press.join()
