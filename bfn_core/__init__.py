@@ -12,6 +12,7 @@ from bfn_core.likelihood import ELBO, Estimate, elbo
 from bfn_core.mixed import MixedFlow
 from bfn_core.model import BFN
 from bfn_core.schedules import Schedule
+from bfn_core.solvers import FixedNoise, Solver
 
 __version__ = "0.1.0"
 
@@ -25,8 +26,10 @@ __all__ = [
     "DiscretisedFlow",
     "Estimate",
     "ExactBFN",
+    "FixedNoise",
     "GaussianParameters",
     "MixedFlow",
     "Schedule",
+    "Solver",
     "elbo",
 ]

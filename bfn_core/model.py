@@ -36,7 +36,7 @@ class SamplingStep:
 
     Attributes:
         i: messages received so far, 0…n.
-        t: i/n.
+        t: i/n, unless the sampler spaces its steps in another way.
         theta: the belief at time t.
         output: the output distribution at time t, made from theta.
     """

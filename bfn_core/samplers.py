@@ -3,6 +3,8 @@
     bfn.sample((16, 28, 28), n_steps=50, sampler=Ancestral())
     bfn.sample((16, 3, 32, 32), n_steps=50, sampler=Ancestral(guess="mean"))
 
+Faster ones, which follow an ordinary differential equation, are in solvers.py.
+
 Source: Graves et al. 2023, arXiv 2308.07037.
 """
 
@@ -26,7 +28,7 @@ class Sampler(Protocol):
     def steps(
         self, bfn: BFN, shape, n: int, *, condition: Condition, generator: Generator | None
     ) -> Iterator[SamplingStep]:
-        """The n + 1 beliefs and guesses at t = 0, 1/n … 1, for data of `shape`.
+        """The n + 1 beliefs and guesses from t = 0 to 1, for data of `shape`.
 
         `bfn` is to be called within `evaluating(bfn)` and without gradients, and `n` is a whole
         number of at least 1.

@@ -1,0 +1,179 @@
+"""How well the shipped models sample with few calls: `python -m tools.fast_samplers [NAME …]`.
+
+For each of mnist, text8 and cifar10, samples of every sampler at equally many calls of the network,
+judged by statistics that need no likelihood. Writes assets/fast_samplers.json, row by row; a row
+that is there is not measured again, so that a run that was broken off goes on.
+"""
+
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from bfn_core import Estimate, FixedNoise, Solver, data
+from bfn_core.baselines.text import ngram
+from bfn_core.data.assets import CHECKOUT
+from bfn_core.data.vocabulary import spelling
+from bfn_core.samplers import Ancestral
+from bfn_core.training import shipped
+from tools.record import renew_digests
+
+PATH = CHECKOUT / "fast_samplers.json"
+SAMPLERS: dict[str, Any] = {
+    "ancestral": Ancestral(),
+    "ab2": Solver("ab2"),
+    "ab2, noise 1": Solver("ab2", noise=1.0),
+    "midpoint": Solver("midpoint"),
+    "euler": Solver("euler"),
+    "fixed noise": FixedNoise(),
+}
+LONG = ("ancestral", "ab2", "fixed noise")  # at the most calls too
+CALLS = (51, 21, 11)
+COUNTS = {"mnist": 200, "text8": 16, "cifar10": 64}
+BATCH = 50
+REFERENCE = 2_000  # real examples to compare with
+ORDER = 4  # of the n-gram that reads the samples
+SEED = 0
+
+
+def steps_for(sampler: Any, calls: int) -> int:
+    """The most steps that a sampler takes with so many calls of the network."""
+    return max(n for n in range(1, calls) if calls_of(sampler, n) <= calls)
+
+
+def calls_of(sampler: Any, n: int) -> int:
+    """How often n steps call the network."""
+    return sampler.calls(n) if hasattr(sampler, "calls") else n + 1
+
+
+def energy_distance(
+    x: Tensor, y: Tensor, *, resamples: int = 100, generator: Generator | None = None
+) -> Estimate:
+    """2 E‖X − Y‖ − E‖X − X'‖ − E‖Y − Y'‖, 0 if and only if the laws agree, without bias.
+
+    Its standard error is the bootstrap's, over the rows of x; y is taken as it is.
+
+    Args:
+        x, y: (N, …) and (M, …), at least two each.
+
+    Source: Székely and Rizzo 2013, "Energy statistics: a class of statistics based on distances".
+    """
+    x, y = x.flatten(1).double(), y.flatten(1).double()
+    across, within = torch.cdist(x, y).mean(1), torch.cdist(x, x)
+    among_y = torch.cdist(y, y).sum() / (len(y) * (len(y) - 1))
+
+    def distance(weights: Tensor) -> float:  # a row that was drawn twice makes no pair with itself
+        pairs = weights @ within @ weights / (1 - weights.square().sum())
+        return float(2 * weights @ across - pairs - among_y)
+
+    count = len(x)
+    again = []
+    for _ in range(resamples):
+        rows = torch.randint(count, (count,), generator=generator)
+        again.append(distance(torch.bincount(rows, minlength=count).double() / count))
+    even = torch.full((count,), 1 / count, dtype=torch.float64)
+    return Estimate(distance(even), float(torch.tensor(again).std()), count)
+
+
+def _shown(estimate: Estimate, digits: int = 4) -> dict[str, float]:
+    return {"mean": round(estimate.mean, digits), "error": round(estimate.standard_error, digits)}
+
+
+def _images(name: str, real: Tensor) -> Callable[[Tensor], dict]:
+    """What judges images, (N, C, H, W), against real ones."""
+    def judge(x: Tensor) -> dict:
+        generator = torch.Generator().manual_seed(SEED)
+        floats = x.double()
+        found = {"energy distance": _shown(energy_distance(x, real, generator=generator))}
+        if name == "mnist":
+            found["ink"] = _shown(Estimate.of(floats.flatten(1).mean(1)))
+        else:
+            rough = (floats[..., 1:] - floats[..., :-1]).abs().flatten(1).mean(1)
+            found["difference of neighbours"] = _shown(Estimate.of(rough))
+        if find_spec("bfn_core.frechet") and (CHECKOUT / f"features_{name}.safetensors").exists():
+            from bfn_core.frechet import features, frechet
+
+            distance = frechet(x, real, features(name), generator=generator)
+            found["Fréchet distance"] = _shown(distance, 2)
+        return found
+
+    return judge
+
+
+def _task(name: str) -> tuple[Any, tuple, Callable[[Tensor], dict], Tensor]:
+    """The shipped model, the shape of a sample, what judges samples, and real ones."""
+    bfn, generator, count = shipped(name), torch.Generator().manual_seed(SEED), COUNTS[name]
+    if name == "text8":
+        text, known, length = data.text8(stand_in=False), data.words(), bfn.network.length
+
+        def judge(x: Tensor) -> dict:
+            x = x.to(torch.uint8)
+            return {
+                "spelling": _shown(spelling(data.decode(x), known)),
+                "bits per character": _shown(ngram(text.train, x, 27, ORDER)),
+            }
+
+        rows = text.test.unfold(0, length, length)
+        return bfn, (length,), judge, rows[torch.randperm(len(rows), generator=generator)][:count]
+    images = getattr(data, name)(stand_in=False)
+    rows = torch.randperm(len(images.test), generator=generator)[: REFERENCE + count]
+    x = images.test[rows]
+    x = data.binarise(x, generator=generator) if name == "mnist" else data.quantise(x)
+    return bfn, tuple(x.shape[1:]), _images(name, x[count:]), x[:count]
+
+
+def measured(name: str, record: dict[str, Any]) -> None:
+    """Fill in the rows of a model that are missing; the record is written after each."""
+    bfn, shape, judge, real = _task(name)
+    rows = record.setdefault(name, {"samples": COUNTS[name], "rows": {}})
+    if "real" not in rows:
+        rows["real"] = judge(real)
+    for calls in CALLS:
+        for label, sampler in SAMPLERS.items():
+            key = f"{label}, {calls} calls"
+            if key in rows["rows"] or (calls == CALLS[0] and label not in LONG):
+                continue
+            n, generator = steps_for(sampler, calls), torch.Generator().manual_seed(SEED)
+            began, drawn = time.process_time(), []
+            for start in range(0, COUNTS[name], BATCH):
+                size = (min(BATCH, COUNTS[name] - start), *shape)
+                drawn.append(bfn.sample(size, n, sampler=sampler, generator=generator))
+            seconds = (time.process_time() - began) / COUNTS[name]
+            rows["rows"][key] = {
+                "sampler": label, "steps": n, "calls": calls_of(sampler, n),
+                "seconds": float(f"{seconds:.3g}"), **judge(torch.cat(drawn)),
+            }
+            write(record)
+            print(name, key, rows["rows"][key], flush=True)
+
+
+def write(record: dict[str, Any], path: Path = PATH) -> None:
+    text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def main(names: list[str]) -> None:
+    torch.set_num_threads(1)
+    record = json.loads(PATH.read_text("utf-8")) if PATH.exists() else {}
+    record = {
+        "command": "python -m tools.fast_samplers", "seed": SEED, "device": "cpu", "threads": 1,
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "remark": "seconds are those of the processor, per sample; errors are over samples, "
+                  "of one seed", **record,
+    }
+    for name in names or COUNTS:
+        measured(name, record)
+    renew_digests()
+
+
+if __name__ == "__main__":
+    if not set(sys.argv[1:]) <= set(COUNTS):
+        sys.exit(__doc__.splitlines()[0])
+    main(sys.argv[1:])
