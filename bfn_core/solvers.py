@@ -41,7 +41,7 @@ from bfn_core.beliefs import (
     in_precision,
     told,
 )
-from bfn_core.checks import whole, within
+from bfn_core.checks import check_shape, whole, within
 from bfn_core.distributions import Output
 from bfn_core.flows import BayesianFlow
 from bfn_core.mixed import MixedFlow
@@ -91,7 +91,7 @@ class Solver:
     def steps(
         self, bfn: BFN, shape, n: int,
         *, condition: Condition = None, generator: Generator | None = None,
-        given: Given | None = None,
+        given: Given | None = None, start: Data | None = None,
     ) -> Iterator[SamplingStep]:
         """The n + 1 beliefs and guesses, as samplers.Sampler has them.
 
@@ -101,10 +101,12 @@ class Solver:
         Args:
             bfn, shape, n, condition, generator: as for a Sampler.
             given: values to hold: what is known is told as Alice would tell it, in X's place.
+            start: ε at t = 0, standard normal numbers of the shape of θ's means or logits, or a
+                dict of them; drawn by default. Without noise all else follows from it.
         """
         channel = _Channel(bfn, shape, condition, generator, given)
         times, ahead = spaced(bfn.flow, n, self.spacing), self.rule in ("heun", "midpoint")
-        v, before = channel.noise(), None
+        v, before = channel.noise(start), {}
         for i in range(n + 1):
             t, after = times[i], times[min(i + 1, n)]
             if ahead and self.noise:
@@ -114,7 +116,7 @@ class Solver:
             if i == n:
                 return
             use = x
-            if ahead or (self.rule == "ab2" and before is None):
+            if ahead or (self.rule == "ab2" and not before):
                 use = channel.look_ahead(v, t, after, x, self.rule == "heun")
             elif self.rule == "ab2":
                 use = channel.extrapolate(times[i - 1], t, after, before, x)
@@ -150,11 +152,11 @@ class FixedNoise:
     def steps(
         self, bfn: BFN, shape, n: int,
         *, condition: Condition = None, generator: Generator | None = None,
-        given: Given | None = None,
+        given: Given | None = None, start: Data | None = None,
     ) -> Iterator[SamplingStep]:
         """As `Solver.steps`."""
         channel = _Channel(bfn, shape, condition, generator, given)
-        z = v = channel.noise()
+        z = v = channel.noise(start)
         for i, t in enumerate(times := spaced(bfn.flow, n, self.spacing)):
             theta, output, x = channel.guess(v, t)
             yield SamplingStep(i, t, theta, output)
@@ -196,12 +198,17 @@ class _Channel:
         """r = √β(t)."""
         return {name: float(flow.schedule.beta(t)) ** 0.5 for name, flow in self.flows.items()}
 
-    def noise(self) -> Parts:
+    def noise(self, drawn: Data | None = None) -> Parts:
         """κ ε."""
-        return {
-            name: draw_normal(like, self.generator) * (like.shape[-1] ** 0.5 if many else 1.0)
-            for (name, like), many in zip(self.like.items(), self.categorical.values(), strict=True)
-        }
+
+        def one(like, categorical, *drawn):
+            if drawn:
+                check_shape("start", drawn[0].shape, like.shape)
+            noise = drawn[0].to(like) if drawn else draw_normal(like, self.generator)
+            return noise * like.shape[-1] ** 0.5 if categorical else noise
+
+        given = [] if drawn is None else [self._named(drawn)]
+        return _each(one, self.like, self.categorical, *given)
 
     def guess(self, v: Parts, t: float) -> tuple[Parameters, Output, Parts]:
         """The belief at time t, the network's output, and X̂."""

@@ -420,6 +420,18 @@ def test_what_is_known_is_told_as_alice_tells_it():
         torch.testing.assert_close(step.theta.mean[:, 0], mean)
 
 
+def test_all_follows_from_the_noise_at_the_start():
+    points, weights = correlated_table(3, 2)
+    bfn = ExactBFN(DiscreteFlow(3, 4.0), points, weights)
+    start = torch.randn(6, 2, 3, generator=generator(0))
+    for sampler in (Solver("ab2"), FixedNoise()):
+        *_, one = sampler.steps(bfn, (6, 2), 5, start=start)
+        *_, two = sampler.steps(bfn, (6, 2), 5, generator=generator(0))
+        torch.testing.assert_close(one.theta.logits, two.theta.logits)
+        with pytest.raises(ValueError, match="start must have shape"):
+            next(sampler.steps(bfn, (6, 2), 5, start=start[:5]))
+
+
 def test_bad_settings_are_named():
     for bad in ({"rule": "rk4"}, {"spacing": "even"}, {"noise": 1.5}, {"noise": "much"},
                 {"noise": float("nan")}, {"noise": True}):
