@@ -60,6 +60,10 @@ class Ancestral:
         if self.guess not in ("draw", "mean"):
             raise ValueError(f'guess must be "draw" or "mean", got {self.guess!r}')
 
+    def calls(self, n: int) -> int:
+        """How often n steps call the network."""
+        return n + 1
+
     def steps(
         self, bfn: BFN, shape, n: int, *, condition: Condition, generator: Generator | None
     ) -> Iterator[SamplingStep]:

@@ -163,6 +163,17 @@ class FixedNoise:
             v = _each(lambda x, r, z: r * x + z, x, channel.root(times[min(i + 1, n)]), z)
 
 
+def steps_within(calls: int, sampler: Any) -> int:
+    """The most steps that a sampler of this package takes with so many calls of the network.
+
+    Raises ValueError where not even one step does with so few.
+    """
+    steps = [n for n in range(1, whole("calls", calls)) if sampler.calls(n) <= calls]
+    if not steps:
+        raise ValueError(f"calls must be at least {sampler.calls(1)} for {sampler}, got {calls}")
+    return steps[-1]
+
+
 def spaced(flow: BayesianFlow, n: int, spacing: str = "time") -> list[float]:
     """The n + 1 times of a grid from 0 to 1; `spacing` as for `Solver`."""
     _check_word("spacing", spacing, SPACINGS)

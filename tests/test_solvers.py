@@ -23,9 +23,9 @@ from bfn_core.distributions import Delta
 from bfn_core.infilling import fill
 from bfn_core.samplers import Ancestral
 from bfn_core.schedules import CosineSchedule, EntropyLinearSchedule, LinearSchedule
-from bfn_core.solvers import RULES, SPACINGS, _Channel, spaced
+from bfn_core.solvers import RULES, SPACINGS, _Channel, spaced, steps_within
 from tests.oracles import correlated_table, generator
-from tools.fast_samplers import SAMPLERS, calls_of, energy_distance, steps_for
+from tools.fast_samplers import SAMPLERS, energy_distance
 
 MEAN, STD = 0.2, 0.3  # of the normal data below
 ALL = [Solver(rule, spacing, noise) for rule in RULES for spacing in SPACINGS for noise in (0, 0.6)]
@@ -462,4 +462,6 @@ def test_the_energy_distance_is_that_of_its_definition_and_has_no_bias():
 def test_samplers_are_compared_at_equal_calls():
     for calls in (11, 21, 51):
         for sampler in SAMPLERS.values():
-            assert calls_of(sampler, steps_for(sampler, calls)) == calls
+            assert sampler.calls(steps_within(calls, sampler)) == calls
+    with pytest.raises(ValueError, match="calls must be at least 3"):
+        steps_within(2, Solver())

@@ -22,6 +22,7 @@ from bfn_core.baselines.text import ngram
 from bfn_core.data.assets import CHECKOUT
 from bfn_core.data.vocabulary import spelling
 from bfn_core.samplers import Ancestral
+from bfn_core.solvers import steps_within
 from bfn_core.training import shipped
 from tools.record import renew_digests
 
@@ -36,21 +37,11 @@ SAMPLERS: dict[str, Any] = {
 }
 LONG = ("ancestral", "ab2", "fixed noise")  # at the most calls too
 CALLS = (51, 21, 11)
-COUNTS = {"mnist": 200, "text8": 16, "cifar10": 64}
+COUNTS = {"mnist": 200, "text8": 16, "cifar10": 32}
 BATCH = 50
 REFERENCE = 2_000  # real examples to compare with
 ORDER, READ = 4, 2_000_000  # of the n-gram that reads the samples, and what it has read itself
 SEED = 0
-
-
-def steps_for(sampler: Any, calls: int) -> int:
-    """The most steps that a sampler takes with so many calls of the network."""
-    return max(n for n in range(1, calls) if calls_of(sampler, n) <= calls)
-
-
-def calls_of(sampler: Any, n: int) -> int:
-    """How often n steps call the network."""
-    return sampler.calls(n) if hasattr(sampler, "calls") else n + 1
 
 
 def energy_distance(
@@ -144,14 +135,14 @@ def measured(name: str, record: dict[str, Any]) -> None:
             key = f"{label}, {calls} calls"
             if key in rows["rows"] or (calls == CALLS[0] and label not in LONG):
                 continue
-            n, generator = steps_for(sampler, calls), torch.Generator().manual_seed(SEED)
+            n, generator = steps_within(calls, sampler), torch.Generator().manual_seed(SEED)
             began, drawn = time.process_time(), []
             for start in range(0, COUNTS[name], BATCH):
                 size = (min(BATCH, COUNTS[name] - start), *shape)
                 drawn.append(bfn.sample(size, n, sampler=sampler, generator=generator))
             seconds = (time.process_time() - began) / COUNTS[name]
             rows["rows"][key] = {
-                "sampler": label, "steps": n, "calls": calls_of(sampler, n),
+                "sampler": label, "steps": n, "calls": sampler.calls(n),
                 "seconds": float(f"{seconds:.3g}"), **judge(torch.cat(drawn)),
             }
             write(record)

@@ -1,0 +1,477 @@
+"""Pictures of fast samplers: the same noise with other steps, errors against calls, fixed noise.
+
+The number line is the one of notebook 01, with bumps of unequal weight; its perfect network is
+`perfect()`. Without noise a sampler is a map from ε to x, and increasing: so evenly spread
+quantiles of ε in place of random numbers show its error without any chance.
+"""
+
+import functools
+import math
+from typing import Any
+
+import numpy
+import torch
+from matplotlib.collections import LineCollection
+from torch import Generator, Tensor
+
+from bfn_core.beliefs import GaussianParameters
+from bfn_core.data.toy import GaussianMixture
+from bfn_core.distributions import Delta
+from bfn_core.exact import ExactBFN
+from bfn_core.flows import ContinuousFlow
+from bfn_core.model import BFN
+from bfn_core.samplers import Ancestral
+from bfn_core.solvers import FixedNoise, Solver, spaced, steps_within
+
+from . import style
+from .explorer import Explorer, choice, count_slider, slider
+from .style import COLOURS
+
+SIGMA_1 = 0.02
+TOY = GaussianMixture(weights=(0.1, 0.2, 0.3, 0.4))
+LOOKS = {  # by the name of a sampler: its colour and mark
+    "ancestral": (COLOURS.other, "s"),
+    "euler": (COLOURS.sender, "^"),
+    "ab2": (COLOURS.output, "o"),
+    "ab2, noise 1": (COLOURS.flow, "v"),
+    "heun": (COLOURS.receiver, "D"),
+    "midpoint": (COLOURS.input, "P"),
+    "fixed noise": (COLOURS.data, "X"),
+}
+COUNTS = (5, 7, 10, 14, 20, 28, 40, 57, 80)  # steps, in the picture of errors
+
+
+def sampler(name: str, spacing: str = "time", noise: float = 0.0) -> Any:
+    """A sampler by the name of `LOOKS`."""
+    if name == "fixed noise":
+        return FixedNoise(spacing)
+    return Ancestral() if name == "ancestral" else Solver(name, spacing, noise)
+
+
+@functools.cache
+def perfect(points: int = 201) -> ExactBFN:
+    """The perfect network of the four bumps, in float64."""
+    x, weights = TOY.grid(points)
+    return ExactBFN(ContinuousFlow(SIGMA_1), x.double(), weights)
+
+
+class Normal(BFN):
+    """The perfect network of one number x ~ N(mean, std²): x̂ = (m + τ² s)/(1 + τ² β)."""
+
+    def __init__(self, mean: float = 0.2, std: float = 0.3, *, sigma_1: float = SIGMA_1,
+                 clipped: bool = False) -> None:
+        limits = (-1.0, 1.0) if clipped else None
+        super().__init__(ContinuousFlow(sigma_1, data_range=limits), None)
+        self.mean, self.std = mean, std
+
+    @property
+    def _reference(self) -> Tensor:
+        return torch.empty(0, dtype=torch.float64)
+
+    def output(self, theta: GaussianParameters, t, *, condition=None) -> Delta:
+        beta = (theta.precision - 1).unsqueeze(1)
+        s = (1 + beta) * theta.mean
+        x = (self.mean + self.std**2 * s) / (1 + self.std**2 * beta)
+        return Delta(x if self.flow.data_range is None else x.clamp(*self.flow.data_range))
+
+
+def even_noise(count: int) -> Tensor:
+    """ε at evenly spaced levels of N(0, 1), (count, 1), ascending."""
+    level = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+    return torch.special.ndtri(level).unsqueeze(1)
+
+
+def walk(bfn: BFN, method: Any, n: int, start: Tensor | None, *, count: int = 2000, seed: int = 0):
+    """Times (n + 1,), v/√(1 + r²) = μ/√γ (n + 1, B), and x̂ at the end (B,).
+
+    From `start` where it is given, else from random numbers.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    shape, options = (count, 1) if start is None else start.shape, {}
+    if start is not None:
+        options["start"] = start
+    steps = list(method.steps(bfn, shape, n, condition=None, generator=rng, **options))
+    times, paths = [step.t for step in steps], []
+    for step in steps:
+        share = bfn.flow.gamma(step.t)
+        known = start if start is not None else torch.zeros(shape)
+        paths.append(step.theta.mean / share**0.5 if share > 0 else known)
+    return times, torch.stack(paths).squeeze(-1), steps[-1].output.mean.squeeze(-1)
+
+
+def apart(x: Tensor, true: Tensor) -> float:
+    """W₁ between samples and as many quantiles of the truth: how far, on average, to carry them."""
+    return float((x.double().sort().values - true).abs().mean())
+
+
+@functools.cache
+def quantiles(kind: str, count: int) -> Tensor:
+    """(count,) evenly spread quantiles of the data: "bumps", or "normal" as in `Normal`."""
+    if kind == "normal":
+        root = perfect().flow.beta(1.0) ** 0.5
+        # x̂ at t = 1 still leaves a little of the spread out: it is that of the best estimate
+        share = 0.3**2 * root / (1 + 0.3**2 * root**2) ** 0.5
+        return 0.2 + share * even_noise(count)[:, 0]
+    bfn = perfect()
+    level = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+    cdf = bfn.log_weights.exp().cumsum(0)
+    return bfn.data[torch.searchsorted(cdf, level).clamp(max=len(cdf) - 1), 0]
+
+
+@functools.cache
+def ends(kind: str, count: int) -> Tensor:
+    """(count,) where exact paths lead from evenly spread noise: what a better rule comes to."""
+    if kind == "normal":
+        return quantiles(kind, count)
+    if count <= 400:
+        return walk(perfect(), Solver("midpoint"), 100, even_noise(count))[2]
+    fine = walk(perfect(), Solver("midpoint"), 100, even_noise(400))[2].numpy()
+    level = (numpy.arange(400) + 0.5) / 400
+    return torch.from_numpy(numpy.interp((numpy.arange(count) + 0.5) / count, level, fine))
+
+
+def chance(count: int = 2000, seed: int = 0) -> float:
+    """The distance of `count` random draws from the data itself: the floor of random samplers."""
+    rng, bfn = torch.Generator().manual_seed(seed), perfect()
+    rows = torch.multinomial(bfn.log_weights.exp(), count, replacement=True, generator=rng)
+    return apart(bfn.data[rows, 0], quantiles("bumps", count))
+
+
+@functools.lru_cache(4096)
+def error(kind: str, name: str, n: int, spacing: str = "time", noise: float = 0.0) -> float:
+    """W₁ of a sampler with n steps: of 200 quantiles, or of 2,000 random samples if it is noisy.
+
+    Against where exact paths end, so that it falls to 0 with the steps, unless samples are random.
+    For normal data and the ancestral sampler the exact spread is used: there is no chance in it.
+    """
+    if kind == "normal" and name == "ancestral":
+        return abs(ancestral_std(n) / float(_normal_end()) - 1) * float(_normal_end()) * (
+            2 / math.pi) ** 0.5
+    bfn = Normal() if kind == "normal" else perfect()
+    chancy = name == "ancestral" or (noise > 0 and name != "fixed noise")
+    start = None if chancy else even_noise(200)
+    x = walk(bfn, sampler(name, spacing, noise), n, start)[2]
+    return apart(x, ends(kind, len(x)))
+
+
+def _normal_end(std: float = 0.3) -> float:
+    """The standard deviation of the best estimate x̂ at t = 1."""
+    beta = perfect().flow.beta(1.0)
+    return std**2 * beta**0.5 / (1 + std**2 * beta) ** 0.5
+
+
+def ancestral_std(n: int, std: float = 0.3) -> float:
+    """That of x̂ after n ancestral steps, in closed form: x̂ = a s + …, s' = s + α x̂ + √α z."""
+    flow, variance, share = perfect().flow, 0.0, std**2
+    for i in range(1, n + 1):
+        alpha = flow.alpha(i, n)
+        variance = (1 + alpha * share) ** 2 * variance + alpha
+        share = std**2 / (1 + std**2 * flow.beta(i / n))
+    return share * variance**0.5
+
+
+# The same noise, other steps
+
+
+class _Paths:
+    """The two panels of `paths_explorer`, drawn once and updated."""
+
+    def __init__(self, figure, left, right) -> None:
+        self.start = even_noise(41)
+        bfn = perfect()
+        times, paths, _ = walk(bfn, Solver("midpoint"), 100, self.start)
+        grid = torch.linspace(-1.15, 1.15, 500)
+        density = TOY.density(grid)
+        exact = [numpy.stack([times, path], -1) for path in paths.T]
+        left.add_collection(LineCollection(exact, colors="#BBBBBB", linewidths=0.7))
+        self.lines = LineCollection([], linewidths=1.1, alpha=0.85)
+        left.add_collection(self.lines)
+        left.set(xlim=(0, 1), ylim=(-2.6, 2.6), xlabel="time t", ylabel="μ / √γ",
+                 title="From noise to data")
+        right.fill_betweenx(grid, density, color=COLOURS.data, alpha=0.15, lw=0)
+        right.plot(density, grid, color=COLOURS.data, lw=1.2, label="data")
+        self.edges = numpy.linspace(-1.15, 1.15, 93)
+        self.bars = right.stairs(numpy.zeros(92), self.edges, orientation="horizontal", fill=True,
+                                 alpha=0.6)
+        right.set(xlim=(0, 1.5 * float(density.max())), ylim=(-1.15, 1.15), xlabel="density",
+                  ylabel="x", title="Where they end")
+
+    def show(self, name: str, n: int, spacing: str, noise: float) -> tuple[float, int]:
+        """Draw them; returns the error and the calls."""
+        method, colour = sampler(name, spacing, noise), LOOKS[name][0]
+        times, paths, _ = walk(perfect(), method, n, None if name == "ancestral" else self.start,
+                               count=41, seed=1)
+        self.lines.set_segments([numpy.stack([times, path], -1) for path in paths.T])
+        self.lines.set_color(colour)
+        chancy = name == "ancestral" or noise > 0
+        start = None if chancy else even_noise(400)
+        x = walk(perfect(), method, n, start, count=1000)[2]
+        share = numpy.histogram(x, self.edges)[0] / len(x)
+        self.bars.set_data(values=share / (self.edges[1] - self.edges[0]))
+        self.bars.set(facecolor=colour)
+        return apart(x, quantiles("bumps", len(x))), method.calls(n)
+
+
+def paths_explorer(name: str = "ab2", n: int = 10) -> Explorer:
+    """One noise, many ways to data: drag the number of steps, and change the rule and the grid.
+
+    Left, beliefs from 41 evenly spread values of ε, as μ/√γ, which is ε at t = 0 and nearly x at
+    t = 1; in grey where exact paths lead. Right, where samples end, against the data.
+    """
+    figure, (left, right) = style.subplots(1, 2, size=(9, 3.7), width_ratios=(1.8, 1))
+    picture = _Paths(figure, left, right)
+
+    def update(name, n, spacing, noise):
+        noise = 0.0 if name in ("ancestral", "fixed noise") else noise
+        distance, used = picture.show(name, n, spacing, noise)
+        floor = f"; {1000:,} random draws of the data are {chance(1000):.3f} away"
+        chancy = name == "ancestral" or noise > 0
+        return (
+            f"<b>{used} calls of the network: the samples are {distance:.4f} from the data</b> "
+            f"(W₁, the mean way to carry them there{floor if chancy else ''})."
+        )
+
+    names = [each for each in LOOKS if "," not in each]
+    controls = {
+        "name": choice("sampler", names, name),
+        "n": slider("number of steps n", 1, 60, n),
+        "spacing": choice("even in", [("time", "time"), ("√β", "root"), ("ln β", "log")]),
+        "noise": slider("noise η", 0.0, 1.0, 0.0, 0.1, digits=1),
+    }
+    return Explorer(
+        figure, update, controls, play="n", moving=[picture.lines, picture.bars],
+        description="Beliefs on their way from evenly spread noise to four bumps, beside exact "
+        "paths in grey, and the samples they end in against the data.",
+    )
+
+
+def paths_figure(names=("ancestral", "euler", "ab2", "fixed noise"), n: int = 10):
+    """`paths_explorer` at rest: some samplers with the same number of steps, side by side."""
+    figure, axes = style.subplots(2, len(names), size=(9.2, 5.2), height_ratios=(1.3, 1))
+    for name, (above, below) in zip(names, axes.T, strict=True):
+        picture = _Paths(figure, above, below)
+        below.clear()
+        _, used = picture.show(name, n, "time", 0.0)
+        above.set(title=f"{name}, {used} calls", ylabel="")
+        grid = torch.linspace(-1.15, 1.15, 500)
+        below.fill_between(grid, TOY.density(grid), color=COLOURS.data, alpha=0.2, lw=0)
+        values, edges, _ = picture.bars.get_data()
+        below.stairs(values, edges, fill=True, alpha=0.6, color=LOOKS[name][0])
+        below.set(xlabel="x", yticks=[], xlim=(-1.15, 1.15), ylim=(0, 6))
+    axes[0, 0].set(ylabel="μ / √γ")
+    axes[1, 0].set(ylabel="density")
+    return figure
+
+
+# Errors against calls
+
+
+class _Errors:
+    """The panel of `errors_explorer`, drawn once and updated."""
+
+    names = ("ancestral", "euler", "ab2", "heun", "midpoint", "fixed noise")
+
+    def __init__(self, axes) -> None:
+        self.lines = {}
+        for name in self.names:
+            colour, mark = LOOKS[name]
+            (self.lines[name],) = axes.plot([], [], color=colour, marker=mark, ms=5, lw=1.6,
+                                            mec="white", mew=0.6, label=name)
+        axes.set(xscale="log", yscale="log", xlim=(5, 180), ylim=(1e-5, 1.6),
+                 xlabel="calls of the network", ylabel="error of the samples, W₁")
+        ticks = (5, 10, 20, 50, 100)
+        axes.set_xticks(ticks, [str(tick) for tick in ticks])
+        axes.minorticks_off()
+        left, right, low = 70, 140, 0.035  # a triangle whose sides fall as calls^−1 and calls^−2
+        axes.plot((left, right, left), (low, low, low), color=COLOURS.text, lw=1)
+        for order in (1, 2):
+            high = low * (right / left) ** order
+            axes.plot((left, left, right), (low, high, low), color=COLOURS.text, lw=1)
+            axes.annotate(f"slope −{order}", (left, high), (-4, 0), textcoords="offset points",
+                          ha="right", va="center", fontsize=8)
+        self.mark = axes.axvline(11, color=COLOURS.text, lw=0.9, ls=(0, (4, 3)))
+
+    def show(self, kind: str, spacing: str) -> None:
+        for name, line in self.lines.items():
+            grid = "time" if name == "ancestral" else spacing
+            line.set_data([sampler(name, spacing).calls(n) for n in COUNTS],
+                          [error(kind, name, n, grid) for n in COUNTS])
+
+
+def errors_explorer(budget: int = 11) -> Explorer:
+    """Errors of all samplers against calls, log–log, with triangles for the first two orders.
+
+    The dashed line is a budget of calls, and the caption says who is best within it.
+    """
+    figure, axes = style.subplots(size=(6.4, 4.0))
+    picture = _Errors(axes)
+    figure.legend(loc="outside lower center", ncols=6, fontsize=8, columnspacing=1.2)
+
+    def update(kind, spacing, budget):
+        picture.show(kind, spacing)
+        picture.mark.set_xdata([budget, budget])
+        found = {}
+        for name in picture.names:
+            grid = "time" if name == "ancestral" else spacing
+            n = steps_within(budget, sampler(name, grid))
+            found[name] = error(kind, name, n, grid)
+        best = min(found, key=lambda name: found[name])
+        words = ", ".join(f"{name} {value:.4f}" for name, value in found.items())
+        return f"<b>Within {budget} calls {best} is nearest.</b> {words}."
+
+    controls = {
+        "kind": choice("data", [("one normal", "normal"), ("four bumps", "bumps")], "bumps"),
+        "spacing": choice("even in", [("time", "time"), ("√β", "root"), ("ln β", "log")]),
+        "budget": count_slider("budget of calls", 3, 60, budget, width=250),
+    }
+    return Explorer(
+        figure, update, controls, moving=[*picture.lines.values(), picture.mark],
+        description="The errors of six samplers against calls of the network, on logarithmic "
+        "axes: straight lines that fall as steeply as the order of the rule.",
+    )
+
+
+def errors_figure(spacing: str = "time"):
+    """`errors_explorer` at rest, for both kinds of data."""
+    figure, axes = style.subplots(1, 2, size=(9.2, 3.9), sharey=True)
+    for axis, kind, title in zip(axes, ("normal", "bumps"), ("One normal", "Four bumps"),
+                                 strict=True):
+        picture = _Errors(axis)
+        picture.show(kind, spacing)
+        picture.mark.set_visible(False)
+        axis.set(title=title)
+    axes[1].set(ylabel="")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
+    return figure
+
+
+# The bill of a grid
+
+
+def mmse(times: Tensor, *, count: int = 2000, seed: int = 0) -> Tensor:
+    """E (x − x̂)² of the perfect network at some times, (T,), with the same x and ε at all."""
+    bfn, rng = perfect(), torch.Generator().manual_seed(seed)
+    x = quantiles("bumps", count).unsqueeze(1)
+    noise = torch.randn(x.shape, generator=rng, dtype=x.dtype)
+    found = []
+    for t in times.tolist():
+        gamma = bfn.flow.gamma(t)
+        mean = gamma * x + (gamma * (1 - gamma)) ** 0.5 * noise
+        theta = GaussianParameters(mean, torch.full((count,), 1 + bfn.flow.beta(t)).double())
+        found.append((bfn.output(theta, t).mean - x).square().mean())
+    return torch.stack(found)
+
+
+def bill_figure(n: int = 10):
+    """Where n messages lie on the curve of the continuous bill, ½ β'(t) mmse: L^n is the saw above
+    it, since message i is guessed with what was known at t_{i−1}; between the two is L^n − L^∞.
+    """
+    flow, fine = perfect().flow, 20
+    times = torch.linspace(0, 1, n * fine + 1, dtype=torch.float64)
+    rate, curve = 0.5 * flow.schedule.rate(times), mmse(times)
+    figure, axes = style.subplots(size=(7.6, 3.4))
+    axes.fill_between(times, rate * curve, color=COLOURS.output, alpha=0.15, lw=0)
+    axes.plot(times, rate * curve, color=COLOURS.output,
+              label=r"½ β' mmse now: its area is $L^\infty$")
+    for i in range(n):
+        part = slice(i * fine, (i + 1) * fine + 1)
+        saw = rate[part] * curve[i * fine]
+        label = r"½ β' mmse at the step before: $L^n$" if i == 0 else None
+        axes.plot(times[part], saw, color=COLOURS.sender, lw=1.3, label=label)
+        axes.fill_between(times[part], rate[part] * curve[part], saw, color=COLOURS.sender,
+                          alpha=0.2, lw=0)
+    axes.set(xlabel="time t", ylabel="nats per unit of time", xlim=(0, 1), ylim=(0, 8))
+    axes.legend(loc="upper right")
+    return figure
+
+
+# Fixed noise
+
+
+def fixed_std(n: int, std: float, sigma_1: float = SIGMA_1) -> float:
+    """Of x̂ after n steps with one noise, N(0, std²) data: a' = τ²(β a + √β)/(1 + τ²β)."""
+    flow, share = ContinuousFlow(sigma_1), 0.0
+    for i in range(1, n + 1):
+        beta = flow.beta(i / n)
+        share = std**2 * (beta * share + beta**0.5) / (1 + std**2 * beta)
+    return share
+
+
+def fixed_figure(std: float = 0.2, counts=(1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)):
+    """The spread of fixed-noise samples of N(0, std²) against the number of steps."""
+    figure, axes = style.subplots(size=(7.2, 3.4))
+    formula = [fixed_std(n, std) for n in counts]
+    limit = std**2 * perfect().flow.beta(1.0) ** 0.5
+    clipped = Normal(0.0, std, clipped=True)
+    inside = [float(walk(clipped, FixedNoise(), n, even_noise(400))[2].std()) for n in counts]
+    axes.plot(counts, formula, color=COLOURS.input, marker="P", mec="white", label="closed form")
+    axes.plot(counts, inside, color=COLOURS.data, marker="X", mec="white",
+              label="with guesses kept in [−1, 1]")
+    axes.axhline(limit, color=COLOURS.input, lw=1, ls=(0, (4, 3)))
+    axes.axhline(std, color=COLOURS.other, lw=1.4)
+    axes.annotate("n → ∞: τ²√β(1)", (counts[0], limit), (0, 5), textcoords="offset points")
+    axes.annotate("the data's own τ", (counts[-1], std), (0, 4), textcoords="offset points",
+                  ha="right")
+    axes.set(xscale="log", xlabel="number of steps n", ylabel="standard deviation", ylim=(0, 2.3))
+    axes.legend(loc="upper left", bbox_to_anchor=(0, 0.82))
+    return figure
+
+
+# Trained models
+
+
+def quality_figure(record: dict, panels):
+    """Statistics of samples against calls of the network, with bars of two standard errors.
+
+    Args:
+        record: as tools/fast_samplers.py writes it.
+        panels: of (model, statistic, title).
+    """
+    figure, axes = style.subplots(1, len(panels), size=(9.4, 3.6))
+    for axis, (model, statistic, title) in zip(axes, panels, strict=True):
+        rows = [row for row in record[model]["rows"].values() if statistic in row]
+        for shift, (name, (colour, mark)) in enumerate(LOOKS.items()):
+            mine = sorted((row for row in rows if row["sampler"] == name), key=lambda r: r["calls"])
+            if mine:
+                axis.errorbar(
+                    [row["calls"] * 1.03 ** (shift - 3) for row in mine],
+                    [row[statistic]["mean"] for row in mine],
+                    [2 * row[statistic]["error"] for row in mine],
+                    color=colour, marker=mark, ms=5, lw=1.2, label=name)
+        real = record[model]["real"].get(statistic)
+        if real:
+            axis.axhspan(real["mean"] - 2 * real["error"], real["mean"] + 2 * real["error"],
+                         color=COLOURS.data, alpha=0.15, lw=0)
+            axis.axhline(real["mean"], color=COLOURS.data, lw=1, ls=(0, (4, 3)), label="real data")
+        axis.set(title=title, xscale="log", xlabel="calls of the network", xlim=(9, 62))
+        axis.set_xticks((11, 21, 51), ("11", "21", "51"))
+        axis.minorticks_off()
+    handles: dict = {}
+    for axis in axes:
+        handles |= dict(zip(*axis.get_legend_handles_labels()[::-1], strict=True))
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=4)
+    return figure
+
+
+def strip_figure(bfn: BFN, budget: int = 11, count: int = 10, *, seed: int = 0):
+    """Binary images of several samplers with the same calls, each from the same ε; in grey, p_O."""
+    names = {"ancestral": Ancestral(), "euler": Solver("euler"), "ab2": Solver("ab2"),
+             "midpoint": Solver("midpoint"), "fixed noise": FixedNoise()}
+    figure, axes = style.subplots(len(names), 1, size=(7.2, 4.0))
+    for axis, (name, method) in zip(axes, names.items(), strict=True):
+        n = steps_within(budget, method)
+        rng = Generator().manual_seed(seed)
+        *_, last = bfn.sampling_steps((count, 1, 28, 28), n, sampler=method, generator=rng)
+        row = torch.cat(list(last.output.probs[:, 0, :, :, 1]), 1)
+        axis.imshow(row, cmap="gray", vmin=0, vmax=1)
+        axis.set(xticks=[], yticks=[])
+        axis.set_ylabel(f"{name}\n{n} steps", rotation=0, ha="right", va="center", fontsize=9)
+        axis.grid(False)
+        for spine in axis.spines.values():
+            spine.set_visible(False)
+    return figure
+
+
+def grid_times(n: int) -> dict[str, list[float]]:
+    """The times of the three grids, for the four bumps."""
+    return {spacing: spaced(perfect().flow, n, spacing) for spacing in ("time", "root", "log")}
