@@ -21,7 +21,7 @@ from bfn_core.exact import ExactBFN
 from bfn_core.flows import ContinuousFlow
 from bfn_core.model import BFN
 from bfn_core.samplers import Ancestral
-from bfn_core.solvers import FixedNoise, Solver, spaced, steps_within
+from bfn_core.solvers import FixedNoise, Solver, steps_within
 
 from . import style
 from .explorer import Explorer, choice, count_slider, slider
@@ -106,12 +106,9 @@ def apart(x: Tensor, true: Tensor) -> float:
 
 @functools.cache
 def quantiles(kind: str, count: int) -> Tensor:
-    """(count,) evenly spread quantiles of the data: "bumps", or "normal" as in `Normal`."""
+    """(count,) evenly spread quantiles of the data: "bumps", or of x̂ for "normal" ones."""
     if kind == "normal":
-        root = perfect().flow.beta(1.0) ** 0.5
-        # x̂ at t = 1 still leaves a little of the spread out: it is that of the best estimate
-        share = 0.3**2 * root / (1 + 0.3**2 * root**2) ** 0.5
-        return 0.2 + share * even_noise(count)[:, 0]
+        return 0.2 + _normal_end() * even_noise(count)[:, 0]
     bfn = perfect()
     level = (torch.arange(count, dtype=torch.float64) + 0.5) / count
     cdf = bfn.log_weights.exp().cumsum(0)
@@ -145,8 +142,7 @@ def error(kind: str, name: str, n: int, spacing: str = "time", noise: float = 0.
     For normal data and the ancestral sampler the exact spread is used: there is no chance in it.
     """
     if kind == "normal" and name == "ancestral":
-        return abs(ancestral_std(n) / float(_normal_end()) - 1) * float(_normal_end()) * (
-            2 / math.pi) ** 0.5
+        return abs(ancestral_std(n) - _normal_end()) * (2 / math.pi) ** 0.5  # E|z| = √(2/π)
     bfn = Normal() if kind == "normal" else perfect()
     chancy = name == "ancestral" or (noise > 0 and name != "fixed noise")
     start = None if chancy else even_noise(200)
@@ -470,8 +466,3 @@ def strip_figure(bfn: BFN, budget: int = 11, count: int = 10, *, seed: int = 0):
         for spine in axis.spines.values():
             spine.set_visible(False)
     return figure
-
-
-def grid_times(n: int) -> dict[str, list[float]]:
-    """The times of the three grids, for the four bumps."""
-    return {spacing: spaced(perfect().flow, n, spacing) for spacing in ("time", "root", "log")}
