@@ -7,7 +7,17 @@ import pytest
 import torch
 from torch import nn
 
-from bfn_core import BFN, ContinuousFlow, DiscreteFlow, DiscretisedFlow, ExactBFN, elbo, numerics
+from bfn_core import (
+    BFN,
+    ContinuousFlow,
+    DiscreteFlow,
+    DiscretisedFlow,
+    ExactBFN,
+    FixedNoise,
+    Solver,
+    elbo,
+    numerics,
+)
 from bfn_core import distributions as d
 from bfn_core.distributions import BinnedMessage
 from bfn_core.infilling import fill, filling_steps
@@ -173,6 +183,8 @@ def test_samples(device, name):
     def act(bfn, x, g):
         steps = list(bfn.sampling_steps(x.shape, 3, generator=g))
         last = [bfn.sample(x.shape, 3, final=final, generator=g) for final in ("sample", "mode")]
+        last += [bfn.sample(x.shape, 3, sampler=sampler, generator=g) for sampler in (
+            Solver("ab2", noise=0.5), Solver("midpoint", "log", 0.5), FixedNoise())]
         return [step.output.mode for step in steps] + last
 
     here, there = everywhere(act, bfn, x, device.kind)

@@ -10,7 +10,16 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bfn_core import BFN, ContinuousFlow, DiscreteFlow, DiscretisedFlow, ExactBFN, elbo, training
+from bfn_core import (
+    BFN,
+    ContinuousFlow,
+    DiscreteFlow,
+    DiscretisedFlow,
+    ExactBFN,
+    Solver,
+    elbo,
+    training,
+)
 from bfn_core.infilling import fill
 from bfn_core.networks.mlp import MLP
 from bfn_core.training import build, settings_for
@@ -107,6 +116,12 @@ def test_the_perfect_network_costs_and_draws_the_same_in_law(kind):
         drawn = bfn.sample((200, 4), 30, generator=generator).float().mean().item()
         known = torch.tensor([True, True, False, False], device=device)
         filling = fill(bfn, there[0], known, 5, 8, generator=generator)
+        assert torch.equal(filling.x[:, :2].cpu(), there[0, :2].expand(8, 2).cpu())
+        solver = Solver("ab2", noise=0.5)
+        solved = bfn.sample((200, 4), 12, sampler=solver, generator=generator).float().mean().item()
+        assert abs(solved - drawn) < 0.25
+        options = {"weigh": False, "sampler": solver, "generator": generator}
+        filling = fill(bfn, there[0], known, 5, 8, **options)
         assert torch.equal(filling.x[:, :2].cpu(), there[0, :2].expand(8, 2).cpu())
         found.append((bound.messages, drawn))
     (one, mean), (other, mean_there) = found
