@@ -31,6 +31,7 @@ SAMPLERS: dict[str, Any] = {
     "ancestral": Ancestral(),
     "ab2": Solver("ab2"),
     "ab2, noise 1": Solver("ab2", noise=1.0),
+    "ab2, even in ln β": Solver("ab2", "log"),
     "midpoint": Solver("midpoint"),
     "euler": Solver("euler"),
     "fixed noise": FixedNoise(),

@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 
 from bfn_core.beliefs import GaussianParameters
 from bfn_core.data.toy import GaussianMixture
-from bfn_core.distributions import Delta
+from bfn_core.distributions import Categorical, Delta
 from bfn_core.exact import ExactBFN
 from bfn_core.flows import ContinuousFlow
 from bfn_core.model import BFN
@@ -34,6 +34,7 @@ LOOKS = {  # by the name of a sampler: its colour and mark
     "euler": (COLOURS.sender, "^"),
     "ab2": (COLOURS.output, "o"),
     "ab2, noise 1": (COLOURS.flow, "v"),
+    "ab2, even in ln β": ("#B8A200", "<"),
     "heun": (COLOURS.receiver, "D"),
     "midpoint": (COLOURS.input, "P"),
     "fixed noise": (COLOURS.data, "X"),
@@ -43,6 +44,8 @@ COUNTS = (5, 7, 10, 14, 20, 28, 40, 57, 80)  # steps, in the picture of errors
 
 def sampler(name: str, spacing: str = "time", noise: float = 0.0) -> Any:
     """A sampler by the name of `LOOKS`."""
+    if "," in name:
+        return Solver("ab2", noise=1.0) if name.endswith("noise 1") else Solver("ab2", "log")
     if name == "fixed noise":
         return FixedNoise(spacing)
     return Ancestral() if name == "ancestral" else Solver(name, spacing, noise)
@@ -449,17 +452,32 @@ def quality_figure(record: dict, panels):
     return figure
 
 
-def strip_figure(bfn: BFN, budget: int = 11, count: int = 10, *, seed: int = 0):
-    """Binary images of several samplers with the same calls, each from the same ε; in grey, p_O."""
-    names = {"ancestral": Ancestral(), "euler": Solver("euler"), "ab2": Solver("ab2"),
-             "midpoint": Solver("midpoint"), "fixed noise": FixedNoise()}
-    figure, axes = style.subplots(len(names), 1, size=(7.2, 4.0))
-    for axis, (name, method) in zip(axes, names.items(), strict=True):
-        n = steps_within(budget, method)
-        rng = Generator().manual_seed(seed)
-        *_, last = bfn.sampling_steps((count, 1, 28, 28), n, sampler=method, generator=rng)
-        row = torch.cat(list(last.output.probs[:, 0, :, :, 1]), 1)
-        axis.imshow(row, cmap="gray", vmin=0, vmax=1)
+STRIP = ("ancestral", "euler", "ab2", "midpoint", "fixed noise")
+
+
+def strip_figure(
+    bfn: BFN, shape, budget: int = 11, names=STRIP, *, count: int = 10, seed: int = 0
+):
+    """Images of samplers with at most so many calls; all but ancestral ones from the same ε.
+
+    Args:
+        bfn: of binary pixels, whose p_O is shown in grey, or of pixels in [−1, 1].
+        shape: (C, H, W).
+        budget: calls.
+        names: of `LOOKS`.
+        count: images in a row.
+    """
+    figure, axes = style.subplots(len(names), 1, size=(7.2, 0.8 * len(names)))
+    for axis, name in zip(axes, names, strict=True):
+        method = sampler(name)
+        n, rng = steps_within(budget, method), Generator().manual_seed(seed)
+        *_, last = bfn.sampling_steps((count, *shape), n, sampler=method, generator=rng)
+        if isinstance(last.output, Categorical):
+            images = last.output.probs[..., 1]
+        else:
+            images = (last.output.sample(generator=rng) + 1) / 2
+        row = torch.cat(list(images), 2).permute(1, 2, 0)  # (H, count W, C)
+        axis.imshow(row.squeeze(-1), cmap="gray", vmin=0, vmax=1)
         axis.set(xticks=[], yticks=[])
         axis.set_ylabel(f"{name}\n{n} steps", rotation=0, ha="right", va="center", fontsize=9)
         axis.grid(False)
