@@ -49,7 +49,7 @@ def turned(x: Tensor, turns: Tensor) -> Tensor:
     return x * cos + torch.cat([-second, first], -1) * sin
 
 
-Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
+Layer = TypeVar("Layer", bound=nn.Module)
 
 
 def zeroed(layer: Layer) -> Layer:

@@ -20,7 +20,7 @@ that of Nichol and Dhariwal 2021, arXiv 2102.09672; the other that of Kingma et 
 from __future__ import annotations
 
 import math
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +62,7 @@ def conv3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, stride, padding=1)
 
 
-def normed(groups: int, *layers: nn.Module) -> nn.Sequential:
+def normed(groups: int, *layers: Any) -> nn.Sequential:
     """A group norm over as many channels as the last layer reads, SiLU, and the layers."""
     return nn.Sequential(nn.GroupNorm(groups, layers[-1].in_channels), nn.SiLU(), *layers)
 
@@ -312,10 +312,12 @@ class PublishedVDM(Published):
         angles = [2 * math.pi * 2**k * inputs for k in (5, 6)]  # one and two turns per 8 levels
         waves = [a.sin() for a in angles] + [a.cos() for a in angles]
         h = self.conv_in(torch.cat([inputs, *waves], 1)).to(self.body_dtype())
-        size = self.embed_conditioning[0].in_features // 2
+        first: Any = self.embed_conditioning[0]
+        size = first.in_features // 2
         angles = ((t + 0.001) * 1000).unsqueeze(1) * torch.logspace(0, -4, size, device=t.device)
         time = self.embed_conditioning(torch.cat([angles.sin(), angles.cos()], 1)).to(h.dtype)
         stack = [h]
+        entry: Any
         for entry in self.down_blocks:
             h = entry["resnet_block"](h, time)
             stack.append(h)
@@ -441,7 +443,7 @@ class PublishedTransformer(Published):
             )
         x = self.input_adapter(inputs, t)
         h = self.transformer["drop"](x.to(self.body_dtype()))
-        for layer in self.transformer["h"]:
+        for layer in cast(nn.ModuleList, self.transformer["h"]):
             h = layer(h)
         h = self.transformer["ln_f"](h)
         return self.lm_head(torch.cat([h.to(x.dtype), x], 2))

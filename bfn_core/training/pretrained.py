@@ -22,9 +22,10 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bfn_core.data.files import (
     TIMEOUT,
@@ -96,7 +97,7 @@ class Model:
             return OfficialContinuousFlow(settings.sigma_1, settings.levels)
         return ContinuousFlow(settings.sigma_1)
 
-    def network(self) -> nn.Module:
+    def network(self) -> Any:
         """Its network, on the device "meta", where it takes no room: without values."""
         with torch.device("meta"):
             return build_network(self.settings)
