@@ -46,8 +46,8 @@ def objective(
     Discrete data: with `settings.cross_entropy` c the first is (1 − c) of L^∞ and
     c K β(1) t (−ln p_O(x | θ; t)), see `share_of_cross_entropy`.
 
-    Discretised data: with `settings.width_weight` w it is L^∞ for the means of p_O and
-    −w ln p_O(x | θ; t) for its widths, see `with_widths`.
+    Discretised data: with `settings.width_weight` w it is L^∞ − w ln p_O(x | θ; t), see
+    `with_widths`.
 
     Mixed data, (B, D): each part has what is meant for its kind.
     """
@@ -82,20 +82,16 @@ def share_of_cross_entropy(
 def with_widths(
     flow: DiscretisedFlow, x: Tensor, output: DiscretisedNormal, t: Tensor, weight: float
 ) -> tuple[Tensor, Tensor]:
-    """The integrand of L^∞ (101) less w ln p_O(x | θ; t), where the first moves the means of p_O's
-    normals and the second their widths; and that integrand.
-
-    Once the messages' noise 1/√β(t) is below a bin, the first moves the widths too: then the mean
-    of the bins hangs on them, each bin costs thousands of nats, and ln p_O, which is next to 0,
-    does not hold them.
+    """The integrand of L^∞ (101) less w ln p_O(x | θ; t); and that integrand.
 
     L^∞ sees nothing of p_O but the mean of its bins, so it leaves the width to chance: a normal
     that is much too wide can have the right mean. But the sampler draws from p_O, and L^n charges
-    for its width at every n < ∞. −ln p_O(x) is what x itself would cost if it were sent at time t,
-    and for a given mean it is least where the width is that of the error.
+    for its width at every n < ∞. −ln p_O(x) is what x itself would cost if it were sent at time t.
+    Both are least where p_O is what θ says of x.
+
+    Both move mean and width together. Each alone does not hold: with the mean left to L^∞ and the
+    width to −ln p_O, a normal that lies outside [−1, 1], as for a white pixel, may drift further
+    and widen at no cost to either, until others drift with it.
     """
-    loc, scale, bins = output.loc, output.scale, output.bins
-    fine = per_example(flow.schedule.beta(t), scale) > (bins / 2) ** 2
-    shared = torch.where(fine, scale, scale.detach())
-    cost = flow.rate_cost(x, DiscretisedNormal(loc, shared, bins), t)
-    return cost - weight * DiscretisedNormal(loc.detach(), scale, bins).log_prob(x), cost
+    cost = flow.rate_cost(x, output, t)
+    return cost - weight * output.log_prob(x), cost

@@ -353,7 +353,7 @@ _ALL = [
     ),
     Settings(
         **_CIFAR10, scale="laptop", steps=15_000, batch=32, warmup=200, betas=(0.9, 0.99),
-        ema=0.999, width_weight=0.3, channels_last=True,
+        ema=0.999, width_weight=1.0, channels_last=True,
         network_arguments={
             "image_channels": 3, "channels": 64, "multipliers": (1, 2), "blocks": 1,
             "attention": (1,), "patch": 2, "fourier": 2, "differences": 1e-3,
@@ -363,7 +363,7 @@ _ALL = [
     ),
     Settings(
         **_CIFAR10, scale="t4", steps=40_000, batch=64, warmup=500, learning_rate=1e-3,
-        betas=(0.9, 0.99), ema=0.9995, width_weight=0.3, precision="fp16", channels_last=True,
+        betas=(0.9, 0.99), ema=0.9995, width_weight=1.0, precision="fp16", channels_last=True,
         network_arguments={
             "image_channels": 3, "channels": 128, "multipliers": (1, 2), "blocks": 2,
             "attention": (1,), "patch": 2, "fourier": 2, "differences": 1e-3,
@@ -373,7 +373,7 @@ _ALL = [
     ),
     Settings(
         **_CIFAR10, scale="gpu", steps=50_000, batch=128, warmup=1_000, learning_rate=5e-4,
-        betas=(0.9, 0.99), ema=0.9995, width_weight=0.3, precision="bf16", channels_last=True,
+        betas=(0.9, 0.99), ema=0.9995, width_weight=1.0, precision="bf16", channels_last=True,
         network_arguments={
             "image_channels": 3, "channels": 128, "multipliers": (1, 2, 2), "blocks": 3,
             "attention": (1, 2), "dropout": 0.1, "fourier": 2, "differences": 1e-3,
