@@ -133,8 +133,25 @@ def test_until_there_is_a_run_the_shipped_model_stands_in_and_it_says_so(tmp_pat
     assert "There is no run of yours" in chosen.says and "The shipped model: " in chosen.says
 
 
+@pytest.mark.parametrize("name, figure", [
+    ("mnist", "77.87 nats"), ("cifar10", "2.68 bits"), ("text8", "1.41 bits"),
+])
+def test_the_papers_own_model_may_be_chosen(monkeypatch, name, figure):
+    """Its file is pretended: the hub's cannot be had here."""
+    from bfn_core.training import pretrained
+
+    stand_in = shipped(name)
+    asked = []
+    monkeypatch.setattr(pretrained, "published", lambda name: asked.append(name) or stand_in)
+    chosen = choose(name, "published")
+    assert asked == [name] and chosen.bfn is stand_in and not chosen.sure
+    assert chosen.settings.scale == "paper" and chosen.evaluation is None
+    assert figure in chosen.says and "its authors published" in chosen.says
+    assert chosen.claim(False, "It is so.").startswith("Not so with the paper's model")
+
+
 def test_what_there_is_not_cannot_be_chosen(tmp_path):
-    with pytest.raises(ValueError, match="which must be one of shipped, mine, got 'yours'"):
+    with pytest.raises(ValueError, match="which must be one of shipped, mine, published, got 'yours'"):
         choose("mnist", "yours", tmp_path)
     with pytest.raises(ValueError, match="folder"):
         choose("mnist", "mine")

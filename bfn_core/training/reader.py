@@ -104,8 +104,9 @@ def choose(name: str, which: str = "shipped", folder: str | Path | None = None) 
 
     Args:
         name: of the data: "mnist", "cifar10" or "text8".
-        which: "shipped", or "mine": the run in `folder`. As long as there is none, the shipped one
-            stands in, and `says` says so.
+        which: "shipped"; "published", the paper's own weights, fetched the first time; or "mine":
+            the run in `folder`. As long as there is none, the shipped one stands in, and `says`
+            says so.
         folder: of the reader's run, from `run_folder`.
 
     Raises:
@@ -147,10 +148,26 @@ def _mine(name: str, folder: str | Path | None) -> Chosen:
     return Chosen(bfn, "your model", says, settings, figures, bill_now, False)
 
 
+def _published(name: str, folder: str | Path | None) -> Chosen:
+    from bfn_core.training import pretrained
+
+    model, bfn = pretrained.model(name), pretrained.published(name)
+    parameters = sum(p.numel() for p in bfn.parameters())
+    says = (f"The paper's own model, with the weights that its authors published: {parameters:,} "
+            f"parameters, {parameters * 4 / 1e9:.1f} GB in float32.\n"
+            f"Its figure in the paper: {model.figure}.")
+
+    def bill_now() -> dict[str, Any]:
+        return bill(bfn, load_task(model.settings, flow=bfn.flow), model.settings)
+
+    return Chosen(bfn, "the paper's model", says, model.settings, None, bill_now, False)
+
+
 # A further model is a further line.
 MODELS: dict[str, Callable[[str, str | Path | None], Chosen]] = {
     "shipped": _shipped,
     "mine": _mine,
+    "published": _published,
 }
 
 
