@@ -28,7 +28,8 @@ from bfn_core.data.assets import CHECKOUT
 from bfn_core.data.digits import LEVELS, digits
 from bfn_core.data.strings import palindromes
 from bfn_core.flows import BayesianFlow
-from bfn_core.model import evaluating, stratified
+from bfn_core.model import stratified
+from bfn_core.modes import evaluating
 from bfn_core.networks.transformer import Transformer
 from bfn_core.networks.unet import UNet
 from bfn_core.training import own_settings, train

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from bfn_core.beliefs import CategoricalParameters, GaussianParameters
 from bfn_core.data.strings import Strings
-from bfn_core.model import BFN, evaluating
+from bfn_core.model import BFN
+from bfn_core.modes import evaluating
 
 from . import style
 from .digits import tile
@@ -278,7 +279,7 @@ def feature_explorer(bfn: BFN, images: Tensor, layers: dict[str, nn.Module], *, 
     )
     controls = {
         "t": slider("t, time", 0.0, 1.0, t, 1 / STEPS),
-        "layer": choice("layer", list(layers), width=200),
+        "layer": choice("layer", list(layers)),
         "image": slider("which digit", 1, len(images), 1, width=150),
         "again": button("Other messages"),
     }
@@ -405,8 +406,8 @@ def attention_explorer(bfn: BFN, language: Strings, strings, *, t: float = 0.4):
     )
     controls = {
         "t": slider("t, time", 0.0, 1.0, t, 1 / STEPS),
-        "head": choice("head", names, width=200),
-        "string": choice("string", list(strings), width=200),
+        "head": choice("head", names),
+        "string": choice("string", list(strings)),
         "again": button("Other messages"),
     }
     moving = [mesh, *maps[0].artists, *maps[1].artists]
