@@ -431,7 +431,8 @@ class PublishedTransformer(Published):
             if isinstance(module, nn.Linear):
                 last = name.endswith("c_proj")
                 std = 0.02 / math.sqrt(2 * layers) ** last
-                module.weight = nn.Parameter(std * torch.randn_like(module.weight))
+                if not module.weight.is_meta:  # there torch would load much for nothing
+                    nn.init.normal_(module.weight, std=std)
                 nn.init.zeros_(module.bias)
 
     def forward(self, inputs: Tensor, t: Tensor) -> Tensor:
