@@ -16,7 +16,9 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
-MATHEMATICS = ("schedules", "distributions", "flows", "model", "exact", "likelihood", "__init__")
+MATHEMATICS = (
+    "schedules", "distributions", "flows", "model", "exact", "likelihood", "official", "__init__",
+)
 
 
 def read_requirements(name):

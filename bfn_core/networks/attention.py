@@ -12,12 +12,9 @@ from torch.nn import functional as F
 def attend(qkv: Tensor, heads: int, turns: Tensor | None = None) -> Tensor:
     """Queries, keys and values side by side, (B, L, 3 · width) -> what was read, (B, L, width).
 
-    Under autocast on a CPU the formula is written out: the gradient of torch's kernel takes several
-    times as long there.
-
-    Args:
-        heads: a divisor of width.
-        turns: what `rotations` gives, if queries and keys are to be turned by their positions.
+    heads: a divisor of width. turns: what `rotations` gives, if queries and keys are to be turned
+    by their positions. Under autocast on a CPU the formula is written out: the gradient of torch's
+    kernel takes several times as long there.
     """
     q, k, v = qkv.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)  # (B, heads, L, head)
     if turns is not None:
@@ -49,7 +46,7 @@ def turned(x: Tensor, turns: Tensor) -> Tensor:
     return x * cos + torch.cat([-second, first], -1) * sin
 
 
-Layer = TypeVar("Layer", bound=nn.Module)
+Layer = TypeVar("Layer", nn.Linear, nn.Conv1d, nn.Conv2d)
 
 
 def zeroed(layer: Layer) -> Layer:

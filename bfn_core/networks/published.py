@@ -20,7 +20,8 @@ that of Nichol and Dhariwal 2021, arXiv 2102.09672; the other that of Kingma et 
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, TypeVar, cast
+from collections import OrderedDict
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -45,12 +46,7 @@ Network = TypeVar("Network", bound=Published)
 
 
 def in_half(network: Network, dtype: torch.dtype) -> Network:
-    """The network with all but its edges in 16 bits, torch.float16 or torch.bfloat16, in place.
-
-    Raises ValueError for another dtype.
-    """
-    if dtype not in (torch.float16, torch.bfloat16):
-        raise ValueError(f"dtype must be torch.float16 or torch.bfloat16, got {dtype}")
+    """The network with all but its edges in torch.float16 or torch.bfloat16, in place."""
     for name, module in network.named_children():
         if name not in network.EDGES:
             module.to(dtype)
@@ -62,9 +58,9 @@ def conv3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, stride, padding=1)
 
 
-def normed(groups: int, *layers: Any) -> nn.Sequential:
-    """A group norm over as many channels as the last layer reads, SiLU, and the layers."""
-    return nn.Sequential(nn.GroupNorm(groups, layers[-1].in_channels), nn.SiLU(), *layers)
+def normed(groups: int, width: int, *layers: nn.Module) -> nn.Sequential:
+    """A group norm over `width` channels, SiLU, and the layers."""
+    return nn.Sequential(nn.GroupNorm(groups, width), nn.SiLU(), *layers)
 
 
 def joined(x: Tensor, h: Tensor) -> Tensor:
@@ -80,10 +76,10 @@ class UNetBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, times: int, groups: int, dropout: float) -> None:
         super().__init__()
-        self.in_layers = normed(groups, conv3(inputs, outputs))
+        self.in_layers = normed(groups, inputs, conv3(inputs, outputs))
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(times, outputs))
         last = zeroed(conv3(outputs, outputs))
-        self.out_layers = normed(groups, nn.Dropout(dropout), last)
+        self.out_layers = normed(groups, outputs, nn.Dropout(dropout), last)
         same = inputs == outputs
         self.skip_connection = nn.Identity() if same else nn.Conv2d(inputs, outputs, 1)
 
@@ -201,7 +197,7 @@ class PublishedUNet(Published):
                 up.append(entry)
                 before = width
         self.output_blocks = nn.ModuleList(up)
-        self.out = normed(groups, zeroed(conv3(c, c)))
+        self.out = normed(groups, c, zeroed(conv3(c, c)))
         self.output_adapter = nn.ModuleDict({"output_projection": nn.Linear(2 * c, 1)})
 
     def forward(self, inputs: Tensor, t: Tensor) -> Tensor:
@@ -228,15 +224,17 @@ class PublishedUNet(Published):
 
 # CIFAR-10
 
+NAME = "resnet_block"  # of the one module in each entry
+
 
 class VDMBlock(nn.Module):
     """Two convolutions; the time's embedding is added to each pixel between them."""
 
     def __init__(self, inputs: int, width: int, times: int, groups: int, dropout: float) -> None:
         super().__init__()
-        self.net1 = normed(groups, conv3(inputs, width))
+        self.net1 = normed(groups, inputs, conv3(inputs, width))
         self.cond_proj = zeroed(nn.Linear(times, width, bias=False))
-        self.net2 = normed(groups, nn.Dropout(dropout), zeroed(conv3(width, width)))
+        self.net2 = normed(groups, width, nn.Dropout(dropout), zeroed(conv3(width, width)))
         self.skip_conv = nn.Identity() if inputs == width else nn.Conv2d(inputs, width, 1)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
@@ -281,7 +279,7 @@ class PublishedVDM(Published):
         groups: int = 32, dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        self.outputs, self.image_channels = outputs, image_channels
+        self.outputs, self.image_channels, self.channels = outputs, image_channels, channels
         c, times = channels, 4 * channels
         self.embed_conditioning = nn.Sequential(
             nn.Linear(c, times), nn.SiLU(), nn.Linear(times, times), nn.SiLU()
@@ -292,15 +290,14 @@ class PublishedVDM(Published):
             return VDMBlock(inputs, c, times, groups, dropout)
 
         def entries(count: int, inputs: int) -> nn.ModuleList:
-            made = [nn.ModuleDict({"resnet_block": block(inputs)}) for _ in range(count)]
-            return nn.ModuleList(made)
+            return nn.ModuleList(nn.ModuleDict({NAME: block(inputs)}) for _ in range(count))
 
         self.down_blocks = entries(blocks, c)
         self.mid_resnet_block_1 = block(c)
         self.mid_attn_block = VDMAttention(c, groups)
         self.mid_resnet_block_2 = block(c)
         self.up_blocks = entries(blocks + 1, 2 * c)
-        self.conv_out = normed(groups, zeroed(conv3(c, c)))
+        self.conv_out = normed(groups, c, zeroed(conv3(c, c)))
         last = nn.Linear(image_channels + c, image_channels * outputs)
         self.output_adapter = nn.ModuleDict({"output_projection": last})
 
@@ -312,19 +309,17 @@ class PublishedVDM(Published):
         angles = [2 * math.pi * 2**k * inputs for k in (5, 6)]  # one and two turns per 8 levels
         waves = [a.sin() for a in angles] + [a.cos() for a in angles]
         h = self.conv_in(torch.cat([inputs, *waves], 1)).to(self.body_dtype())
-        first: Any = self.embed_conditioning[0]
-        size = first.in_features // 2
-        angles = ((t + 0.001) * 1000).unsqueeze(1) * torch.logspace(0, -4, size, device=t.device)
+        speeds = torch.logspace(0, -4, self.channels // 2, device=t.device)
+        angles = ((t + 0.001) * 1000).unsqueeze(1) * speeds
         time = self.embed_conditioning(torch.cat([angles.sin(), angles.cos()], 1)).to(h.dtype)
         stack = [h]
-        entry: Any
         for entry in self.down_blocks:
-            h = entry["resnet_block"](h, time)
+            h = entry.get_submodule(NAME)(h, time)
             stack.append(h)
         h = self.mid_attn_block(self.mid_resnet_block_1(h, time))
         h = self.mid_resnet_block_2(h, time)
         for entry in self.up_blocks:
-            h = entry["resnet_block"](torch.cat([h, stack.pop()], 1), time)
+            h = entry.get_submodule(NAME)(torch.cat([h, stack.pop()], 1), time)
         raw = self.output_adapter["output_projection"](joined(inputs, self.conv_out(h)))
         raw = raw.unflatten(-1, (self.image_channels, self.outputs)).movedim(3, 1)
         return raw if self.outputs > 1 else raw.squeeze(-1)
@@ -421,11 +416,11 @@ class PublishedTransformer(Published):
             raise ValueError(f"heads must divide width, got {heads} heads and a width of {width}")
         self.classes, self.length = classes, length
         self.input_adapter = Inlet(classes, length, width)
-        self.transformer = nn.ModuleDict({
-            "drop": nn.Dropout(dropout),
-            "h": nn.ModuleList(Layer(width, heads, dropout) for _ in range(layers)),
-            "ln_f": nn.LayerNorm(width),
-        })
+        self.transformer = nn.Sequential(OrderedDict(
+            drop=nn.Dropout(dropout),
+            h=nn.Sequential(*[Layer(width, heads, dropout) for _ in range(layers)]),
+            ln_f=nn.LayerNorm(width),
+        ))
         self.lm_head = nn.Linear(2 * width, classes)
         for name, module in self.named_modules():
             if isinstance(module, nn.Linear):
@@ -443,8 +438,5 @@ class PublishedTransformer(Published):
                 f"{tuple(inputs.shape)}"
             )
         x = self.input_adapter(inputs, t)
-        h = self.transformer["drop"](x.to(self.body_dtype()))
-        for layer in cast(nn.ModuleList, self.transformer["h"]):
-            h = layer(h)
-        h = self.transformer["ln_f"](h)
+        h = self.transformer(x.to(self.body_dtype()))
         return self.lm_head(torch.cat([h.to(x.dtype), x], 2))

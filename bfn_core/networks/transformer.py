@@ -39,11 +39,13 @@ class Transformer(nn.Module):
         ValueError: heads that do not divide width, positions of another name, or inputs that are
             not (B, ≤ length, K).
 
-    Compared with the published network for text8. As there, with `layers=24, heads=12, width=768`:
-    depth, heads, width, no causal mask, and 170 million parameters. The rest is our choice, and
-    may differ: positions; blocks that normalise first, with GELU; the time added to every
-    position, as Fourier features through two layers; projections that start at zero; and
-    `prior_skip` and `reach`, with which training starts from a good guess and gets on faster.
+    Compared with the paper's network for text8, which published.py has to the parameter. As there,
+    with `layers=24, heads=12, width=768`: depth, heads, width, no causal mask, blocks that
+    normalise first, with GELU, and 170 million parameters. Different: positions, which there are
+    fixed waves; the time, added to every position as Fourier features through two layers, there as
+    one number through one; the last layer, which there reads the input too; projections that start
+    at zero; and `prior_skip` and `reach`, with which training starts from a good guess and gets on
+    faster.
     """
 
     def __init__(

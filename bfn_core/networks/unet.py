@@ -55,13 +55,14 @@ class UNet(nn.Module):
         ValueError: an input of another number of channels or classes, or whose height or width
             the levels cannot halve; differences of classes.
 
-    Compared with the published networks. As there: residual blocks of group norm, SiLU and 3 × 3
-    convolutions, whose output each block on the way up gets from its mirror image on the way down;
-    the time in every block; attention at the lower resolutions; dropout within the blocks; one
+    Compared with the paper's networks, which published.py has to the parameter. As there: residual
+    blocks of group norm, SiLU and 3 × 3 convolutions, whose output each block on the way up gets
+    from its mirror image on the way down; the time in every block; dropout within the blocks; one
     channel 2p − 1 for binary data (MNIST); Fourier features and the full resolution throughout,
     `multipliers=(1,)`, for 8-bit data (CIFAR-10). Different: the time scales the second norm as
     well as shifting it; levels are joined by average pooling and by doubling pixels; there are no
-    blocks between the way down and the way up; and three things that are not published and speed up
+    blocks between the way down and the way up, where the paper's have their only attention, which
+    here follows the blocks of chosen levels; and three things that are not published and speed up
     training, `patch`, `prior_skip` and `differences`.
     """
 

@@ -22,7 +22,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -41,7 +41,7 @@ from bfn_core.data.files import (
 )
 from bfn_core.flows import BayesianFlow, ContinuousFlow, DiscreteFlow
 from bfn_core.model import BFN
-from bfn_core.networks.published import in_half
+from bfn_core.networks.published import Published, in_half
 from bfn_core.official import (
     BoundedDiscretisedFlow,
     OfficialContinuousFlow,
@@ -97,10 +97,10 @@ class Model:
             return OfficialContinuousFlow(settings.sigma_1, settings.levels)
         return ContinuousFlow(settings.sigma_1)
 
-    def network(self) -> Any:
+    def network(self) -> Published:
         """Its network, on the device "meta", where it takes no room: without values."""
         with torch.device("meta"):
-            return build_network(self.settings)
+            return cast(Published, build_network(self.settings))
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The names and shapes of all tensors in its file."""
