@@ -165,6 +165,7 @@ def test_what_a_network_cannot_read_is_named(network, shape, message):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_rounds_the_body_alone(name, dtype):
     network, exact = in_half(small(name), dtype), small(name)
+    assert next(network.parameters()).dtype == torch.float32  # and so are what a BFN hands it
     kinds = {n.split(".")[0]: p.dtype for n, p in network.named_parameters()}
     assert {n for n, kind in kinds.items() if kind == torch.float32} == set(network.EDGES)
     assert set(kinds.values()) == {torch.float32, dtype}
