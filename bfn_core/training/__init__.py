@@ -4,6 +4,9 @@
 the trained BFN, `shipped("mnist")` one that is trained already, and `published("mnist")` the
 paper's. One's own examples, network and loss: `train(own_settings(steps=5_000), "runs/mine",
 task=x, bfn=bfn)`.
+
+What the notebooks that train use: `train_or_load(settings, run_folder("mnist", scale))` goes on
+where it was stopped, and `choose("mnist", "mine", folder)` is that model, or the shipped one.
 """
 
 from bfn_core.training.evaluation import bill, draw, evaluate, sentences

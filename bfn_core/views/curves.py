@@ -24,6 +24,7 @@ class Curve:
         self.figure = axes.figure
         low, high = limits
         axes.set(xlim=(0, steps), ylim=limits, xlabel="training step", ylabel=unit, yscale="log")
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         marks = [m * 10**e for e in range(-3, 5) for m in (1, 1.5, 2, 3, 5, 7)]
         if high < 3 * low:  # too narrow for those
             marks = MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high)

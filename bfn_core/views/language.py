@@ -620,7 +620,7 @@ def steps_figure(record, codes, paper):
     bits = [row["bits per character"] for row in found.values()]
     error = [2 * bits_per_character(row["standard error"], length) for row in found.values()]
     axes.errorbar(range(len(bits)), bits, error, color=style.COLOURS.output, marker="o", capsize=3,
-                  label="our model, L$^n$ + L$^r$ (± 2 standard errors)")
+                  label="the shipped model, L$^n$ + L$^r$ (± 2 standard errors)")
     axes.plot([len(bits) - 1], [paper], "D", color=style.COLOURS.receiver,
               label="the paper, on text8's own test split")
     top = max(*bits, *codes.values()) + 0.7
@@ -644,7 +644,7 @@ def spelling_figure(writing):
     share = numpy.array([row["share"] for row in rows.values()])
     error = numpy.array([row["standard error"] for row in rows.values()])
     axes.errorbar(range(len(share)), share, 2 * error, color=style.COLOURS.output, marker="o",
-                  capsize=3, label="what our model writes (± 2 standard errors)")
+                  capsize=3, label="what the shipped model writes (± 2 standard errors)")
     real = writing["spelling of the test text"]["share"]
     axes.axhline(real, color=style.COLOURS.data, linewidth=1, linestyle=(0, (4, 3)))
     label = "the test text of our split "
