@@ -4,6 +4,7 @@ import nbformat
 import pytest
 
 from tests.cells import code_cells, needed, training
+from tools.notebooks import METADATA
 
 pytestmark = pytest.mark.browser
 STEPS = "steps=40"
@@ -18,7 +19,8 @@ def page(folder):
     cells = [sources[place].replace(STEPS, "steps=100_000") for place in kept]
     cells = [cell.replace('MODEL = "shipped"', 'MODEL = "mine"') for cell in cells]
     cells.append("print(result.step, choose('mnist', 'mine', folder).says)")
-    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
+    book = nbformat.v4.new_notebook(cells=cells, metadata=METADATA)
     nbformat.write(book, folder / "training.ipynb")
 
 
