@@ -62,7 +62,7 @@ def test_it_is_redrawn_at_the_end_however_seldom_otherwise(tmp_path):
         shown({"step": step, "loss": 400.0 / step, "seconds": 200.0 * step})
         pictures.append(shown._image.value)
     assert pictures[0] == pictures[1] != pictures[2]
-    assert "7 min so far" in shown._words.value
+    assert "7 minutes so far" in shown._words.value
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,11 @@ def test_samples_are_beside_it_when_it_was_judged(name, kind, tmp_path):
 
     train(settings, tmp_path, watch=watch)
     assert seen == [(1, False, 0), (2, False, 0), (2, True, 1), (3, False, 1), (4, False, 1)]
-    assert isinstance(shown._samples.children[0], kind)
+    (widget,) = shown._samples.children
+    assert isinstance(widget, kind)
+    before = widget.value
+    shown.end(train(settings, tmp_path, resume=True))  # draws anew, with the last weights
+    assert shown._samples.children == (widget,) and widget.value != before
     assert len(shown.figure().axes) == 2
 
 
@@ -170,6 +174,9 @@ def test_where_nothing_runs_there_is_nothing_to_hear():
     hearing.hear(ipywidgets.Button())
 
 
-@pytest.mark.parametrize(("seconds", "words"), [(0.4, "0 s"), (99.0, "99 s"), (300.0, "5 min")])
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.4, "0 s"), (99.0, "99 s"), (300.0, "5 minutes"), (62_640.0, "17.4 hours")],
+)
 def test_durations(seconds, words):
     assert live._duration(seconds) == words

@@ -2,7 +2,6 @@
 
 import html
 import io
-import math
 import threading
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ import traitlets
 from IPython.core.interactiveshell import InteractiveShell
 from PIL import Image
 
+from bfn_core.training.progress import spelled
 from bfn_core.training.runs import Run
 
 from . import style
@@ -67,6 +67,7 @@ class LiveRun:
         for record in Run(folder).read_metrics():
             self._note(record)
         self._redraw()
+        self._show_samples()
 
     @property
     def watching(self):
@@ -88,6 +89,8 @@ class LiveRun:
         last = record["step"] >= self.steps
         if last or "validation" in record or time.monotonic() > self.drawn_at + self.every:
             self._redraw()
+        if "validation" in record:
+            self._show_samples()
 
     def say(self, sentence):
         """Show a sentence of the run; the last few stay."""
@@ -116,6 +119,7 @@ class LiveRun:
             self.said.append(f"All {self.steps:,} steps are made. They are kept in {self.folder}.")
         self._tell()
         self._redraw()
+        self._show_samples()
         return result
 
     # The picture -------------------------------------------------------------------------------
@@ -145,9 +149,18 @@ class LiveRun:
         self._curve.draw(self.losses, self.validations)
         with style.context():
             self._image.value = self._canvas.png()
-        if (drawn := samples(self.folder)) is not None:
-            self._samples.children = [_shown(drawn)]
         self.drawn_at = time.monotonic()
+
+    def _show_samples(self):
+        """Show what was drawn last, in one widget: each new one stays with the page."""
+        if (drawn := samples(self.folder)) is None:
+            return
+        new = _shown(drawn)
+        if self._samples.children:
+            self._samples.children[0].value = new.value
+            new.close()
+        else:
+            self._samples.children = [new]
 
     def figure(self):
         """Curve and samples as a figure of its own, for `style.show`."""
@@ -216,4 +229,4 @@ def _wrapped(lines):
 
 
 def _duration(seconds):
-    return f"{seconds:.0f} s" if seconds < 100 else f"{math.ceil(seconds / 60)} min"
+    return f"{seconds:.0f} s" if seconds < 1 else spelled(seconds)
