@@ -377,6 +377,15 @@ def sheet_figure(path, title: str = ""):
     return figure
 
 
+def sheets_figure(sheets: dict, columns: int = 2):
+    """Picture files side by side, each under its title, enlarged without smoothing."""
+    rows = -(-len(sheets) // columns)
+    figure, axes = style.subplots(rows, columns, size=(4 * columns, 4.4 * rows), squeeze=False)
+    for axis, (title, path) in zip(axes.flat, sheets.items(), strict=True):
+        _show(axis, Image.open(io.BytesIO(path.read_bytes())).convert("RGB"), title)
+    return figure
+
+
 # Images as they form -----------------------------------------------------------------------------
 
 
