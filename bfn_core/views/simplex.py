@@ -9,6 +9,7 @@ Equation numbers are those of Graves et al., arXiv 2308.07037.
 import dataclasses
 import functools
 import io
+import itertools
 import math
 import pathlib
 import re
@@ -16,13 +17,15 @@ import re
 import matplotlib
 import numpy
 import torch
+from plotly import graph_objects
 from torch import Tensor
 
 from bfn_core import CategoricalParameters, DiscreteFlow, ExactBFN
 
-from . import style
+from . import plotly_figure, style
 from .browser import BrowserExplorer
 from .explorer import Explorer, choice, log_slider, slider
+from .plotly_figure import PlotlyFigure
 from .style import COLOURS
 
 NAMES = "ABC"
@@ -469,6 +472,135 @@ def _network_caption(word, input_chance, output_chance):
         f"network, which reads both letters together, <b>{output_chance:.3f}</b>. What it knows of "
         f"how letters go together {effect}"
     )
+
+
+# Four classes: the last simplex that can be seen.
+
+FOUR = "ABCD"
+SUMMIT = torch.tensor(  # a regular tetrahedron with sides of 1 around (0, 0, 0), A on top
+    [[0.0, 0.0, 6**0.5 / 4]]
+    + [[math.cos(a) / 3**0.5, math.sin(a) / 3**0.5, -(6**0.5) / 12]
+       for a in (math.pi * 7 / 6, math.pi * 11 / 6, math.pi / 2)],
+    dtype=torch.float64,
+)  # fmt: skip
+VIEW_FROM = (-62, 14)  # where the eye stands: degrees around the tetrahedron, and above it
+
+
+def place_in_tetrahedron(theta: Tensor) -> Tensor:
+    """Where a belief lies in the tetrahedron: the corners, weighted; (..., 4) -> (..., 3)."""
+    return theta.double() @ SUMMIT
+
+
+@functools.lru_cache(maxsize=4)
+def walk_of_four(*, beliefs=100, n=30, beta_1=4.0, seed=2) -> tuple[Tensor, Tensor]:
+    """Send n messages about each of many variables of four classes, drawn at random.
+
+    Unlike `walk` it computes in double precision, so that its digits are those of every machine.
+
+    Returns:
+        The classes (beliefs,), and the beliefs at t = 0, 1/n … 1, probabilities (n + 1, beliefs, 4).
+    """
+    flow = DiscreteFlow(4, beta_1)
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randint(4, (beliefs,), generator=generator)
+    time = torch.arange(n + 1, dtype=torch.float64) / n
+    accuracies = flow.schedule.beta(time).diff()
+    alphas = [alpha.expand(beliefs) for alpha in accuracies]
+    ways = [flow.prior(x.shape, dtype=torch.float64).probs]
+    ways += [theta.probs for _, theta in flow.messages(x, alphas, generator=generator)]
+    return x, torch.stack(ways)
+
+
+def tetrahedron(*, beliefs=100, n=30, beta_1=4.0, seed=2, first=12):
+    """Beliefs about four classes on their way through a tetrahedron, to turn and to play.
+
+    Every frame is one more message (171) about each of the variables; a dot's colour is the true
+    class. Of one belief for each class the way so far is drawn as a line.
+
+    Args:
+      beliefs, n, beta_1, seed: as in `walk_of_four`.
+      first: the message after which the figure stands at first.
+
+    Returns:
+        A `PlotlyFigure`.
+    """
+    x, ways = walk_of_four(beliefs=beliefs, n=n, beta_1=beta_1, seed=seed)
+    colours = [COLOURS.classes[k] for k in x]
+    told = [int((x == k).nonzero()[0]) for k in range(4)]
+    edges = torch.stack([SUMMIT[[a, b]] for a in range(4) for b in range(a)])
+    hover = "".join(f"{name} %{{customdata[{k}]:.3f}}<br>" for k, name in enumerate(FOUR))
+
+    def lines(parts):
+        """Several lines as one trace: what is no number ends each."""
+        gap = torch.full((1, 3), math.nan, dtype=torch.float64)
+        return dict(zip("xyz", torch.cat([p for part in parts for p in (part, gap)]).T.numpy(),
+                        strict=True))  # fmt: skip
+
+    def moving(i):
+        points = place_in_tetrahedron(ways[i])
+        behind = lines([place_in_tetrahedron(ways[: i + 1, j]) for j in told])
+        dots = dict(zip("xyz", points.T.numpy(), strict=True))
+        words = hover + f"t = {i / n:.2f}<extra>the truth is %{{text}}</extra>"
+        return [
+            graph_objects.Scatter3d(behind),
+            graph_objects.Scatter3d(dots, customdata=ways[i].numpy(), hovertemplate=words),
+        ]
+
+    way, dots = moving(first)
+    way.update(mode="lines", line={"color": COLOURS.data, "width": 2}, hoverinfo="skip")
+    dots.update(mode="markers", marker={"size": 4.5, "color": colours, "line": {"width": 0}},
+                text=[FOUR[k] for k in x])  # fmt: skip
+    frame = graph_objects.Scatter3d(
+        lines(edges), mode="lines", line={"color": COLOURS.data, "width": 3}, hoverinfo="skip"
+    )
+    names = graph_objects.Scatter3d(
+        dict(zip("xyz", (SUMMIT * 1.13).T.numpy(), strict=True)), mode="text", text=list(FOUR),
+        textfont={"size": 18, "color": list(COLOURS.classes[:4])}, hoverinfo="skip",
+    )  # fmt: skip
+    around, above = (math.radians(angle) for angle in VIEW_FROM)
+    eye = (math.cos(around) * math.cos(above), math.sin(around) * math.cos(above), math.sin(above))
+    hidden = {"visible": False, "showspikes": False}
+    side = {axis: {**hidden, "range": [-0.75, 0.75]} for axis in ("xaxis", "yaxis", "zaxis")}
+    steps = [f"{i / n:.2f}" for i in range(n + 1)]
+    figure = plotly_figure.new(
+        [way, dots, frame, names],
+        frames=[graph_objects.Frame(data=moving(i), traces=[0, 1], name=name)
+                for i, name in enumerate(steps)],
+        height=560,
+        showlegend=False,
+        scene={**side, "aspectmode": "cube", "dragmode": "turntable",
+               "camera": {"eye": dict(zip("xyz", (1.35 * part for part in eye), strict=True)),
+                          "projection": {"type": "orthographic"}}},
+        **plotly_figure.player(steps, first, prefix="time t = ", milliseconds=180),
+    )  # fmt: skip
+    return PlotlyFigure(
+        figure,
+        tetrahedron_at_rest(x, ways, (round(0.2 * n), round(0.4 * n), round(0.7 * n), n)),
+        "Beliefs about four classes in a tetrahedron: they spread from its centre over its faces "
+        "and edges, and end in the corners of their true classes, about as many in each.",
+    )
+
+
+def tetrahedron_at_rest(x: Tensor, ways: Tensor, steps: tuple[int, ...]):
+    """The beliefs of `walk_of_four` after some numbers of messages, one tetrahedron each."""
+    figure, axes = style.subplots(
+        1, len(steps), size=(9, 2.7), subplot_kw={"projection": "3d", "proj_type": "ortho"}
+    )
+    for panel, i in zip(axes, steps, strict=True):
+        for a, b in itertools.combinations(range(4), 2):
+            panel.plot(*SUMMIT[[a, b]].T, color=COLOURS.data, lw=1)
+        colours = [COLOURS.classes[k] for k in x]
+        points = place_in_tetrahedron(ways[i])
+        panel.scatter(*points.T, c=colours, s=9, lw=0, depthshade=False)
+        for name, corner, colour in zip(FOUR, 1.16 * SUMMIT, COLOURS.classes, strict=False):
+            panel.text(*corner, name, color=colour, weight="bold", ha="center", va="center")
+        around, above = VIEW_FROM
+        panel.view_init(elev=above, azim=around)
+        panel.set(xlim=(-0.5, 0.5), ylim=(-0.5, 0.5), zlim=(-0.45, 0.55))
+        panel.set_box_aspect((1, 1, 1), zoom=1.45)
+        panel.set_axis_off()
+        panel.set_title(f"t = {i / (len(ways) - 1):.1f}", loc="center", pad=0)
+    return figure
 
 
 # More classes.
