@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import html
 import importlib.metadata
+import json
 import posixpath
 import re
 import shutil
@@ -29,6 +30,9 @@ import tempfile
 from pathlib import Path
 
 import nbformat
+import plotly
+
+from bfn_core.views.plotly_figure import MIME
 
 ROOT = Path(__file__).resolve().parent.parent
 STATIC = Path(__file__).resolve().parent / "website_static"
@@ -76,6 +80,9 @@ const tell = () => parent.postMessage({ bfnHeight: document.body.offsetHeight },
 new ResizeObserver(tell).observe(document.body);
 addEventListener("message", tell);
 </script></html>"""
+# The picture stands in its place until the script has drawn it.
+PLOTLY = """<div class="plotly-figure" role="group" aria-label="{words}" tabindex="0" hidden>
+<script type="application/json">{figure}</script></div>"""
 CONTENTS = """
 
 ```{{toctree}}
@@ -150,14 +157,23 @@ def _fit_output(output: nbformat.NotebookNode, cell: nbformat.NotebookNode) -> l
     """Give a picture its alt text, and an explorer in a frame as much room as it needs.
 
     Such an explorer becomes two outputs, the frame and its picture: the style sheet puts the one
-    on the screen and the other on paper.
+    on the screen and the other on paper. So does a figure of Plotly's, which the script draws.
     """
     data = output.get("data", {})
-    picture = output.get("metadata", {}).get("image/png")
+    kept = output.get("metadata", {})
+    picture = kept.get("image/png") or kept.get("image/jpeg")
     if picture and "alt" in picture:  # MyST-NB looks for it in the cell
         if "mystnb" in cell.metadata:
             raise ValueError(f"two pictures, and MyST-NB knows one alt text a cell:\n{cell.source}")
         cell.metadata["mystnb"] = {"image": {"alt": picture["alt"]}}
+    if MIME in data:
+        figure = json.dumps(data[MIME], separators=(",", ":")).replace("</", "<\\/")
+        drawn = PLOTLY.format(words=html.escape(data["text/plain"]), figure=figure)
+        still = {"image/jpeg": data["image/jpeg"]}
+        return [
+            nbformat.v4.new_output("display_data", {"text/html": drawn}),
+            nbformat.v4.new_output("display_data", still, metadata=output.metadata),
+        ]
     if "<iframe" not in data.get("text/html", ""):
         return [output]
     page = data["text/html"].replace(html.escape("</html>"), html.escape(MEASURE))
@@ -171,7 +187,7 @@ def _fit_output(output: nbformat.NotebookNode, cell: nbformat.NotebookNode) -> l
 
 
 def prepare(folder: Path) -> None:
-    """Write all that Sphinx is to read into `folder`: pages, pictures, style sheet, MathJax."""
+    """Write all that Sphinx is to read into `folder`: pages, pictures, style sheet, scripts."""
     (folder / "notebooks").mkdir(parents=True)
     notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
     for path in notebooks:
@@ -192,6 +208,8 @@ def prepare(folder: Path) -> None:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text, "utf-8", newline="\n")
     shutil.copytree(STATIC, folder / "static")
+    script = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+    shutil.copy(script, folder / "static")  # loaded only where a figure asks for it
     for file in importlib.metadata.files("sphinx-mathjax-offline"):
         found = MATHJAX.search(f"/{file.as_posix()}")
         if found:

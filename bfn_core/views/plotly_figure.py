@@ -75,16 +75,17 @@ def player(names, first, *, prefix, milliseconds):
         {"label": "▶ play", "method": "animate", "args": [None, show(milliseconds)]},
         {"label": "■ stop", "method": "animate", "args": [[None], show(0)]},
     ]
-    below = {"y": 0, "yanchor": "top"}
+    # One below the other, so that both have room on a phone.
+    place = {"x": 0, "xanchor": "left", "y": 0, "yanchor": "top"}
+    slider = {"steps": steps, "active": first, "len": 1, "currentvalue": {"prefix": prefix}}
+    # The names of the steps would overlap; where the slider stands is written above it.
+    slider |= {"ticklen": 0, "minorticklen": 0, "font": {"size": 1, "color": "rgba(0,0,0,0)"}}
+    slider["currentvalue"]["font"] = FONT
+    row = {"type": "buttons", "direction": "left", "buttons": buttons, "showactive": False}
     return {
-        "sliders": [{"steps": steps, "active": first, "x": 0.26, "len": 0.72, **below,
-                     "currentvalue": {"prefix": prefix, "font": FONT}, "ticklen": 0,
-                     "minorticklen": 0, "font": {"size": 1, "color": "rgba(0,0,0,0)"},
-                     "pad": {"t": 8, "b": 14}}],
-        "updatemenus": [{"type": "buttons", "direction": "left", "buttons": buttons, "x": 0,
-                         "xanchor": "left", "showactive": False, "font": FONT, **below,
-                         "pad": {"t": 26, "b": 14}}],
-    }  # fmt: skip
+        "sliders": [{**slider, **place, "pad": {"t": 0, "l": 12, "r": 12}}],
+        "updatemenus": [{**row, **place, "font": FONT, "pad": {"t": 62}}],
+    }
 
 
 def lean(figure):
@@ -140,7 +141,7 @@ class PlotlyFigure:
             raise ValueError(f"alt must be a sentence that describes the figure, but is {alt!r}")
         self.json = {**lean(figure), "config": CONFIG}
         self.alt = alt
-        self._jpeg = style.to_jpeg(still)
+        self._jpeg = style.to_jpeg(still, density=1.5)
         self._width = round(still.get_figwidth() * style.CSS_DPI)
         style.release(still)
 

@@ -477,18 +477,18 @@ def _network_caption(word, input_chance, output_chance):
 # Four classes: the last simplex that can be seen.
 
 FOUR = "ABCD"
-SUMMIT = torch.tensor(  # a regular tetrahedron with sides of 1 around (0, 0, 0), A on top
+PEAKS = torch.tensor(  # a regular tetrahedron with sides of 1 around (0, 0, 0), A on top
     [[0.0, 0.0, 6**0.5 / 4]]
     + [[math.cos(a) / 3**0.5, math.sin(a) / 3**0.5, -(6**0.5) / 12]
        for a in (math.pi * 7 / 6, math.pi * 11 / 6, math.pi / 2)],
     dtype=torch.float64,
 )  # fmt: skip
-VIEW_FROM = (-62, 14)  # where the eye stands: degrees around the tetrahedron, and above it
+VIEW_FROM = (-75, 16)  # where the eye stands: degrees around the tetrahedron, and above it
 
 
 def place_in_tetrahedron(theta: Tensor) -> Tensor:
     """Where a belief lies in the tetrahedron: the corners, weighted; (..., 4) -> (..., 3)."""
-    return theta.double() @ SUMMIT
+    return theta.double() @ PEAKS
 
 
 @functools.lru_cache(maxsize=4)
@@ -527,7 +527,7 @@ def tetrahedron(*, beliefs=100, n=30, beta_1=4.0, seed=2, first=12):
     x, ways = walk_of_four(beliefs=beliefs, n=n, beta_1=beta_1, seed=seed)
     colours = [COLOURS.classes[k] for k in x]
     told = [int((x == k).nonzero()[0]) for k in range(4)]
-    edges = torch.stack([SUMMIT[[a, b]] for a in range(4) for b in range(a)])
+    edges = torch.stack([PEAKS[[a, b]] for a in range(4) for b in range(a)])
     hover = "".join(f"{name} %{{customdata[{k}]:.3f}}<br>" for k, name in enumerate(FOUR))
 
     def lines(parts):
@@ -548,19 +548,19 @@ def tetrahedron(*, beliefs=100, n=30, beta_1=4.0, seed=2, first=12):
 
     way, dots = moving(first)
     way.update(mode="lines", line={"color": COLOURS.data, "width": 2}, hoverinfo="skip")
-    dots.update(mode="markers", marker={"size": 4.5, "color": colours, "line": {"width": 0}},
+    dots.update(mode="markers", marker={"size": 4, "color": colours, "line": {"width": 0}},
                 text=[FOUR[k] for k in x])  # fmt: skip
     frame = graph_objects.Scatter3d(
         lines(edges), mode="lines", line={"color": COLOURS.data, "width": 3}, hoverinfo="skip"
     )
     names = graph_objects.Scatter3d(
-        dict(zip("xyz", (SUMMIT * 1.13).T.numpy(), strict=True)), mode="text", text=list(FOUR),
+        dict(zip("xyz", (PEAKS * 1.16).T.numpy(), strict=True)), mode="text", text=list(FOUR),
         textfont={"size": 18, "color": list(COLOURS.classes[:4])}, hoverinfo="skip",
     )  # fmt: skip
     around, above = (math.radians(angle) for angle in VIEW_FROM)
     eye = (math.cos(around) * math.cos(above), math.sin(around) * math.cos(above), math.sin(above))
     hidden = {"visible": False, "showspikes": False}
-    side = {axis: {**hidden, "range": [-0.75, 0.75]} for axis in ("xaxis", "yaxis", "zaxis")}
+    side = {axis: {**hidden, "range": [-0.55, 0.55]} for axis in ("xaxis", "yaxis", "zaxis")}
     steps = [f"{i / n:.2f}" for i in range(n + 1)]
     figure = plotly_figure.new(
         [way, dots, frame, names],
@@ -569,8 +569,7 @@ def tetrahedron(*, beliefs=100, n=30, beta_1=4.0, seed=2, first=12):
         height=560,
         showlegend=False,
         scene={**side, "aspectmode": "cube", "dragmode": "turntable",
-               "camera": {"eye": dict(zip("xyz", (1.35 * part for part in eye), strict=True)),
-                          "projection": {"type": "orthographic"}}},
+               "camera": {"eye": dict(zip("xyz", (1.5 * part for part in eye), strict=True))}},
         **plotly_figure.player(steps, first, prefix="time t = ", milliseconds=180),
     )  # fmt: skip
     return PlotlyFigure(
@@ -584,22 +583,25 @@ def tetrahedron(*, beliefs=100, n=30, beta_1=4.0, seed=2, first=12):
 def tetrahedron_at_rest(x: Tensor, ways: Tensor, steps: tuple[int, ...]):
     """The beliefs of `walk_of_four` after some numbers of messages, one tetrahedron each."""
     figure, axes = style.subplots(
-        1, len(steps), size=(9, 2.7), subplot_kw={"projection": "3d", "proj_type": "ortho"}
+        1, len(steps), size=(9, 2.7), subplot_kw={"projection": "3d"}
     )
     for panel, i in zip(axes, steps, strict=True):
         for a, b in itertools.combinations(range(4), 2):
-            panel.plot(*SUMMIT[[a, b]].T, color=COLOURS.data, lw=1)
+            hidden = b == 3  # D is behind
+            look = {"color": COLOURS.data, "lw": 0.6 if hidden else 1.2, "ls": "--" if hidden else "-"}
+            panel.plot(*PEAKS[[a, b]].T, **look)
         colours = [COLOURS.classes[k] for k in x]
         points = place_in_tetrahedron(ways[i])
         panel.scatter(*points.T, c=colours, s=9, lw=0, depthshade=False)
-        for name, corner, colour in zip(FOUR, 1.16 * SUMMIT, COLOURS.classes, strict=False):
+        for name, corner, colour in zip(FOUR, 1.16 * PEAKS, COLOURS.classes, strict=False):
             panel.text(*corner, name, color=colour, weight="bold", ha="center", va="center")
         around, above = VIEW_FROM
         panel.view_init(elev=above, azim=around)
         panel.set(xlim=(-0.5, 0.5), ylim=(-0.5, 0.5), zlim=(-0.45, 0.55))
-        panel.set_box_aspect((1, 1, 1), zoom=1.45)
+        panel.set_box_aspect((1, 1, 1), zoom=1.3)
         panel.set_axis_off()
-        panel.set_title(f"t = {i / (len(ways) - 1):.1f}", loc="center", pad=0)
+        panel.text2D(0.5, -0.02, f"t = {i / (len(ways) - 1):.1f}", transform=panel.transAxes,
+                     ha="center")  # fmt: skip
     return figure
 
 

@@ -1,4 +1,4 @@
-// The four things that a page of the site needs a script for.
+// The five things that a page of the site needs a script for.
 
 // An explorer in a frame says how high it is, and gets that much room: on a narrow screen its
 // panels stand one above the other.
@@ -64,3 +64,43 @@ window.addEventListener("load", async () => {
   // Now all is unfolded that will be printed, since this comes after the listener above.
   window.addEventListener("beforeprint", measure);
 });
+
+// A figure of Plotly's is drawn when it comes near the window, out of one file for the whole site,
+// which only pages with such a figure load. Until then its picture stands in its place.
+const PLOTLY = new URL("plotly.min.js", document.currentScript.src);
+let plotly;
+function loadPlotly() {
+  plotly ??= new Promise((resolve, reject) => {
+    const script = Object.assign(document.createElement("script"), { src: PLOTLY });
+    script.onload = () => resolve(window.Plotly);
+    script.onerror = reject;
+    document.head.append(script);
+  });
+  return plotly;
+}
+async function drawFigure(place) {
+  const Plotly = await loadPlotly();
+  const figure = JSON.parse(place.querySelector("script").textContent);
+  place.hidden = false;
+  await Plotly.newPlot(place, figure);
+  place.classList.add("drawn");
+  // The arrow keys go from frame to frame, as they would on a slider of the browser's.
+  place.addEventListener("keydown", (event) => {
+    const way = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    const [slider] = place.layout.sliders ?? [];
+    const step = slider?.steps[(slider.active ?? 0) + way];
+    if (!step) return;
+    event.preventDefault();
+    Plotly.animate(place, ...step.args);
+  });
+}
+const near = new IntersectionObserver((entries) => {
+  for (const { isIntersecting, target } of entries) {
+    if (!isIntersecting) continue;
+    near.unobserve(target);
+    drawFigure(target.querySelector(".plotly-figure"));
+  }
+}, { rootMargin: "800px" });
+for (const place of document.querySelectorAll(".plotly-figure")) {
+  near.observe(place.closest(".cell_output"));
+}
