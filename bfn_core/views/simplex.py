@@ -511,7 +511,7 @@ def walk_of_four(*, beliefs=100, n=30, beta_1=4.0, seed=2) -> tuple[Tensor, Tens
     return x, torch.stack(ways)
 
 
-def tetrahedron(*, beliefs=100, n=30, beta_1=4.0, seed=2, first=12):
+def tetrahedron(*, beliefs=100, n=30, beta_1=4.0, seed=2, t=0.4):
     """Beliefs about four classes on their way through a tetrahedron, to turn and to play.
 
     Every frame is one more message (171) about each of the variables; a dot's colour is the true
@@ -519,12 +519,13 @@ def tetrahedron(*, beliefs=100, n=30, beta_1=4.0, seed=2, first=12):
 
     Args:
       beliefs, n, beta_1, seed: as in `walk_of_four`.
-      first: the message after which the figure stands at first.
+      t: the time at which the figure stands at first.
 
     Returns:
         A `PlotlyFigure`.
     """
     x, ways = walk_of_four(beliefs=beliefs, n=n, beta_1=beta_1, seed=seed)
+    first = round(t * n)
     colours = [COLOURS.classes[k] for k in x]
     told = [int((x == k).nonzero()[0]) for k in range(4)]
     edges = torch.stack([PEAKS[[a, b]] for a in range(4) for b in range(a)])
@@ -560,7 +561,7 @@ def tetrahedron(*, beliefs=100, n=30, beta_1=4.0, seed=2, first=12):
     around, above = (math.radians(angle) for angle in VIEW_FROM)
     eye = (math.cos(around) * math.cos(above), math.sin(around) * math.cos(above), math.sin(above))
     hidden = {"visible": False, "showspikes": False}
-    side = {axis: {**hidden, "range": [-0.55, 0.55]} for axis in ("xaxis", "yaxis", "zaxis")}
+    side = {axis: {**hidden, "range": [-0.7, 0.7]} for axis in ("xaxis", "yaxis", "zaxis")}
     steps = [f"{i / n:.2f}" for i in range(n + 1)]
     figure = plotly_figure.new(
         [way, dots, frame, names],
@@ -569,7 +570,8 @@ def tetrahedron(*, beliefs=100, n=30, beta_1=4.0, seed=2, first=12):
         height=560,
         showlegend=False,
         scene={**side, "aspectmode": "cube", "dragmode": "turntable",
-               "camera": {"eye": dict(zip("xyz", (1.5 * part for part in eye), strict=True))}},
+               "camera": {"eye": dict(zip("xyz", (1.5 * part for part in eye), strict=True)),
+                          "center": {"x": 0, "y": 0, "z": 0.1}}},
         **plotly_figure.player(steps, first, prefix="time t = ", milliseconds=180),
     )  # fmt: skip
     return PlotlyFigure(
@@ -587,9 +589,8 @@ def tetrahedron_at_rest(x: Tensor, ways: Tensor, steps: tuple[int, ...]):
     )
     for panel, i in zip(axes, steps, strict=True):
         for a, b in itertools.combinations(range(4), 2):
-            hidden = b == 3  # D is behind
-            look = {"color": COLOURS.data, "lw": 0.6 if hidden else 1.2, "ls": "--" if hidden else "-"}
-            panel.plot(*PEAKS[[a, b]].T, **look)
+            width, dashes = (0.6, "--") if b == 3 else (1.2, "-")  # D is behind
+            panel.plot(*PEAKS[[a, b]].T, color=COLOURS.data, lw=width, ls=dashes)
         colours = [COLOURS.classes[k] for k in x]
         points = place_in_tetrahedron(ways[i])
         panel.scatter(*points.T, c=colours, s=9, lw=0, depthshade=False)

@@ -12,6 +12,7 @@ import nbformat
 import pytest
 
 from tests.browser.lab import ROOT
+from tests.browser.turning import Turning
 from tests.chromium import only_fonts, unavailable
 from tests.files import served
 from tools import website
@@ -411,6 +412,39 @@ def test_an_explorer_moves_under_the_mouse_and_the_keys(fresh, name):
     page.wait_for_timeout(100)
     assert slider.input_value() != value
     assert picture() != before
+
+
+def test_a_figure_of_plotly_turns_and_plays(fresh, artefacts):
+    page = fresh("notebooks/04_simplex.html")
+    place = page.locator(".plotly-figure")
+    picture = page.locator(".cell_output:has(.plotly-figure) img")
+    assert picture.get_attribute("alt") == place.get_attribute("aria-label")
+    figure = Turning(page, place)
+    figure.test(artefacts)
+    page.wait_for_function("document.querySelector('.plotly-figure.drawn')")
+    assert not picture.is_visible()
+    before = figure.state()  # now by keyboard
+    place.focus()
+    page.keyboard.press("ArrowLeft")
+    figure.wait_for(f"place.layout.sliders[0].active === {before['active'] - 1}")
+    with laid_out(page, PHONE):
+        figure.wait_for(f"place._fullLayout.width < {PHONE['width']}")
+        assert page.evaluate(STICKS_OUT, False) == []
+        place.screenshot(path=artefacts / "on-a-phone.png")
+    with laid_out(page, PAPERS["A4"], "print"):
+        assert picture.is_visible() and not place.is_visible()
+
+
+def test_plotly_is_loaded_once_and_only_where_it_draws(folder, fresh, address):
+    assert len(list(folder.rglob("plotly*.js"))) == 1
+    asked = {}
+    for name in ("notebooks/03_loss_in_bits.html", "notebooks/04_simplex.html"):
+        page = fresh(name)
+        loaded = "performance.getEntriesByType('resource').map(r => r.name)"
+        if "simplex" in name:
+            Turning(page, page.locator(".plotly-figure")).wait_until_drawn()
+        asked[name] = [url for url in page.evaluate(loaded) if "plotly" in url]
+    assert list(asked.values()) == [[], [f"{address}_static/plotly.min.js"]]
 
 
 # The tool itself.

@@ -1,0 +1,38 @@
+"""The tetrahedron in a real browser: it turns under the mouse, plays, and tells what is pointed at.
+
+Here in JupyterLab; tests/browser/test_site.py puts the website's to the same test.
+"""
+
+import pytest
+
+from tests.browser.lab import ROOT
+from tests.browser.turning import Turning
+from tools.notebooks import as_text, from_percent
+
+pytestmark = pytest.mark.browser
+
+ALIVE = """
+# %%
+from bfn_core.views import simplex
+
+simplex.tetrahedron()
+"""
+
+
+def test_it_turns_and_plays_in_jupyterlab(server, open_notebook, artefacts):
+    (server.book / "tetrahedron.ipynb").write_text(as_text(from_percent(ALIVE)), "utf-8")
+    notebook = open_notebook("tetrahedron.ipynb")
+    notebook.run_all()
+    figure = Turning(notebook.page, notebook.page.locator(".jp-RenderedPlotly"))
+    figure.test(artefacts)
+    assert notebook.errors() == notebook.console == notebook.foreign == []
+
+
+def test_it_is_alive_in_a_notebook_that_was_not_run(server, open_notebook):
+    """The committed output is drawn at once: no cell is run, no mouse comes over a picture."""
+    assert (ROOT / "notebooks" / "04_simplex.ipynb").exists()
+    notebook = open_notebook("notebooks/04_simplex.ipynb")
+    figure = Turning(notebook.page, notebook.page.locator(".jp-RenderedPlotly"))
+    figure.wait_until_drawn()
+    figure.turn()
+    assert notebook.foreign == []

@@ -1,0 +1,72 @@
+"""Hands for a figure of Plotly's in three dimensions, wherever it is shown."""
+
+PATIENCE = 180_000  # ms: without a GPU the browser draws in software, perhaps on a busy machine
+
+DRAWN = "place => Boolean(place._fullLayout?.scene?._scene?.glplot) && !place.hidden"
+EYE = "place => place._fullLayout.scene._scene.getCamera().eye"
+STATE = """place => {
+  const [slider] = place.layout.sliders;
+  return { active: slider.active, x: [...place._fullData[1].x] };
+}"""
+
+
+class Turning:
+    """One figure of a page, with frames."""
+
+    def __init__(self, page, place):
+        self.page, self.place = page, place.first
+
+    def wait_until_drawn(self):
+        """Return when the figure is there."""
+        self.place.wait_for(state="attached", timeout=PATIENCE)
+        self.place.evaluate("place => place.closest('.cell_output, .jp-Cell').scrollIntoView()")
+        handle = self.place.element_handle(timeout=PATIENCE)
+        self.page.wait_for_function(DRAWN, arg=handle, timeout=PATIENCE)
+        self.place.evaluate("place => place.scrollIntoView({ block: 'center' })")
+
+    def state(self):
+        """Where the slider stands, and the first coordinates of the dots."""
+        return self.place.evaluate(STATE)
+
+    def wait_for(self, test):
+        """Return when `test`, a JavaScript expression about `place`, is true."""
+        handle = self.place.element_handle()
+        self.page.wait_for_function(f"place => {test}", arg=handle, timeout=PATIENCE)
+
+    def middle(self):
+        """Where the middle of the scene is, in the window."""
+        box = self.place.locator(".gl-container").bounding_box()
+        return box["x"] + box["width"] / 2, box["y"] + 0.4 * box["height"]
+
+    def turn(self):
+        """Drag the scene with the mouse; the eye must come to stand elsewhere."""
+        before, (x, y) = self.place.evaluate(EYE), self.middle()
+        self.page.mouse.move(x, y)
+        self.page.mouse.down()
+        self.page.mouse.move(x + 90, y + 20, steps=4)
+        self.page.mouse.up()
+        self.wait_for(f"Math.abs(({EYE})(place).x - {before['x']}) > 0.05")
+
+    def play(self):
+        """Press play: the slider must go on and the dots with it; then press stop."""
+        before = self.state()
+        self.place.get_by_text("▶ play").click()
+        self.wait_for(f"place.layout.sliders[0].active > {before['active'] + 1}")
+        self.place.get_by_text("■ stop").click()
+        assert self.state()["x"] != before["x"]
+
+    def slide(self):
+        """Press on the slider near its end: the last frames must be shown."""
+        track = self.place.locator(".slider-rail-touch-rect").bounding_box()
+        self.page.mouse.click(track["x"] + 0.99 * track["width"], track["y"] + track["height"] / 2)
+        last = "place.layout.sliders[0].steps.length - 1"
+        self.wait_for(f"place.layout.sliders[0].active >= {last} - 1")
+
+    def test(self, artefacts, name="tetrahedron"):
+        """All of it, with a picture before and after."""
+        self.wait_until_drawn()
+        self.place.screenshot(path=artefacts / f"{name}.png", timeout=PATIENCE)
+        self.turn()
+        self.play()
+        self.slide()
+        self.place.screenshot(path=artefacts / f"{name}-after.png", timeout=PATIENCE)
