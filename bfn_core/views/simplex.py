@@ -498,7 +498,7 @@ def walk_of_four(*, beliefs=100, n=30, beta_1=4.0, seed=2) -> tuple[Tensor, Tens
     Unlike `walk` it computes in double precision, so that its digits are those of every machine.
 
     Returns:
-        The classes (beliefs,), and the beliefs at t = 0, 1/n … 1, probabilities (n + 1, beliefs, 4).
+        The classes (beliefs,) and the beliefs at t = 0, 1/n … 1, (n + 1, beliefs, 4).
     """
     flow = DiscreteFlow(4, beta_1)
     generator = torch.Generator().manual_seed(seed)
