@@ -25,6 +25,7 @@ from PIL import Image
 
 import bfn_core
 from bfn_core import flows
+from bfn_core.views.plotly_figure import MIME
 from tools import links as repository_links
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -195,7 +196,8 @@ def empty_pictures(page: Page) -> list[str]:
     found = []
     for count, cell in enumerate(page.code_cells, 1):
         for output in cell.outputs:
-            if content := output.get("data", {}).get("image/png"):
+            data = output.get("data", {})
+            if content := data.get("image/png") or data.get("image/jpeg"):
                 grey = np.asarray(Image.open(io.BytesIO(base64.b64decode(content))).convert("L"))
                 if (share := float((grey < 225).mean())) < LEAST_INK:
                     found.append(f"{share:.1%} of the picture of code cell {count} is drawn upon")
@@ -210,6 +212,9 @@ def unseen(page: Page) -> list[str]:
         pictures = sum("image/png" in output.get("data", {}) for output in cell.outputs)
         if pictures < len(shows):
             found.append(f"{len(shows)} pictures should stand here, not {pictures}: {shows}")
+        for output in cell.outputs:
+            if MIME in output.get("data", {}) and "image/jpeg" not in output.data:
+                found.append(f"a figure of Plotly's has no picture: {cell.source!r}")
     return found
 
 

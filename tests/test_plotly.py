@@ -14,12 +14,17 @@ import torch
 from PIL import Image
 from plotly import graph_objects
 
-from bfn_core.views import plotly_figure, simplex, style
+from bfn_core import ContinuousFlow
+from bfn_core.data.toy import GaussianMixture
+from bfn_core.views import gaussian, plotly_figure, simplex, style
 from bfn_core.views.plotly_figure import MIME, PlotlyFigure, lean, unpacked
 from tests.book import NOTEBOOKS
 
 MOST = 200_000  # bytes of a figure
-MADE = {"simplex.tetrahedron()": simplex.tetrahedron}  # what the notebooks show
+MADE = {  # what the notebooks show
+    "gaussian.flow_surface()": gaussian.flow_surface,
+    "simplex.tetrahedron()": simplex.tetrahedron,
+}
 
 
 def stored():
@@ -192,3 +197,32 @@ def test_the_slider_and_the_buttons_know_every_frame():
     assert figure["data"][1]["x"] == figure["frames"][2]["data"][1]["x"]
     play, stop = figure["layout"]["updatemenus"][0]["buttons"]
     assert play["args"][1]["frame"]["duration"] > 0 and stop["args"][0] == [None]
+
+
+# The landscape of the flow.
+
+
+@pytest.mark.parametrize("t", [0.02, 0.4, 1.0])
+def test_the_landscape_is_the_flow_over_the_data(t):
+    """A histogram of the means of `sample_flow`, for x from the data, against the density."""
+    generator = torch.Generator().manual_seed(0)
+    mixture = GaussianMixture(means=(-0.5, 0.6), std=0.1, weights=(0.3, 0.7))
+    x = mixture.sample(40_000, generator=generator)
+    drawn = ContinuousFlow(0.05).sample_flow(x, t, generator).mean[:, 0]
+    mu = numpy.linspace(-2.995, 2.995, 600)
+    of_data = {"means": (-0.5, 0.6), "weights": (0.3, 0.7), "std": 0.1, "sigma_1": 0.05}
+    density = gaussian.flow_over_data(mu, t, **of_data)
+    assert density.sum() * 0.01 == pytest.approx(1, abs=1e-6)
+    share = (0.01 * density).reshape(-1, 10).sum(1)
+    count = numpy.histogram(drawn, numpy.linspace(-3, 3, 61))[0]
+    known = share > 1e-3
+    error = (count[known] / 40_000 - share[known]) / numpy.sqrt(share[known] / 40_000)
+    assert abs(error).max() < 4.5
+
+
+def test_the_surface_is_drawn_from_that_density():
+    (surface,) = gaussian.flow_surface().json["data"]
+    times, mu, density = (unpacked(surface[axis]) for axis in "xyz")
+    assert density.shape == (len(mu), len(times))
+    exact = gaussian.flow_over_data(mu[:, None].astype("f8"), times.astype("f8"))
+    assert abs(density - exact).max() < 0.01

@@ -1,7 +1,8 @@
 """Pictures of the one-dimensional flow: one number, and what Bob believes about it.
 
 `flow_explorer` moves in the reader's browser; `flow_figure` is the same picture at rest.
-`steps_explorer` draws samples with the perfect network; `start_explorer` is the whole idea at once.
+`flow_surface` is the flow over all the data, to turn; `steps_explorer` draws samples with the
+perfect network; `start_explorer` is the whole idea at once.
 Equation numbers are those of Graves et al., arXiv 2308.07037.
 """
 
@@ -12,10 +13,13 @@ import math
 
 import numpy
 from matplotlib.collections import LineCollection
+from matplotlib.colors import LinearSegmentedColormap
+from plotly import graph_objects
 
-from . import style
+from . import plotly_figure, style
 from .browser import BrowserExplorer
 from .explorer import Explorer, button, choice, slider
+from .plotly_figure import PlotlyFigure
 from .style import COLOURS
 
 MEANS = (-0.75, -0.25, 0.25, 0.75)
@@ -196,6 +200,79 @@ def _band(z, step=0.14, top=0.75):
     """The opacity of one of the nested bands whose shades together look like a Gaussian."""
     shade = [top * math.exp(-0.5 * u * u) if u < 2.8 + step / 2 else 0 for u in (z, z + step)]
     return 1 - (1 - shade[0]) / (1 - shade[1])
+
+
+def flow_over_data(mu, t, means=MEANS, weights=None, std=STD, *, sigma_1=0.02):
+    """The density of Bob's mean μ at time t when x is any of the data, not one: E_x p_F(μ | x; t).
+
+    For one x it is N(γx, γ(1 − γ)) (77); a bump of the data of width `std` adds (γ std)².
+
+    Args:
+      mu, t: where, and when (in (0, 1]); their shapes are broadcast.
+      means, weights, std: the data, a mixture of Gaussians; equal weights by default.
+      sigma_1: the noise that is left at t = 1.
+    """
+    means, weights, std = _mixture(means, weights, std)
+    gamma = -numpy.expm1(2 * numpy.asarray(t) * math.log(sigma_1))  # (80)
+    spread = numpy.sqrt(gamma * (1 - gamma) + (gamma * std) ** 2)
+    return sum(w * _normal(mu, gamma * m, spread) for m, w in zip(means, weights, strict=True))
+
+
+SEEN_FROM = (-38, 38)  # where the eye stands before `flow_surface`: degrees around, and above
+LOW_TO_HIGH = ("#F4FAFE", COLOURS.flow, COLOURS.input, "#00243A")
+
+
+def flow_surface(means=MEANS, weights=None, std=STD, *, sigma_1=0.02):
+    """`flow_over_data` as a surface over time and value, to turn and to point at.
+
+    Returns:
+        A `PlotlyFigure`.
+    """
+    times = numpy.linspace(0.02, 1, 50)
+    mu = numpy.linspace(-1.3, 1.3, 105)
+    density = flow_over_data(mu[:, None], times, means, weights, std, sigma_1=sigma_1)
+    around, above = (math.radians(angle) for angle in SEEN_FROM)
+    eye = (math.cos(around) * math.cos(above), math.sin(around) * math.cos(above), math.sin(above))
+    ridges = {"show": True, "color": "white", "width": 1, "highlight": True}
+    surface = graph_objects.Surface(
+        x=times,
+        y=mu,
+        z=density,
+        colorscale=[[i / 3, colour] for i, colour in enumerate(LOW_TO_HIGH)],
+        showscale=False,
+        lighting={"ambient": 0.75, "diffuse": 0.4, "specular": 0.05},
+        contours={"x": {**ridges, "start": 0.1, "end": 0.95, "size": 0.1},
+                  "y": {"highlight": False}, "z": {"highlight": False}},
+        hovertemplate="t = %{x:.2f}<br>μ = %{y:.2f}<br>density %{z:.2f}<extra></extra>",
+    )  # fmt: skip
+    names = {"xaxis": {"title": {"text": "time t"}}, "yaxis": {"title": {"text": "Bob's mean μ"}},
+             "zaxis": {"title": {"text": "density"}}}  # fmt: skip
+    figure = plotly_figure.new(
+        [surface],
+        height=520,
+        scene={**names, "aspectmode": "manual", "aspectratio": {"x": 1.3, "y": 1.2, "z": 0.6},
+               "dragmode": "turntable",
+               "camera": {"eye": dict(zip("xyz", (2.4 * part for part in eye), strict=True)),
+                          "center": {"x": 0.05, "y": 0, "z": -0.12}}},
+    )  # fmt: skip
+    return PlotlyFigure(
+        figure,
+        _surface_at_rest(times, mu, density),
+        "The density of Bob's mean over time as a landscape: one ridge sets out from zero, spreads "
+        "and forks into four, one for each bump of the data.",
+    )
+
+
+def _surface_at_rest(times, mu, density):
+    """The same landscape as a Matplotlib figure."""
+    figure, axes = style.subplots(size=(6.4, 4.2), subplot_kw={"projection": "3d"})
+    colours = LinearSegmentedColormap.from_list("low to high", LOW_TO_HIGH)
+    axes.plot_surface(*numpy.meshgrid(times, mu), density, cmap=colours, rcount=105, ccount=50,
+                      lw=0, antialiased=False)  # fmt: skip
+    axes.view_init(elev=SEEN_FROM[1], azim=SEEN_FROM[0])
+    axes.set_box_aspect((1.3, 1.2, 0.6), zoom=0.95)
+    axes.set(xlabel="time t", ylabel="Bob's mean μ", zlabel="density")
+    return figure
 
 
 def sample_paths(steps, sigma_1, noise, means=MEANS, weights=None, std=STD):

@@ -2,6 +2,8 @@
 
 PATIENCE = 180_000  # ms: without a GPU the browser draws in software, perhaps on a busy machine
 
+# What Plotly says when something that plays is stopped: it is no fault.
+STOPPED = ("undefined", "uncaught: undefined")
 DRAWN = "place => Boolean(place._fullLayout?.scene?._scene?.glplot) && !place.hidden"
 EYE = "place => place._fullLayout.scene._scene.getCamera().eye"
 STATE = """place => {

@@ -94,6 +94,10 @@ async function drawFigure(place) {
     Plotly.animate(place, ...step.args);
   });
 }
+// Plotly gives up a promise, for no reason, when something that plays is stopped.
+window.addEventListener("unhandledrejection", (event) => {
+  if (plotly && event.reason === undefined) event.preventDefault();
+});
 const near = new IntersectionObserver((entries) => {
   for (const { isIntersecting, target } of entries) {
     if (!isIntersecting) continue;
