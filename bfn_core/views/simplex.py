@@ -561,7 +561,8 @@ def tetrahedron(*, beliefs=100, n=30, beta_1=4.0, seed=2, t=0.4):
     around, above = (math.radians(angle) for angle in VIEW_FROM)
     eye = (math.cos(around) * math.cos(above), math.sin(around) * math.cos(above), math.sin(above))
     hidden = {"visible": False, "showspikes": False}
-    side = {axis: {**hidden, "range": [-0.7, 0.7]} for axis in ("xaxis", "yaxis", "zaxis")}
+    side = {axis: {**hidden, "range": [-0.7, 0.7]} for axis in ("xaxis", "yaxis")}
+    side["zaxis"] = {**hidden, "range": [-0.5, 0.9]}  # as long: the sides stay equal
     steps = [f"{i / n:.2f}" for i in range(n + 1)]
     figure = plotly_figure.new(
         [way, dots, frame, names],
@@ -570,8 +571,8 @@ def tetrahedron(*, beliefs=100, n=30, beta_1=4.0, seed=2, t=0.4):
         height=560,
         showlegend=False,
         scene={**side, "aspectmode": "cube", "dragmode": "turntable",
-               "camera": {"eye": dict(zip("xyz", (1.5 * part for part in eye), strict=True)),
-                          "center": {"x": 0, "y": 0, "z": 0.1}}},
+               "camera": {"eye": dict(zip("xyz", (1.35 * part for part in eye), strict=True)),
+                          "center": {"x": 0, "y": 0, "z": 0.02}}},
         **plotly_figure.player(steps, first, prefix="time t = ", milliseconds=180),
     )  # fmt: skip
     return PlotlyFigure(
