@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import sys
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 from bfn_core import BFN
 from bfn_core.checks import whole
@@ -59,18 +63,27 @@ def pack(options: argparse.Namespace) -> str:
     absent(target)
     bfn = model(options.model)
     x, form = files.read(options.file, bfn.flow, whole("length", options.length))
-    try:
-        packed = compress(bfn, x, options.n, lanes=options.lanes, seed=options.seed)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"the model does not take examples of shape {tuple(x.shape[1:])}: {reason}"
-                        ) from None
+    x = fitted(bfn, x)
+    packed = compress(bfn, x, options.n, lanes=options.lanes, seed=options.seed)
     content = dataclasses.replace(packed, form=form).to_bytes()
     write_whole(target, content)
     return (
         f"{packed.count:,} examples in {len(content):,} bytes, {target}: {packed.net_bits / 8:,.0f}"
         f" for the data, {packed.seed_bits / 8:,.0f} lent and given back"
     )
+
+
+def fitted(bfn: BFN, x: Tensor) -> Tensor:
+    """Data as the network takes them: (N, H, W) as one channel, where it asks for channels.
+
+    Raises:
+        DataError: it takes examples of another shape.
+    """
+    for tried in (x.unsqueeze(1), x) if x.dim() == 3 else (x,):
+        with contextlib.suppress(RuntimeError, ValueError), torch.no_grad():
+            bfn.output(bfn.flow.prior((1, *tried.shape[1:])), 0.0)
+            return tried
+    raise DataError(f"the model does not take examples of shape {tuple(x.shape[1:])}")
 
 
 def unpack(options: argparse.Namespace) -> str:

@@ -146,10 +146,10 @@ class Channel(ABC):
         return None
 
     def _return_index(self, stack, index, s, before, i, guess) -> None:
-        pass
+        return None
 
     def _push_index(self, stack, index, guess) -> None:
-        pass
+        return None
 
     def _pop_index(self, stack, guess) -> np.ndarray | None:
         return None

@@ -48,8 +48,6 @@ def _of_array(path: Path, flow: BayesianFlow) -> tuple[Tensor, dict]:
     if array.ndim < 2 or array.dtype.kind not in "buif" or array.dtype.itemsize > 8:
         raise DataError(f"{path} must hold an array (N, …) of numbers, got {form['dtype']} of "
                         f"shape {tuple(array.shape)}")
-    if array.ndim == 3:
-        array = array[:, None]  # one channel
     if array.dtype.kind == "f":
         if isinstance(flow, (DiscreteFlow, DiscretisedFlow)):
             raise DataError(f"{path} holds real numbers, and the model knows levels: whole numbers")
@@ -79,7 +77,7 @@ def _of_levels(levels: Tensor, flow: BayesianFlow, path: Path) -> Tensor:
     count = flow.classes if isinstance(flow, DiscreteFlow) else getattr(flow, "bins", 0)
     if not count:
         raise DataError(f"{path} holds whole numbers, and the model knows real ones")
-    if levels.numel() and not (0 <= int(levels.min()) and int(levels.max()) < count):
+    if levels.numel() and not (int(levels.min()) >= 0 and int(levels.max()) < count):
         raise DataError(f"{path} must hold whole numbers in 0…{count - 1} for this model, got "
                         f"{int(levels.min())} to {int(levels.max())}")
     return levels if isinstance(flow, DiscreteFlow) else flow.centres[levels]
