@@ -108,6 +108,7 @@ class Codec:
         for i in range(1, self.n + 1):
             guess = self._guess(stack, s, i - 1, shapes, condition)
             after = {name: c.pop_message(stack, s[name], i, guess[name]) for name, c in parts}
+            self._tell(stack, i)
             if i > 1:
                 for name, channel in parts:
                     channel.return_bridge(stack, s[name], after[name], i - 1)

@@ -1,0 +1,210 @@
+"""Pictures of a stack of bits on which Alice's messages travel, and of what files weigh."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bfn_core.beliefs import Data
+from bfn_core.compression import Codec, Moment, Packed, compress, decompress
+from bfn_core.model import BFN
+from bfn_core.views import style
+from bfn_core.views.explorer import Explorer, slider
+from bfn_core.views.style import COLOURS
+
+OURS = "a BFN's messages"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Bob takes one black and white picture off the stack.
+
+    Attributes:
+        digit: what it was, (H, W).
+        packed: where it was.
+        beliefs: probability of ink after i messages, (n + 1, H, W).
+        guesses: the same by the network.
+        heights: of the stack, in bits: before any message, and after each time that something was
+            taken off or put back, (2n + 2,).
+        net: bits that i messages have cost him, all that he will put back counted, (n + 1,).
+    """
+
+    digit: Tensor
+    packed: Packed
+    beliefs: Tensor
+    guesses: Tensor
+    heights: Tensor
+    net: Tensor
+
+    @property
+    def n(self) -> int:
+        """Messages."""
+        return self.packed.n
+
+
+def read(bfn: BFN, digit: Tensor, n: int, *, seed: int = 0, cells: float = 2.0) -> Reading:
+    """Pack one digit, (1, H, W) of 0 and 1, and listen to how it is unpacked."""
+    moments: list[Moment] = []
+    packed = compress(bfn, digit[None], n, seed=seed, cells=cells)
+    back = decompress(bfn, packed, watch=moments.append)
+    assert torch.equal(back[0], digit)
+    guesses = [moment for moment in moments if moment.output is not None]
+    ink = [torch.cat([part.probs[:, 0, ..., 1] for part in parts]) for parts in
+           ([m.theta for m in guesses], [m.output for m in guesses])]
+    net = [guesses[0].bits - m.bits - owed(bfn, digit, m, n, cells) for m in guesses]
+    heights = torch.tensor([moment.bits for moment in moments])
+    return Reading(digit[0], packed, *ink, heights, torch.tensor(net))
+
+
+def owed(bfn: BFN, digit: Tensor, moment: Moment, n: int, cells: float) -> float:
+    """Bits that Bob will put back for the sum s_i that he has in hand: −log₂ q(s_i | x)."""
+    if moment.i == 0:
+        return 0.0
+    channel = Codec(bfn, n, cells=cells).channels[""]
+    beta, i = channel.beta[moment.i], moment.i
+    logits = moment.theta.logits.double().flatten(0, -2)
+    s = logits @ torch.from_numpy(channel.basis.T)
+    mean = torch.from_numpy(beta * channel.target(digit.flatten().numpy()))
+    std = channel.noise * math.sqrt(beta)
+    nats = 0.5 * ((s - mean) / std).square() + math.log(std * math.sqrt(2 * math.pi))
+    return float((nats - math.log(channel.cell[i])).sum()) / math.log(2)
+
+
+def stack_figure(reading: Reading, i: int = 0):
+    """The picture of `stack_explorer`, at message i. Returns the figure and what moves in it."""
+    figure, axes = style.subplots(2, 3, size=(8.4, 4.0), width_ratios=(1, 1, 2.2))
+    pictures = []
+    for axis, title, colour in (
+        (axes[0, 0], "Bob's belief", COLOURS.input),
+        (axes[0, 1], "the network's guess", COLOURS.output),
+    ):
+        pictures.append(axis.imshow(reading.beliefs[0], cmap="gray_r", vmin=0, vmax=1))
+        axis.set_title(title, color=colour)
+    axes[1, 0].imshow(reading.digit, cmap="gray_r", vmin=0, vmax=1)
+    axes[1, 0].set_title("what Alice packed", color=COLOURS.data)
+    for axis in axes[:, :2].flat:
+        axis.set(xticks=[], yticks=[])
+        axis.grid(False)
+    axes[1, 1].set_axis_off()
+    when = torch.arange(len(reading.heights)) / 2
+    tower, bill = axes[:, 2]
+    tower.plot(when, reading.heights, color=COLOURS.sender, drawstyle="steps-post", lw=1.2)
+    tower.axhline(reading.packed.seed_bits, color=COLOURS.data, ls=":", lw=1.2)
+    tower.set_title("height of Bob's stack, bits")
+    tower.set(ylim=(0, None))
+    bill.plot(reading.net, color=COLOURS.receiver)
+    bill.axhline(reading.packed.net_bits, color=COLOURS.data, ls=":", lw=1.2)
+    bill.set_title("net bits so far")
+    bill.set(xlabel="message", ylim=(min(0.0, float(reading.net.min())), None))
+    dots = [axis.plot([], [], "o", color=COLOURS.text, ms=6)[0] for axis in (tower, bill)]
+    moving = [*pictures, *dots]
+    move(reading, i, *moving)
+    return figure, moving
+
+
+def move(reading: Reading, i: int, belief, guess, height, net) -> None:
+    """Show message i."""
+    belief.set_data(reading.beliefs[i])
+    guess.set_data(reading.guesses[i])
+    height.set_data([i], [float(reading.heights[2 * i])])
+    net.set_data([i], [float(reading.net[i])])
+
+
+def stack_explorer(reading: Reading) -> Explorer:
+    """Message by message: Bob's stack, his belief, the network's guess, and the bill."""
+    n = reading.n
+    figure, moving = stack_figure(reading)
+
+    def update(i):
+        move(reading, i, *moving)
+        words = f"after message {i} of {n}" if i else "before the first message"
+        return (
+            f"The stack is {int(reading.heights[2 * i]):,} bits high {words}; the messages have "
+            f"cost {float(reading.net[i]):.0f} bits net. The whole digit costs "
+            f"{reading.packed.net_bits} bits, and {reading.packed.seed_bits:,} lent ones come back."
+        )
+
+    controls = {"i": slider("message", 0, n, 0)}
+    description = (
+        "A stack of bits that falls as Bob takes messages off it and rises as he puts back what "
+        "Alice had borrowed, beside his belief, the network's guess, and the net bits so far."
+    )
+    return Explorer(figure, update, controls, description=description, play="i")
+
+
+def bill_figure(rows: dict[int, tuple[float, float]], elbo: dict[int, float], entropy: float):
+    """What is paid for an example with n messages.
+
+    Args:
+        rows: measured net bits and their standard error, by n.
+        elbo: L^n + L^r in bits, by n.
+        entropy: of the data, in bits.
+    """
+    figure, axes = style.subplots(size=(6.4, 3.2))
+    axes.plot(list(elbo), list(elbo.values()), color=COLOURS.receiver, label="$L^n + L^r$")
+    mean, error = zip(*rows.values(), strict=True)
+    axes.errorbar(list(rows), mean, yerr=[2 * e for e in error], fmt="o", color=COLOURS.sender,
+                  capsize=3, label="net bits of real files, ± 2 s.e.", zorder=3)
+    axes.axhline(entropy, color=COLOURS.data, ls=":", label="entropy of the data")
+    axes.set_xscale("log")
+    ticks = list(rows)
+    axes.set_xticks(ticks, [str(n) for n in ticks])
+    axes.minorticks_off()
+    axes.set(xlabel="messages n", ylabel="bits per example", ylim=(0, None))
+    axes.legend()
+    return figure
+
+
+def sizes(entry: dict) -> dict[str, float]:
+    """Bytes of all codes in an entry of assets/compression.json, smallest last."""
+    found = {name: float(size) for name, size in entry["other codes"].items()}
+    for n, row in entry["messages"].items():
+        found[f"{OURS}, n = {n}"] = float(row["file bytes"])
+    return dict(sorted(found.items(), key=lambda pair: -pair[1]))
+
+
+def bars_figure(record: dict[str, dict], titles: dict[str, str]):
+    """Bytes of files, one panel for each kind of data; what was only lent is paler."""
+    heights = [len(sizes(record[name])) for name in titles]
+    figure, axes = style.subplots(
+        len(titles), 1, size=(7.6, 0.6 + 0.27 * sum(heights) + 0.5 * len(titles)),
+        height_ratios=heights, squeeze=False,
+    )
+    for axis, (name, title) in zip(axes[:, 0], titles.items(), strict=True):
+        draw_bars(axis, record[name])
+        axis.set_title(title)
+    axes[-1, 0].set_xlabel("bytes")
+    return figure
+
+
+def draw_bars(axis, entry: dict) -> None:
+    """The bars of one kind of data."""
+    everything = sizes(entry)
+    for place, (name, size) in enumerate(everything.items()):
+        ours = name.startswith(OURS)
+        axis.barh(place, size, color=COLOURS.receiver if ours else COLOURS.faint)
+        if ours:
+            lent = entry["messages"][name.rpartition(" ")[2]]["seed bytes"]
+            axis.barh(place, lent, left=size - lent, color="white", alpha=0.6)
+        axis.text(size, place, f" {size:,.0f}", va="center", fontsize=8.5)
+    axis.set_yticks(range(len(everything)), list(everything), fontsize=8.5)
+    axis.grid(False)
+    axis.set_xlim(0, 1.12 * max(everything.values()))
+
+
+def perfect_bills(
+    bfn: BFN, x: Data, ns, *, parts: int = 10, lanes: int = 100
+) -> dict[int, tuple[float, float]]:
+    """Net bits per example of real files, by n: the mean of some equal parts of the data, and its
+    standard error.
+    """
+    found = {}
+    for n in ns:
+        size = len(x) // parts
+        net = torch.tensor([
+            compress(bfn, x[k * size : (k + 1) * size], n, lanes=lanes).net_bits / size
+            for k in range(parts)
+        ], dtype=torch.float64)
+        found[n] = float(net.mean()), float(net.std()) / math.sqrt(parts)
+    return found

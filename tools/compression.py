@@ -1,0 +1,190 @@
+"""Pack test data into real bytes, beside what else a person would use.
+
+`python -m tools.compression mnist|digits|text8` codes the first test examples with the shipped
+weights (for the 8 × 8 digits a small network is trained first, on L^n + L^r), decodes them, and
+writes how many bytes that took, and what PNG, WebP, CCITT G4, bz2 and lzma need for the same, into
+assets/compression.json.
+"""
+
+import argparse
+import bz2
+import io
+import json
+import lzma
+import platform
+import time
+from collections.abc import Callable
+
+import numpy as np
+import PIL
+import torch
+from PIL import Image
+from torch import Generator, Tensor
+
+from bfn_core import BFN, DiscretisedFlow, data, elbo
+from bfn_core.baselines.images import FORMATS, arrange
+from bfn_core.compression import compress, decompress
+from bfn_core.data.assets import CHECKOUT
+from bfn_core.data.digits import LEVELS, digits
+from bfn_core.networks.mlp import MLP
+from bfn_core.training import shipped
+from tools.record import renew_digests
+
+SEED = 0
+TARGET = CHECKOUT / "compression.json"
+COUNTS = {"mnist": 100, "digits": 360, "text8": 100}
+NS = {"mnist": (10, 25), "digits": (20,), "text8": (10, 25)}
+LENGTH = 128  # characters in a sequence of the shipped weights
+
+
+def seeded() -> Generator:
+    return Generator().manual_seed(SEED)
+
+
+# What there is to code: (model, data, names and sizes of other files of the same, units).
+
+
+def mnist(count: int):
+    x = data.binarise(data.mnist(stand_in=False).test[:count], generator=seeded())
+    bits = np.packbits(x.numpy().astype(np.uint8), axis=-1)
+    others = {**pictures(x.bool(), "1"), **general(bits)}
+    return shipped("mnist"), x, others, "MNIST, test images in black and white drawn once"
+
+
+def text8(count: int):
+    text = data.text8(stand_in=False)
+    x = text.test[: count * LENGTH].reshape(count, LENGTH).long()
+    return shipped("text8"), x, general(letters(x)), f"{text.name}, the beginning of the test part"
+
+
+def letters(x: Tensor) -> np.ndarray:
+    return np.frombuffer("".join(data.decode(x)).encode(), np.uint8)
+
+
+def small_digits(count: int):
+    flow, parts = DiscretisedFlow(LEVELS, 0.02), digits()
+    bfn = trained(flow, flow.centres[parts.train], NS["digits"][0])
+    levels = parts.test[:count]
+    grey = (levels * 15).to(torch.uint8)[:, None]  # 17 levels, 0…240
+    others = {**pictures(grey, "L"), **general(levels.numpy().astype(np.uint8))}
+    return bfn, flow.centres[levels], others, "scikit-learn's 8 × 8 digits, hands never seen"
+
+
+def trained(flow: DiscretisedFlow, x: Tensor, n: int, steps: int = 600) -> BFN:
+    """Notebook 06's network, trained on the bill of a code of n messages."""
+    torch.manual_seed(SEED)
+    network = MLP(64, (8, 8, 2), hidden=256, depth=3)
+    torch.nn.init.zeros_(network.head[-1].weight)
+    bfn, rng = BFN(flow, network), seeded()
+    optimiser = torch.optim.AdamW(bfn.parameters(), 2e-3, betas=(0.9, 0.98))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, steps, pct_start=0.1)
+    for _ in range(steps):
+        batch = x[torch.randint(len(x), (128,), generator=rng)]
+        loss = bfn.loss_n(batch, n, generator=rng) + bfn.reconstruction_loss(batch, generator=rng)
+        optimiser.zero_grad()
+        (loss.mean() / 64).backward()
+        torch.nn.utils.clip_grad_norm_(bfn.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+    return bfn
+
+
+SOURCES: dict[str, Callable] = {"mnist": mnist, "digits": small_digits, "text8": text8}
+
+
+# What else there is.
+
+
+def pictures(images: Tensor, mode: str) -> dict[str, int]:
+    """Bytes of (N, 1, H, W) as lossless files, one for each image and one for all side by side."""
+    forms = {name: (name, options) for name, options in FORMATS.items()}
+    if mode == "1":
+        forms["CCITT G4 (TIFF)"] = ("TIFF", {"compression": "group4"})
+    sizes = {}
+    for name, (form, options) in forms.items():
+        each = [written(image, mode, form, options) for image in images]
+        sizes[f"{name}, file by file"] = sum(each)
+        sizes[f"{name}, all in one"] = written(arrange(images), mode, form, options)
+    return sizes
+
+
+def written(image: Tensor, mode: str, form: str, options: dict) -> int:
+    pixels = image[0].numpy()
+    picture = Image.fromarray((pixels * 255).astype(np.uint8)).convert("1") if mode == "1" else (
+        Image.fromarray(pixels)
+    )
+    content = io.BytesIO()
+    (picture.convert("L") if form == "WebP" else picture).save(content, form, **options)
+    return len(content.getvalue())
+
+
+def general(array: np.ndarray) -> dict[str, int]:
+    """Bytes of an array by compressors that know nothing of it, at their highest setting."""
+    raw = array.tobytes()
+    return {
+        "as it is": len(raw),
+        "bz2": len(bz2.compress(raw, 9)),
+        "lzma": len(lzma.compress(raw, preset=9 | lzma.PRESET_EXTREME)),
+    }
+
+
+def coded(bfn: BFN, x: Tensor, n: int, lanes: int) -> dict:
+    """What the messages take, and whether nothing is lost."""
+    began = time.perf_counter()
+    packed = compress(bfn, x, n, lanes=lanes, seed=SEED)
+    between = time.perf_counter()
+    back = decompress(bfn, packed)
+    ended = time.perf_counter()
+    bill = elbo(bfn, x, n, repeats=4, batch_size=50, generator=seeded()).total.bits()
+    row = {
+        "file bytes": packed.file_bytes,
+        "net bytes": round(packed.net_bits / 8, 1),
+        "seed bytes": packed.seed_bits // 8,
+        "-ELBO(n) bytes": round(bill.mean * len(x) / 8, 1),
+        "standard error": round(bill.standard_error * len(x) / 8, 1),
+        "nothing lost": bool(torch.equal(back, x)),
+        "seconds to pack": round(between - began, 1),
+        "seconds to unpack": round(ended - between, 1),
+    }
+    print(n, row, flush=True)
+    return row
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name", choices=list(SOURCES))
+    parser.add_argument("--count", type=int, help="examples")
+    parser.add_argument("--n", type=int, nargs="+", help="messages")
+    parser.add_argument("--lanes", type=int, default=10, help="examples coded at once")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    count, ns = options.count or COUNTS[options.name], options.n or NS[options.name]
+    began = time.perf_counter()
+    bfn, x, others, name = SOURCES[options.name](count)
+    print(name, others, flush=True)
+    words = [f"python -m tools.compression {options.name}"]
+    words += [f"--count {options.count}"] if options.count else []
+    words += [f"--n {' '.join(map(str, ns))}"] if options.n else []
+    words += [f"--lanes {options.lanes}"] if options.lanes != 10 else []
+    found = {
+        "command": " ".join(words),
+        "data": name, "examples": len(x), "variables": x[0].numel(), "seed": SEED,
+        "lanes": options.lanes, "device": "cpu", "threads": 1,
+        "versions": {
+            "python": platform.python_version(), "torch": torch.__version__,
+            "pillow": PIL.__version__,
+        },
+        "weights bytes": sum(4 * p.numel() for p in bfn.parameters()),
+        "other codes": others,
+        "messages": {str(n): coded(bfn, x, n, options.lanes) for n in ns},
+    }
+    found["seconds"] = round(time.perf_counter() - began, 1)
+    record = json.loads(TARGET.read_text("utf-8")) if TARGET.exists() else {}
+    record = {**record, options.name: found}
+    text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+    TARGET.write_text(text, encoding="utf-8", newline="\n")
+    renew_digests()
+
+
+if __name__ == "__main__":
+    main()
