@@ -314,8 +314,8 @@ def test_every_moment_is_told_and_bob_hears_alice_backwards():
     assert [m.i for m in guesses[1]] == [0, 1, 2, 3, 4]
     for alice, bob in zip(guesses[0], guesses[1][::-1], strict=True):
         assert torch.equal(alice.theta.logits, bob.theta.logits)
-    bits = {(m.i, m.output is None): m.bits for m in sent}
-    assert bits[0, True] - bits[4, True] == packed.net_bits  # from before the first to the last
+    assert sent[-1].bits - sent[0].bits == packed.net_bits
+    assert received[0].bits - received[-1].bits == packed.net_bits
 
 
 # What is refused.

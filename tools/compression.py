@@ -32,8 +32,8 @@ from tools.record import renew_digests
 
 SEED = 0
 TARGET = CHECKOUT / "compression.json"
-COUNTS = {"mnist": 100, "digits": 360, "text8": 100}
-NS = {"mnist": (10, 25), "digits": (20,), "text8": (10, 25)}
+COUNTS = {"mnist": 100, "digits": 360, "text8": 50}
+NS = {"mnist": (25,), "digits": (20,), "text8": (10,)}
 LENGTH = 128  # characters in a sequence of the shipped weights
 
 

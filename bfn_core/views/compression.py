@@ -79,9 +79,9 @@ def stack_figure(reading: Reading, i: int = 0):
         (axes[0, 0], "Bob's belief", COLOURS.input),
         (axes[0, 1], "the network's guess", COLOURS.output),
     ):
-        pictures.append(axis.imshow(reading.beliefs[0], cmap="gray_r", vmin=0, vmax=1))
+        pictures.append(axis.imshow(reading.beliefs[0].numpy(), cmap="gray_r", vmin=0, vmax=1))
         axis.set_title(title, color=colour)
-    axes[1, 0].imshow(reading.digit, cmap="gray_r", vmin=0, vmax=1)
+    axes[1, 0].imshow(reading.digit.numpy(), cmap="gray_r", vmin=0, vmax=1)
     axes[1, 0].set_title("what Alice packed", color=COLOURS.data)
     for axis in axes[:, :2].flat:
         axis.set(xticks=[], yticks=[])
@@ -89,14 +89,15 @@ def stack_figure(reading: Reading, i: int = 0):
     axes[1, 1].set_axis_off()
     when = torch.arange(len(reading.heights)) / 2
     tower, bill = axes[:, 2]
-    tower.plot(when, reading.heights, color=COLOURS.sender, drawstyle="steps-post", lw=1.2)
+    tower.plot(when.numpy(), reading.heights.numpy(), color=COLOURS.sender, drawstyle="steps-post", lw=1.2)
     tower.axhline(reading.packed.seed_bits, color=COLOURS.data, ls=":", lw=1.2)
     tower.set_title("height of Bob's stack, bits")
-    tower.set(ylim=(0, None))
-    bill.plot(reading.net, color=COLOURS.receiver)
+    tower.set(xlim=(-1, reading.n + 1), ylim=(0, None))
+    bill.plot(reading.net.numpy(), color=COLOURS.receiver)
     bill.axhline(reading.packed.net_bits, color=COLOURS.data, ls=":", lw=1.2)
     bill.set_title("net bits so far")
-    bill.set(xlabel="message", ylim=(min(0.0, float(reading.net.min())), None))
+    bill.set(xlabel="message", xlim=(-1, reading.n + 1),
+             ylim=(min(0.0, float(reading.net.min())), None))
     dots = [axis.plot([], [], "o", color=COLOURS.text, ms=6)[0] for axis in (tower, bill)]
     moving = [*pictures, *dots]
     move(reading, i, *moving)
@@ -105,8 +106,8 @@ def stack_figure(reading: Reading, i: int = 0):
 
 def move(reading: Reading, i: int, belief, guess, height, net) -> None:
     """Show message i."""
-    belief.set_data(reading.beliefs[i])
-    guess.set_data(reading.guesses[i])
+    belief.set_data(reading.beliefs[i].numpy())
+    guess.set_data(reading.guesses[i].numpy())
     height.set_data([i], [float(reading.heights[2 * i])])
     net.set_data([i], [float(reading.net[i])])
 
@@ -203,7 +204,7 @@ def perfect_bills(
     for n in ns:
         size = len(x) // parts
         net = torch.tensor([
-            compress(bfn, x[k * size : (k + 1) * size], n, lanes=lanes).net_bits / size
+            compress(bfn, x[k * size : (k + 1) * size], n, lanes=lanes, seed=k).net_bits / size
             for k in range(parts)
         ], dtype=torch.float64)
         found[n] = float(net.mean()), float(net.std()) / math.sqrt(parts)
