@@ -13,12 +13,12 @@ from torch import Tensor
 from bfn_core import data
 from bfn_core.data.files import DataError, write_whole
 from bfn_core.data.text import ALPHABET, read_text
-from bfn_core.flows import BayesianFlow, DiscreteFlow, DiscretisedFlow
+from bfn_core.flows import DiscreteFlow, DiscretisedFlow
 
 TEXT_LENGTH = 128  # characters in a sequence, as the shipped weights had them
 
 
-def read(path: Path, flow: BayesianFlow, length: int = TEXT_LENGTH) -> tuple[Tensor, dict]:
+def read(path: Path, flow: Any, length: int = TEXT_LENGTH) -> tuple[Tensor, dict]:
     """Data of a model and what `write` must know to make the same of it.
 
     Args:
@@ -39,7 +39,7 @@ def read(path: Path, flow: BayesianFlow, length: int = TEXT_LENGTH) -> tuple[Ten
     return _of_text(path, flow, length)
 
 
-def _of_array(path: Path, flow: BayesianFlow) -> tuple[Tensor, dict]:
+def _of_array(path: Path, flow: Any) -> tuple[Tensor, dict]:
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -55,7 +55,7 @@ def _of_array(path: Path, flow: BayesianFlow) -> tuple[Tensor, dict]:
     return _of_levels(torch.from_numpy(array.astype(np.int64)), flow, path), form
 
 
-def _of_numbers(x: Tensor, flow: BayesianFlow, path: Path) -> Tensor:
+def _of_numbers(x: Tensor, flow: Any, path: Path) -> Tensor:
     try:
         flow.check(x)
     except ValueError as error:
@@ -63,7 +63,7 @@ def _of_numbers(x: Tensor, flow: BayesianFlow, path: Path) -> Tensor:
     return x
 
 
-def _levels(pixels: Tensor, flow: BayesianFlow, path: Path) -> Tensor:
+def _levels(pixels: Tensor, flow: Any, path: Path) -> Tensor:
     """Bytes as levels; black and white for two classes."""
     if isinstance(flow, DiscreteFlow) and flow.classes == 2:
         if bool(((pixels > 0) & (pixels < 255)).any()):
@@ -72,7 +72,7 @@ def _levels(pixels: Tensor, flow: BayesianFlow, path: Path) -> Tensor:
     return pixels.long()
 
 
-def _of_levels(levels: Tensor, flow: BayesianFlow, path: Path) -> Tensor:
+def _of_levels(levels: Tensor, flow: Any, path: Path) -> Tensor:
     """0…K − 1 as the flow has them."""
     count = flow.classes if isinstance(flow, DiscreteFlow) else getattr(flow, "bins", 0)
     if not count:
@@ -83,7 +83,7 @@ def _of_levels(levels: Tensor, flow: BayesianFlow, path: Path) -> Tensor:
     return levels if isinstance(flow, DiscreteFlow) else flow.centres[levels]
 
 
-def _of_text(path: Path, flow: BayesianFlow, length: int) -> tuple[Tensor, dict]:
+def _of_text(path: Path, flow: Any, length: int) -> tuple[Tensor, dict]:
     if getattr(flow, "classes", 0) != len(ALPHABET):
         raise DataError(f"{path} is no .npy file and no folder, and this model is not one of text")
     text = read_text(path)
@@ -97,7 +97,7 @@ def _of_text(path: Path, flow: BayesianFlow, length: int) -> tuple[Tensor, dict]
     return padded.reshape(rows, length), {"kind": "text", "characters": len(classes)}
 
 
-def write(path: Path, x: Tensor, flow: BayesianFlow, form: dict[str, Any]) -> None:
+def write(path: Path, x: Tensor, flow: Any, form: dict[str, Any]) -> None:
     """Write data as the file or folder that they were.
 
     Raises:
@@ -121,7 +121,7 @@ def write(path: Path, x: Tensor, flow: BayesianFlow, form: dict[str, Any]) -> No
         raise DataError(f"{path} cannot be written ({error.strerror or error})") from None
 
 
-def _write_pictures(folder: Path, x: Tensor, flow: BayesianFlow, names: list[str]) -> None:
+def _write_pictures(folder: Path, x: Tensor, flow: Any, names: list[str]) -> None:
     from PIL import Image
 
     levels = x * (255 if flow.classes == 2 else 1) if x.dtype == torch.int64 else flow.index(x)

@@ -89,7 +89,8 @@ def stack_figure(reading: Reading, i: int = 0):
     axes[1, 1].set_axis_off()
     when = torch.arange(len(reading.heights)) / 2
     tower, bill = axes[:, 2]
-    tower.plot(when.numpy(), reading.heights.numpy(), color=COLOURS.sender, drawstyle="steps-post", lw=1.2)
+    tower.plot(when.numpy(), reading.heights.numpy(), color=COLOURS.sender, drawstyle="steps-post",
+               lw=1.2)
     tower.axhline(reading.packed.seed_bits, color=COLOURS.data, ls=":", lw=1.2)
     tower.set_title("height of Bob's stack, bits")
     tower.set(xlim=(-1, reading.n + 1), ylim=(0, None))

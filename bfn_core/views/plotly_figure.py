@@ -11,6 +11,7 @@ the book's website. GitHub shows `still`, a Matplotlib figure of the same.
 import base64
 import functools
 import sys
+from typing import Any
 
 import numpy
 import plotly.io
@@ -88,7 +89,7 @@ def player(names, first, *, prefix, milliseconds):
     }
 
 
-def lean(figure):
+def lean(figure) -> Any:
     """What a Plotly figure is as JSON: a dict, the same on every machine, and small.
 
     The numbers of a long array keep DIGITS significant digits of its largest, so that what
