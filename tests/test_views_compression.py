@@ -33,12 +33,11 @@ def reading():
 def test_what_is_lent_comes_back_and_the_rest_is_the_bill(reading):
     assert len(reading.heights) == 2 * 6 + 2 and len(reading.net) == 7
     assert reading.heights[0] - reading.heights[-1] == reading.packed.net_bits
-    assert reading.heights[-1] == reading.packed.seed_bits + 1
-    # What is owed is counted as of a density: cells of half a standard deviation make it near.
-    last = reading.packed.net_bits - float(reading.net[-1])
+    assert reading.heights[-1] == reading.packed.seed_bits
     x = reading.digit.bool()
     p = torch.where(x, reading.guesses[-1], 1 - reading.guesses[-1])
-    assert last == pytest.approx(float(-p.log2().sum()), abs=3)
+    last = float(reading.net[-1]) - float(p.log2().sum())
+    assert last == pytest.approx(reading.packed.net_bits, abs=1.5)  # a stack is of whole bits
 
 
 def test_the_belief_sharpens_towards_the_digit(reading):
