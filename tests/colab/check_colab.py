@@ -28,7 +28,7 @@ REPOSITORY = links.repository()
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 IN_BROWSER = {"01_gaussian_mixture", "04_simplex"}  # an anywidget there
 WEIGHTS = {"07_mnist": "mnist", "08_cifar10": "cifar10", "09_text8": "text8",
-           "11_fast_samplers": "mnist"}
+           "11_fast_samplers": "mnist", "12_compression": "mnist"}
 
 
 def python(*arguments, cwd, **options):
