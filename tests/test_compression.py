@@ -517,3 +517,29 @@ def test_greys_are_not_black_and_white(models, tmp_path, capsys):
     Image.fromarray(np.full((4, 4), 100, np.uint8)).save(tmp_path / "a.png")
     assert main(["pack", "mnist", str(tmp_path), "--out", str(tmp_path / "there")]) == 1
     assert "holds greys" in capsys.readouterr().err
+
+
+# The record of real bytes.
+
+
+def test_the_record_is_of_whole_round_trips_that_cost_what_the_elbo_says():
+    for name, entry in data.record("compression").items():
+        assert entry["command"].startswith(f"python -m tools.compression {name}")
+        for row in entry["messages"].values():
+            assert row["nothing lost"]
+            assert abs(row["net bytes"] - row["-ELBO(n) bytes"]) < 4 * row["standard error"]
+            # Header and checksum come on top of what is paid and what is lent.
+            assert 0 < row["file bytes"] - row["net bytes"] - row["seed bytes"] < 250
+
+
+def test_the_other_codes_hold_every_pixel():
+    from tools.compression import general, pictures, written
+
+    image = torch.randint(2, (1, 20, 24), generator=generator(1)).bool()
+    for form, options in (("TIFF", {"compression": "group4"}), ("PNG", {})):
+        content = written(image, "1", form, options)
+        back = np.asarray(Image.open(io.BytesIO(content)).convert("L")) > 0
+        assert (back == image[0].numpy()).all()
+    sizes = pictures(image.expand(4, 1, 20, 24), "1")
+    assert sizes["CCITT G4 (TIFF), file by file"] > sizes["CCITT G4 (TIFF), all in one"] > 8
+    assert general(np.zeros(1000, np.uint8))["as it is"] == 1000

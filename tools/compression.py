@@ -103,20 +103,21 @@ def pictures(images: Tensor, mode: str) -> dict[str, int]:
         forms["CCITT G4 (TIFF)"] = ("TIFF", {"compression": "group4"})
     sizes = {}
     for name, (form, options) in forms.items():
-        each = [written(image, mode, form, options) for image in images]
+        each = [len(written(image, mode, form, options)) for image in images]
         sizes[f"{name}, file by file"] = sum(each)
-        sizes[f"{name}, all in one"] = written(arrange(images), mode, form, options)
+        sizes[f"{name}, all in one"] = len(written(arrange(images), mode, form, options))
     return sizes
 
 
-def written(image: Tensor, mode: str, form: str, options: dict) -> int:
+def written(image: Tensor, mode: str, form: str, options: dict) -> bytes:
+    """An image, (1, H, W) of bytes, or of bools in mode "1", as a lossless file."""
     pixels = image[0].numpy()
     picture = Image.fromarray((pixels * 255).astype(np.uint8)).convert("1") if mode == "1" else (
         Image.fromarray(pixels)
     )
     content = io.BytesIO()
     (picture.convert("L") if form == "WebP" else picture).save(content, form, **options)
-    return len(content.getvalue())
+    return content.getvalue()
 
 
 def general(array: np.ndarray) -> dict[str, int]:
@@ -183,6 +184,7 @@ def main() -> None:
     found["seconds"] = round(time.perf_counter() - began, 1)
     record = json.loads(TARGET.read_text("utf-8")) if TARGET.exists() else {}
     record = {**record, options.name: found}
+    record = {name: record[name] for name in SOURCES if name in record}
     text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
     TARGET.write_text(text, encoding="utf-8", newline="\n")
     renew_digests()
