@@ -12,7 +12,7 @@ import nbformat
 import pytest
 
 from tests.browser.lab import ROOT
-from tests.browser.turning import STOPPED, Turning
+from tests.browser.turning import PATIENCE, STOPPED, Turning
 from tests.chromium import only_fonts, unavailable
 from tests.files import served
 from tools import website
@@ -434,6 +434,18 @@ def test_a_figure_of_plotly_turns_and_plays(fresh, artefacts):
         place.screenshot(path=artefacts / "on-a-phone.png")
     with laid_out(page, PAPERS["A4"], "print"):
         assert picture.is_visible() and not place.is_visible()
+
+
+@pytest.mark.parametrize("name", ["01_gaussian_mixture", "04_simplex"])
+def test_on_a_phone_a_figure_of_plotly_is_no_higher_than_wide(fresh, artefacts, name):
+    page = fresh("index.html")
+    with laid_out(page, PHONE):
+        page.goto(page.url.replace("index", f"notebooks/{name}"))
+        figure = Turning(page, page.locator(".plotly-figure"))
+        figure.wait_until_drawn()
+        wide, high = figure.place.evaluate("p => [p._fullLayout._size.w, p._fullLayout._size.h]")
+        assert high <= wide < PHONE["width"]
+        figure.place.screenshot(path=artefacts / "phone.png", timeout=PATIENCE)
 
 
 def test_plotly_is_loaded_once_and_only_where_it_draws(folder, fresh, address):
