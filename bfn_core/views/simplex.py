@@ -541,7 +541,7 @@ def tetrahedron(*, beliefs=100, n=30, beta_1=4.0, seed=2, t=0.4):
         points = place_in_tetrahedron(ways[i])
         behind = lines([place_in_tetrahedron(ways[: i + 1, j]) for j in told])
         dots = dict(zip("xyz", points.T.numpy(), strict=True))
-        words = hover + f"t = {i / n:.2f}<extra>the truth is %{{text}}</extra>"
+        words = hover + f"t = {i / n:.2f}<extra></extra>"
         return [
             graph_objects.Scatter3d(behind),
             graph_objects.Scatter3d(dots, customdata=ways[i].numpy(), hovertemplate=words),
@@ -549,8 +549,7 @@ def tetrahedron(*, beliefs=100, n=30, beta_1=4.0, seed=2, t=0.4):
 
     way, dots = moving(first)
     way.update(mode="lines", line={"color": COLOURS.data, "width": 2}, hoverinfo="skip")
-    dots.update(mode="markers", marker={"size": 4, "color": colours, "line": {"width": 0}},
-                text=[FOUR[k] for k in x])  # fmt: skip
+    dots.update(mode="markers", marker={"size": 4, "color": colours, "line": {"width": 0}})
     frame = graph_objects.Scatter3d(
         lines(edges), mode="lines", line={"color": COLOURS.data, "width": 3}, hoverinfo="skip"
     )

@@ -11,6 +11,22 @@ STATE = """place => {
   return { active: slider.active, x: [...place._fullData[1].x] };
 }"""
 
+# Where the first dots are in the window: what the graphics card does with a point, by hand.
+DOTS = """place => {
+  const { glplot, dataScale } = place._fullLayout.scene._scene;
+  const { model, view, projection } = glplot.cameraParams;
+  const times = (m, v) => [0, 1, 2, 3].map((i) =>
+    m[i] * v[0] + m[4 + i] * v[1] + m[8 + i] * v[2] + m[12 + i] * v[3]);
+  const window = glplot.canvas.getBoundingClientRect();
+  const { x, y, z } = place._fullData[1];
+  return [...Array(12).keys()].map((i) => {
+    const scaled = [x[i] * dataScale[0], y[i] * dataScale[1], z[i] * dataScale[2], 1];
+    const [across, up, , depth] = times(projection, times(view, times(model, scaled)));
+    return [window.x + (across / depth + 1) / 2 * window.width,
+            window.y + (1 - up / depth) / 2 * window.height];
+  });
+}"""
+
 
 class Turning:
     """One figure of a page, with frames."""
@@ -64,11 +80,27 @@ class Turning:
         last = "place.layout.sliders[0].steps.length - 1"
         self.wait_for(f"place.layout.sliders[0].active >= {last} - 1")
 
+    def point(self):
+        """Move the mouse over a dot: what it tells must be four probabilities."""
+        self.place.evaluate(
+            """place => { place.told = [];
+            place.on("plotly_hover", (event) => place.told.push(event.points[0].customdata)); }"""
+        )
+        for x, y in self.place.evaluate(DOTS):
+            self.page.mouse.move(x - 8, y - 8)
+            self.page.mouse.move(x, y, steps=4)
+            self.page.wait_for_timeout(300)
+            if told := self.place.evaluate("place => place.told.map((four) => [...four])"):
+                assert abs(sum(told[0]) - 1) < 3e-3 and len(told[0]) == 4
+                return
+        raise AssertionError("the mouse was over twelve dots, and none told anything")
+
     def test(self, artefacts, name="tetrahedron"):
         """All of it, with a picture before and after."""
         self.wait_until_drawn()
         self.place.screenshot(path=artefacts / f"{name}.png", timeout=PATIENCE)
         self.turn()
         self.play()
+        self.point()
         self.slide()
         self.place.screenshot(path=artefacts / f"{name}-after.png", timeout=PATIENCE)

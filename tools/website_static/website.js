@@ -85,7 +85,7 @@ async function drawFigure(place) {
   // What is seen in depth is as large as its place is high: on a phone it must be no higher than
   // wide, above the slider, or its sides are cut off.
   const { layout } = figure;
-  layout.height = Math.min(layout.height, place.clientWidth + (layout.sliders ? 130 : 0));
+  layout.height = Math.min(layout.height, place.clientWidth + (layout.sliders ? 90 : 0));
   await Plotly.newPlot(place, figure);
   place.classList.add("drawn");
   // The arrow keys go from frame to frame, as they would on a slider of the browser's.
