@@ -12,9 +12,12 @@ from torch.nn import functional as F
 def attend(qkv: Tensor, heads: int, turns: Tensor | None = None) -> Tensor:
     """Queries, keys and values side by side, (B, L, 3 · width) -> what was read, (B, L, width).
 
-    heads: a divisor of width. turns: what `rotations` gives, if queries and keys are to be turned
-    by their positions. Under autocast on a CPU the formula is written out: the gradient of torch's
-    kernel takes several times as long there.
+    Under autocast on a CPU the formula is written out: the gradient of torch's kernel takes several
+    times as long there.
+
+    Args:
+        heads: a divisor of width.
+        turns: what `rotations` gives, if queries and keys are to be turned by their positions.
     """
     q, k, v = qkv.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)  # (B, heads, L, head)
     if turns is not None:
@@ -46,7 +49,7 @@ def turned(x: Tensor, turns: Tensor) -> Tensor:
     return x * cos + torch.cat([-second, first], -1) * sin
 
 
-Layer = TypeVar("Layer", nn.Linear, nn.Conv1d, nn.Conv2d)
+Layer = TypeVar("Layer", bound=nn.Module)
 
 
 def zeroed(layer: Layer) -> Layer:
