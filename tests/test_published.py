@@ -89,15 +89,8 @@ def test_a_small_network_computes_what_the_official_one_does(name):
     assert_as_official(small(name), name)
 
 
-def test_a_network_of_the_published_size_computes_what_the_official_one_does():
-    """MNIST's always: it takes seconds, and a size that the small ones have not."""
-    assert_as_official(fill(FULL["mnist_full"]()), "mnist_full")
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not os.environ.get("BFN_TEST_FULL"), reason="BFN_TEST_FULL=1 asks for it")
-@pytest.mark.parametrize("name", [name for name in FULL if name != "mnist_full"])
-def test_the_other_networks_of_the_published_sizes_do_so_too(name):
+@pytest.mark.parametrize("name", FULL)
+def test_a_network_of_the_published_size_computes_what_the_official_one_does(name):
     assert_as_official(fill(FULL[name]()), name)
 
 
