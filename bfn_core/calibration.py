@@ -166,7 +166,11 @@ def reliability(
 
 
 def _several(name: str, values: Iterable[float], low: float, high: float) -> tuple[float, ...]:
-    """Numbers from low to high, at least one. Raises ValueError, naming them."""
+    """Numbers from low to high, at least one.
+
+    Raises:
+        ValueError: naming them.
+    """
     found = tuple(float(value) for value in values)
     if not found or not all(low <= value <= high for value in found):
         raise ValueError(f"{name} must be numbers from {low:g} to {high:g}, got {found}")

@@ -140,7 +140,11 @@ def _root(matrix: Tensor) -> Tensor:
 
 
 def _inception() -> Features:
-    """Inception v3's 2,048 features as pytorch-fid has them. Raises DataError."""
+    """Inception v3's 2,048 features as pytorch-fid has them.
+
+    Raises:
+        DataError: pytorch-fid or its weights cannot be had.
+    """
     try:
         InceptionV3 = importlib.import_module("pytorch_fid.inception").InceptionV3
     except ImportError:

@@ -170,7 +170,8 @@ class FixedNoise:
 def steps_within(calls: int, sampler: Any) -> int:
     """The most steps that a sampler of this package takes with so many calls of the network.
 
-    Raises ValueError where not even one step does with so few.
+    Raises:
+        ValueError: not even one step does with so few.
     """
     steps = [n for n in range(1, whole("calls", calls)) if sampler.calls(n) <= calls]
     if not steps:

@@ -78,8 +78,9 @@ def cuda_present() -> bool:
 def card(start: bool = True) -> Card | None:
     """The GPU that training would use, or None where it would use none.
 
-    start: whether CUDA may be started where there is no other way to know; if not, None too, as
-        where the driver does not say.
+    Args:
+        start: whether CUDA may be started where there is no other way to know; if not, None
+            too, as     where the driver does not say.
     """
     if device_type() != "cuda":
         return None

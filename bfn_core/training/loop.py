@@ -239,7 +239,11 @@ class Trainer:
         self.say(f"Beginning from the weights {self.initial} of {self.settings.initial}.")
 
     def look_at_loss(self) -> None:
-        """What `bfn.loss`, which may be overridden, takes. Raises TrainingError."""
+        """What `bfn.loss`, which may be overridden, takes.
+
+        Raises:
+            TrainingError: it takes no condition, or the settings replace it.
+        """
         known = inspect.signature(self.bfn.loss).parameters
         any_name = any(p.kind is p.VAR_KEYWORD for p in known.values())
         self.takes = {name for name in ("theta", "condition", "generator")
@@ -337,7 +341,11 @@ class Trainer:
         return json.loads(json.dumps(found))
 
     def restore(self) -> None:
-        """Take up the checkpoint, if there is one. Raises TrainingError if it does not fit."""
+        """Take up the checkpoint, if there is one.
+
+        Raises:
+            TrainingError: it does not fit.
+        """
         run = self.run
         if run.settings.exists():
             begun = run.read_settings()
@@ -477,8 +485,9 @@ class Trainer:
     def look(self) -> Tensor:
         """The losses and gradient norms since the last line, (n, 2).
 
-        Raises TrainingError if one is not finite. Looking waits for the device, so it is done once
-        per line of metrics, and before any checkpoint is written.
+        Raises:
+            TrainingError: one is not finite. Looking waits for the device, so it is done once
+                per line of metrics, and before any checkpoint is written.
         """
         values = self.reduced(torch.stack(self.window), "mean").cpu()
         # With fp16 a gradient that is not finite is a step that was left out, and no fault.
@@ -620,7 +629,11 @@ MIN_SCALE = 2.0**-10  # fp16's loss scale begins at 2^16 and halves where a grad
 
 
 def accelerator_for(precision: str = "no"):
-    """Accelerate's view of the devices and processes at hand. Raises TrainingError."""
+    """Accelerate's view of the devices and processes at hand.
+
+    Raises:
+        TrainingError: Accelerate refuses what is asked.
+    """
     from accelerate import Accelerator, InitProcessGroupKwargs
     from accelerate.state import AcceleratorState
 
@@ -684,8 +697,9 @@ def draw_batch(
 
     Examples are drawn with replacement, so that a step needs no memory of those before it.
 
-    like: a tensor of the precision of times and beliefs, and of data that are no classes; None:
-        single precision.
+    Args:
+        like: a tensor of the precision of times and beliefs, and of data that are no classes;
+            None: single precision.
     """
     generator.manual_seed(mix(settings.seed, "batch", step))
     device = task.device
@@ -749,7 +763,11 @@ def check_same(where: Path, begun: dict[str, Any], now: dict[str, Any]) -> None:
 def taken(
     settings: Settings, task: Task | Tree | None, bfn: BFN | None
 ) -> tuple[Task | None, BFN | None]:
-    """What was handed in, as a task and a BFN that can be trained. Raises ValueError."""
+    """What was handed in, as a task and a BFN that can be trained.
+
+    Raises:
+        ValueError: it is not what the settings or the flow take.
+    """
     if task is None and settings.data == OWN:
         raise ValueError("task must be given with settings for data of one's own, got None")
     if bfn is None and OWN in (settings.flow, settings.network):

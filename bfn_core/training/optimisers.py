@@ -64,7 +64,11 @@ class Optimisers:
         return [optimiser.state_dict() for optimiser in self.all]
 
     def load(self, states: list[dict[str, Any]], scaler: dict[str, Any] | None) -> None:
-        """From a checkpoint. Raises ValueError or KeyError if it does not fit."""
+        """From a checkpoint.
+
+        Raises:
+            ValueError, KeyError: it does not fit.
+        """
         for optimiser, state in zip(self.all, states, strict=True):
             optimiser.load_state_dict(state)
         if self.scaler and scaler:
@@ -80,9 +84,12 @@ def optimisers_for(
     """AdamW for all weights; or, where `settings.muon` is set, Muon for the matrices in
     `network.blocks` and AdamW for the rest. Each group's "highest" is its highest learning rate.
 
-    blocks_of: the module that has the blocks; None: the network.
-    say: told if this torch has no Muon; AdamW then takes its place.
-    Raises TrainingError if the network has no such matrices.
+    Args:
+        blocks_of: the module that has the blocks; None: the network.
+        say: told if this torch has no Muon; AdamW then takes its place.
+
+    Raises:
+        TrainingError: the network has no such matrices.
     """
     matrices = []
     if settings.muon is not None:

@@ -120,7 +120,11 @@ MODELS = {
 
 
 def model(name: str) -> Model:
-    """One of the paper's models by its name. Raises ValueError if there is none of it."""
+    """One of the paper's models by its name.
+
+    Raises:
+        ValueError: there is none of it.
+    """
     if name not in MODELS:
         raise ValueError(f"name must be one of {', '.join(MODELS)}, got {name!r}")
     return MODELS[name]
@@ -175,7 +179,8 @@ def published(
 def weights_of(name: str, say: Callable[[str], object] | None = print) -> Path:
     """The path of a model's weights as safetensors; fetched and converted the first time.
 
-    Raises DataError or NoNetwork as `published` does.
+    Raises:
+        DataError, NoNetwork: as for `published`.
     """
     wanted, folder = model(name), data_dir() / FOLDER
     try:
@@ -289,7 +294,9 @@ def _more_room(wanted: Model) -> str:
 def _download(wanted: Model, folder: Path) -> Path:
     """Fetch a model's file into a folder.
 
-    Raises NoNetwork or DataError, and OSError where the disk does not take it.
+    Raises:
+        NoNetwork, DataError: it cannot be had.
+        OSError: the disk does not take it.
     """
     if shutil.disk_usage(folder).free < 2 * _bytes(wanted):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -106,7 +106,8 @@ def spelled(seconds: float) -> str:
 class Progress:
     """A bar on stderr with the current loss and the time left, where stderr is a terminal.
 
-    task: whose bits the losses are; None: of another kind, and shown as they are.
+    Args:
+        task: whose bits the losses are; None: of another kind, and shown as they are.
     """
 
     def __init__(self, step: int, steps: int, *, shown: bool, task: Task | None) -> None:

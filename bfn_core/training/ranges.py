@@ -207,7 +207,8 @@ def made(
     """The BFN that the settings name, or `bfn` itself, on `device`, once its network has read an
     example of the task.
 
-    Raises TrainingError if it cannot be made so, or cannot read that.
+    Raises:
+        TrainingError: it cannot be made so, or cannot read that.
     """
     theirs = f"the network {settings.network} cannot be made with network_arguments = "
     theirs += f"{settings.network_arguments}"

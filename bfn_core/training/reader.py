@@ -33,7 +33,8 @@ def run_folder(name: str, scale: str, *, say: Callable[[str], None] | None = Non
     It is a folder of `runs_dir`, and lasts. At smoke, where a run is a toy of seconds, it is a
     temporary one, the same for as long as this process lives, and removed at its end.
 
-    say: told what to do where the folder will not last.
+    Args:
+        say: told what to do where the folder will not last.
     """
     if scale == "smoke":
         return Path(_temporary(name).name) / "run"
@@ -90,8 +91,9 @@ class Chosen:
     def claim(self, holds: Any, sentence: str) -> str:
         """A sentence about the model, if it `holds`; otherwise that it does not.
 
-        Raises AssertionError if it does not hold of the model that the notebook was written about:
-        of another one, which may have been trained for seconds, all may be otherwise.
+        Raises:
+            AssertionError: it does not hold of the model that the notebook was written about:
+                of another one, which may have been trained for seconds, all may be otherwise.
         """
         if holds:
             return sentence

@@ -77,7 +77,9 @@ class Run:
         """Make the folder and keep other processes from training in it at the same time.
 
         A new folder that is still empty in the end is removed: a run that was refused leaves none.
-        Raises TrainingError if it cannot be made or another process trains there.
+
+        Raises:
+            TrainingError: it cannot be made or another process trains there.
         """
         new = not self.folder.exists()
         try:
@@ -99,7 +101,11 @@ class Run:
                     self.folder.rmdir()
 
     def read_settings(self) -> dict[str, Any]:
-        """What settings.json holds: "settings", "data" and more. Raises TrainingError."""
+        """What settings.json holds: "settings", "data" and more.
+
+        Raises:
+            TrainingError: the folder cannot be written.
+        """
         try:
             record = json.loads(self.settings.read_text("utf-8"))
             record["settings"] = Settings.from_dict(record["settings"])
@@ -113,21 +119,33 @@ class Run:
         return record
 
     def write_json(self, path: Path, record: dict[str, Any]) -> None:
-        """Write a small record whole. Raises TrainingError."""
+        """Write a small record whole.
+
+        Raises:
+            TrainingError: the folder cannot be written.
+        """
         text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
         # What UTF-8 has no bytes for, in the name of a file say, JSON escapes in the same way.
         content = text.encode("utf-8", "backslashreplace")
         write_atomically(path, lambda file: file.write(content))
 
     def read_json(self, path: Path) -> dict[str, Any]:
-        """What `write_json` wrote. Raises TrainingError."""
+        """What `write_json` wrote.
+
+        Raises:
+            TrainingError: it is missing or damaged.
+        """
         try:
             return json.loads(path.read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise TrainingError(f"{path} cannot be read ({error})") from None
 
     def append(self, record: dict[str, Any]) -> None:
-        """Add a line to the metrics. Raises TrainingError."""
+        """Add a line to the metrics.
+
+        Raises:
+            TrainingError: the folder cannot be written.
+        """
         try:
             with self.metrics.open("a", encoding="utf-8", newline="\n") as file:
                 file.write(json.dumps(record) + "\n")
@@ -153,12 +171,20 @@ class Run:
             write_atomically(self.metrics, lambda file: file.write("".join(kept).encode()))
 
     def write_checkpoint(self, state: dict[str, Any]) -> None:
-        """Replace the checkpoint. Raises TrainingError, and then the last one is intact."""
+        """Replace the checkpoint.
+
+        Raises:
+            TrainingError: it cannot be written; then the last one is intact.
+        """
         state = {"format": FORMAT, **state}
         write_atomically(self.checkpoint, lambda file: torch.save(state, file))
 
     def read_checkpoint(self, device: torch.device | str = "cpu") -> dict[str, Any]:
-        """The checkpoint. Raises TrainingError, naming it, if it is damaged or not one of ours."""
+        """The checkpoint.
+
+        Raises:
+            TrainingError: naming it, if it is damaged or not one of ours.
+        """
         refused = f"{self.checkpoint} is not used, and nothing was changed: it is"
         try:
             state = read_torch(self.checkpoint, device)
@@ -174,8 +200,9 @@ class Run:
 def read_torch(path: Path, device: torch.device | str = "cpu") -> Any:
     """What torch.save wrote. No pickle is executed.
 
-    Raises OSError if the file cannot be read, is damaged or cut short, and ValueError if it holds
-    anything but tensors, numbers, words, and lists and dicts of them.
+    Raises:
+        OSError: the file cannot be read, is damaged or cut short.
+        ValueError: it holds anything but tensors, numbers, words, and lists and dicts of them.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -193,8 +220,9 @@ def read_torch(path: Path, device: torch.device | str = "cpu") -> Any:
 def write_atomically(path: Path, write) -> None:
     """Call `write(file)` on a new file beside `path`, then give it that name in one step.
 
-    Raises TrainingError if the disk is full or the folder cannot be written; whatever was at
-    `path` is then still there, whole.
+    Raises:
+        TrainingError: the disk is full or the folder cannot be written; whatever was at `path`
+            is then still there, whole.
     """
     partial = path.with_name(path.name + ".part")
     try:
@@ -233,10 +261,12 @@ def load(path: str | Path, *, bfn: BFN | None = None) -> BFN:
     A run that has not ended gives the averaged weights of its last checkpoint. Weights stored in
     half precision are used in single precision.
 
-    bfn: one like that which was handed in to `train`, whose weights are replaced; without it a
-        network of one's own cannot be rebuilt.
+    Args:
+        bfn: one like that which was handed in to `train`, whose weights are replaced; without
+            it a network of one's own cannot be rebuilt.
 
-    Raises TrainingError if there is nothing to load, or it is damaged or does not fit.
+    Raises:
+        TrainingError: there is nothing to load, or it is damaged or does not fit.
     """
     path = Path(path)
     run = Run(path)
@@ -263,8 +293,9 @@ def load(path: str | Path, *, bfn: BFN | None = None) -> BFN:
 def shipped(name: str) -> BFN:
     """The BFN whose trained weights this repository ships: "mnist", "cifar10" or "text8".
 
-    Raises DataError if there are no such weights, or they cannot be had; `data.record(name)` says
-    how they were trained and what they are worth.
+    Raises:
+        DataError: there are no such weights, or they cannot be had; `data.record(name)` says
+            how they were trained and what they are worth.
     """
     return load(asset(f"{name}.safetensors"))
 
@@ -273,7 +304,8 @@ def initial_weights(settings: Settings) -> tuple[dict[str, Tensor], str]:
     """The network's weights that `settings.initial` names, and eight hexadecimal digits of their
     content, by which a record tells them from others.
 
-    Raises TrainingError or DataError if there are none, or they cannot be read.
+    Raises:
+        TrainingError, DataError: there are none, or they cannot be read.
     """
     chosen = settings.initial
     if chosen is None:
@@ -286,7 +318,11 @@ def initial_weights(settings: Settings) -> tuple[dict[str, Tensor], str]:
 
 
 def read_weights(path: Path) -> tuple[Settings, dict[str, Tensor]]:
-    """What `save_weights` wrote, in single precision. Raises TrainingError, naming the file."""
+    """What `save_weights` wrote, in single precision.
+
+    Raises:
+        TrainingError: naming the file.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -311,9 +347,13 @@ def read_weights(path: Path) -> tuple[Settings, dict[str, Tensor]]:
 def fit(
     module: torch.nn.Module, weights: dict[str, Tensor], path: Path, assign: bool = False
 ) -> None:
-    """Load weights that must fit exactly. Raises TrainingError, naming the file and the misfit.
+    """Load weights that must fit exactly.
 
-    assign: the tensors themselves become the module's, which may be on the device "meta".
+    Args:
+        assign: the tensors themselves become the module's, which may be on the device "meta".
+
+    Raises:
+        TrainingError: naming the file and the misfit.
     """
     try:
         module.load_state_dict(weights, assign=assign)

@@ -24,9 +24,12 @@ def current_scale(start: bool = True) -> str:
 
     That is "gpu" on a good NVIDIA GPU, "t4" on one that is older or smaller, else "laptop".
 
-    start: whether CUDA may be started where that alone can tell; if not, "gpu or t4" is said.
+    Args:
+        start: whether CUDA may be started where that alone can tell; if not, "gpu or t4" is
+            said.
 
-    Raises ValueError if BFN_SCALE is set to something else than smoke, laptop, t4, gpu or paper.
+    Raises:
+        ValueError: BFN_SCALE is set to something else than smoke, laptop, t4, gpu or paper.
     """
     scale = os.environ.get("BFN_SCALE", "").strip().lower()
     if not scale:
@@ -111,7 +114,11 @@ class Settings:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Settings:
-        """The settings that `to_dict` wrote. Raises ValueError on unknown or missing names."""
+        """The settings that `to_dict` wrote.
+
+        Raises:
+            ValueError: on unknown or missing names.
+        """
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise ValueError(f"unknown settings: {', '.join(unknown)}")
@@ -142,8 +149,9 @@ def settings_for(data: str, scale: str | None = None, **changes: Any) -> Setting
     Where they ask for mixed precision and an NVIDIA GPU is at hand, it is of the kind that this GPU
     has circuits for: bf16, on older ones fp16.
 
-    Raises ValueError if there is no such data set, scale or setting, or a value is out of its
-    range (`ranges.RULES`).
+    Raises:
+        ValueError: there is no such data set, scale or setting, or a value is out of its range
+            (`ranges.RULES`).
     """
     from bfn_core.training.ranges import check
 
@@ -167,7 +175,8 @@ def own_settings(**changes: Any) -> Settings:
 
     They are the defaults of `Settings`, with `changes` applied: steps and batch above all.
 
-    Raises ValueError if there is no such setting, or a value is out of its range.
+    Raises:
+        ValueError: there is no such setting, or a value is out of its range.
     """
     from bfn_core.training.ranges import check
 
@@ -191,11 +200,13 @@ def of_own(settings: Settings, *, task: bool, bfn: bool) -> Settings:
 def on_text(settings: Settings, path: str | os.PathLike, alphabet: str | None = None) -> Settings:
     """text8's settings for a text file of one's own, see `data.text_file`.
 
-    alphabet: the file's symbols (`data.alphabet_of` finds them); None normalises it to text8's 27.
-    β(1) is chosen so that K β(1), what the messages say in all of the difference between two
-    classes, stays as it is.
+    Args:
+        alphabet: the file's symbols (`data.alphabet_of` finds them); None normalises it to
+            text8's 27. β(1) is then such that K β(1), what the messages say in all of the
+            difference between two classes, stays as it is.
 
-    Raises ValueError if the settings are not text8's.
+    Raises:
+        ValueError: the settings are not text8's.
     """
     if settings.data != "text8":
         raise ValueError(f"a text file can take the place of text8, but not of {settings.data}")
@@ -210,7 +221,8 @@ def of_pixels(settings: Settings, bins: int | None = None, continuous: bool = Fa
     """Settings for images of `bins` grey levels (None: as they are), as discretised or, if asked,
     as continuous data; with the published σ₁, 0.001 for 256 bins and √0.001 for 16.
 
-    Raises ValueError for data that are not images of grey levels, and for other bins.
+    Raises:
+        ValueError: for data that are not images of grey levels, and for other bins.
     """
     if settings.sigma_1 is None:
         raise ValueError(f"{settings.data} has no grey levels to put into bins")
@@ -230,8 +242,9 @@ def of_pixels(settings: Settings, bins: int | None = None, continuous: bool = Fa
 def changed(settings: Settings, name: str, value: Any) -> Settings:
     """The settings with one of them changed; `network_arguments.channels` names one of a network.
 
-    Raises ValueError if there is no setting of that name, or its value is of another kind or out of
-    its range. Whether it goes together with the others is seen when training begins.
+    Raises:
+        ValueError: there is no setting of that name, or its value is of another kind or out of
+            its range. Whether it goes together with the others is seen when training begins.
     """
     from bfn_core.training.ranges import check_one
 
@@ -259,7 +272,8 @@ def changed(settings: Settings, name: str, value: Any) -> Settings:
 def command(settings: Settings, run: str = "RUN") -> str:
     """The shell command that trains with these settings.
 
-    Raises ValueError where there is none: for one's own data or network.
+    Raises:
+        ValueError: there is none: for one's own data or network.
     """
     if OWN in (settings.data, settings.flow, settings.network):
         raise ValueError("no command trains on data, or a network, that are handed in to `train`")

@@ -149,7 +149,11 @@ def task_of(
 
 
 def _length(name: str, tree: Any) -> int:
-    """Rows of a tensor, or of every tensor in a dict. Raises ValueError, naming the argument."""
+    """Rows of a tensor, or of every tensor in a dict.
+
+    Raises:
+        ValueError: naming the argument.
+    """
     parts = tree if isinstance(tree, dict) else {"": tree}
     for part in parts.values():
         if not isinstance(part, Tensor) or part.dim() == 0:
@@ -194,7 +198,8 @@ def _taking_generator(prepare: Callable[..., Tree] | None) -> Callable[..., Tree
 def checked(task: Task, flow: BayesianFlow, most: int | None = None) -> None:
     """Raise ValueError unless a task is whole, and is what the flow takes.
 
-    most: look at so many examples of each part only.
+    Args:
+        most: look at so many examples of each part only.
     """
     shape = task.shape
     for name in ("train", "held_out", "test"):
@@ -231,9 +236,11 @@ def load_task(
     At scale smoke always what ships with the dependencies (or the text file that the settings
     name), so that the same settings mean the same everywhere.
 
-    Raises DataError if a data file is damaged or cannot be had (no network is no error: the
-    stand-in is taken, and `notice` says so), TrainingError if there are too few examples, and
-    ValueError for a setting of the data that is out of its range.
+    Raises:
+        DataError: a data file is damaged or cannot be had (no network is no error: the stand-in
+            is taken, and `notice` says so).
+        TrainingError: there are too few examples.
+        ValueError: for a setting of the data that is out of its range.
     """
     from bfn_core.training.ranges import check_one
 
@@ -316,7 +323,11 @@ def reads_text(network: str) -> bool:
 
 
 def network_class(name: str) -> type[nn.Module]:
-    """The class of a network that settings name. Raises TrainingError if there is none (yet)."""
+    """The class of a network that settings name.
+
+    Raises:
+        TrainingError: there is none (yet).
+    """
     try:
         module, network = NETWORKS[name]
         return getattr(importlib.import_module(f"bfn_core.networks.{module}"), network)
@@ -329,7 +340,8 @@ def network_class(name: str) -> type[nn.Module]:
 def build_network(settings: Settings) -> nn.Module:
     """The network that the settings name, with weights from torch's global generator.
 
-    Raises TrainingError if bfn_core has no such network (yet).
+    Raises:
+        TrainingError: bfn_core has no such network (yet).
     """
     network = network_class(settings.network)
     if settings.flow == "discrete":

@@ -140,7 +140,8 @@ def alikeness(vectors: Tensor, at: int) -> Tensor:
 def clock_explorer(embedding: nn.Module, t: float = 0.3):
     """How a network is told the time: drag it, and see which other times look alike.
 
-    embedding: with `waves`, and called as embedding(t), (B,) to (B, width).
+    Args:
+        embedding: with `waves`, and called as embedding(t), (B,) to (B, width).
     """
     clock = _Clock(embedding)
 
