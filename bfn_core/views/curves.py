@@ -1,8 +1,16 @@
 """Training curves: what one is made of, and that of a run that was recorded."""
 
+import time
+
+import IPython.display
+import ipywidgets
+from IPython.core.interactiveshell import InteractiveShell
 from matplotlib.ticker import MaxNLocator
 
+from bfn_core.training.progress import spelled
+
 from . import style
+from .explorer import VIEW, _Canvas, view
 from .style import COLOURS
 
 
@@ -60,3 +68,75 @@ def curve_figure(record, yardsticks, *, limits, unit="nats per example"):
     curve = Curve(record["settings"]["steps"], limits, yardsticks, unit, losses)
     curve.draw(losses, [(point["step"], point["validation"]) for point in record["validation"]])
     return curve.figure
+
+
+class LiveCurve:
+    """A curve that grows while a loop of one's own runs in the same cell: `live.LiveRun` without a
+    folder, samples and a button.
+
+    Use: `curve.show()`, then `curve({"step": …, "loss": …, "seconds": …})` now and then.
+
+    Args:
+        settings: of the run.
+        yardsticks: from a name to a value, drawn as horizontal lines.
+        limits: lowest and highest value of the axis.
+        before: records of a run that is gone on with, as `Run(folder).read_metrics()` gives them.
+        unit: of the axis.
+        every: seconds between two redraws.
+    """
+
+    description = "A live curve: the training loss, step by step, while the run goes on."
+
+    def __init__(self, settings, yardsticks, *, limits, before=(), unit="nats per example",
+                 every=0.5):
+        self.steps, self.every, self.drawn_at = settings.steps, every, 0.0
+        self.losses, self.validations = [], []
+        self._axes = limits, yardsticks, unit
+        self._curve = Curve(self.steps, *self._axes)
+        self._canvas = _Canvas(self._curve.figure, [self._curve.loss, self._curve.validation])
+        self._image = ipywidgets.Image(format="png")
+        self._image.layout.width = f"{self._canvas.width}px"
+        self._image.layout.max_width = "100%"
+        self._words = ipywidgets.HTML("the run begins…")
+        self.box = ipywidgets.VBox([self._image, self._words])
+        self.box.add_class("bfn-live")
+        for record in before:
+            self._note(record)
+        self._redraw()
+
+    def show(self):
+        """Put the curve under the current cell."""
+        if InteractiveShell.initialized():
+            data = {VIEW: view(self.box), "text/plain": self.description}
+            IPython.display.display(data, raw=True)
+
+    def __call__(self, record):
+        """Note a line of the run's metrics, and redraw if it is time."""
+        self._note(record)
+        last = record["step"] >= self.steps
+        if last or "validation" in record or time.monotonic() > self.drawn_at + self.every:
+            self._redraw()
+
+    def _note(self, record):
+        if "validation" in record:
+            self.validations.append((record["step"], record["validation"]))
+            return
+        self.losses.append((record["step"], record["loss"]))
+        step, past = record["step"], record["seconds"]
+        left = past / step * (self.steps - step)
+        self._words.value = (
+            f"step {step:,} of {self.steps:,}: <b>{record['loss']:.2f}</b> {self._axes[-1]}; "
+            f"{spelled(past)} so far, about {spelled(left)} to go"
+        )
+
+    def _redraw(self):
+        self._curve.draw(self.losses, self.validations)
+        with style.context():
+            self._image.value = self._canvas.png()
+        self.drawn_at = time.monotonic()
+
+    def figure(self):
+        """The curve as a figure of its own, for `style.show`."""
+        curve = Curve(self.steps, *self._axes, self.losses)
+        curve.draw(self.losses, self.validations)
+        return curve.figure
