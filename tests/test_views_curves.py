@@ -1,5 +1,8 @@
 """Training curves: what was noted is what is drawn."""
 
+from bfn_core.training import settings_for, train
+from bfn_core.training.progress import spelled
+from bfn_core.training.runs import Run
 from bfn_core.views import curves
 
 RECORD = {
@@ -30,3 +33,31 @@ def test_a_narrow_axis_has_marks_too():
     figure = curves.curve_figure(RECORD, {}, limits=(75, 105), unit="nats")
     marks = figure.axes[0].get_yticks()
     assert len(marks) >= 3 and all(75 <= mark <= 105 for mark in marks)
+
+
+def test_a_live_curve_shows_the_run_and_goes_on_with_it(tmp_path):
+    settings = settings_for("mnist", "smoke", steps=6, validate_every=3)
+    curve = curves.LiveCurve(settings, {"coin": 543.4}, every=0.0, **LOOK)
+    before = curve._image.value
+    train(settings, tmp_path, watch=curve)
+    assert curve._image.value != before
+    metrics = Run(tmp_path).read_metrics()
+    losses = [(r["step"], r["loss"]) for r in metrics if "loss" in r]
+    assert [step for step, _ in losses] == [1, 2, 3, 4, 5, 6]
+    shown = drawn(curve.figure())
+    assert shown["training"] == losses
+    assert [step for step, _ in shown["validation"]] == [3]
+    assert "step 6 of 6" in curve._words.value
+    again = curves.LiveCurve(settings, {}, before=metrics, **LOOK)
+    assert drawn(again.figure()) == shown
+
+
+def test_it_is_redrawn_at_the_end_however_seldom_otherwise():
+    settings = settings_for("mnist", "smoke", steps=2)
+    curve = curves.LiveCurve(settings, {}, every=1e9, **LOOK)
+    pictures = [curve._image.value]
+    for step in (1, 2):
+        curve({"step": step, "loss": 400.0 / step, "seconds": 200.0 * step})
+        pictures.append(curve._image.value)
+    assert pictures[0] == pictures[1] != pictures[2]
+    assert f"{spelled(400.0)} so far" in curve._words.value
