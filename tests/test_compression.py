@@ -453,13 +453,13 @@ def test_folders_of_pictures_come_back_pixel_for_pixel(models, tmp_path, model, 
 @pytest.mark.parametrize("text", ["to be or not to be that is the question", "a", ""])
 def test_texts_come_back_letter_for_letter(models, tmp_path, text):
     path = tmp_path / "text.txt"
-    path.write_text(text)
-    assert pack_and_unpack("text8", path, "--length", "8").read_text() == text
+    path.write_text(text, encoding="utf-8")
+    assert pack_and_unpack("text8", path, "--length", "8").read_text("utf-8") == text
 
 
 def test_nothing_is_overwritten(models, tmp_path, capsys):
     path = tmp_path / "text.txt"
-    path.write_text("to be")
+    path.write_text("to be", encoding="utf-8")
     taken = tmp_path / "text.txt.bfn"
     taken.write_bytes(b"mine")
     assert main(["pack", "text8", str(path), "--length", "8"]) == 1
@@ -467,9 +467,9 @@ def test_nothing_is_overwritten(models, tmp_path, capsys):
     taken.unlink()
     assert main(["pack", "text8", str(path), "--length", "8", "--n", "2"]) == 0
     assert main(["unpack", "text8", str(taken)]) == 1
-    assert path.read_text() == "to be" and "exists already" in capsys.readouterr().err
+    assert path.read_text("utf-8") == "to be" and "exists already" in capsys.readouterr().err
     path.unlink()
-    assert main(["unpack", "text8", str(taken)]) == 0 and path.read_text() == "to be"
+    assert main(["unpack", "text8", str(taken)]) == 0 and path.read_text("utf-8") == "to be"
     assert {p.name for p in tmp_path.iterdir()} == {"text.txt", "text.txt.bfn"}
 
 
