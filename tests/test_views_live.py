@@ -1,18 +1,15 @@
 """A run while it goes on: what was noted is what is drawn, and the button stops it."""
 
-import json
 import math
-import queue
 import threading
-from types import SimpleNamespace
 
 import ipywidgets
 import pytest
-from jupyter_client.session import Session
 
 from bfn_core.training import settings_for, train, train_or_load
 from bfn_core.training.runs import Run
 from bfn_core.views import hearing, live
+from tests.hearing import press_while_busy
 from tests.test_views_curves import drawn
 
 LOOK = {"limits": (50, 600)}
@@ -111,63 +108,8 @@ def test_the_button_stops_after_the_step_and_the_run_can_be_gone_on_with(tmp_pat
     assert "All 6 steps are made" in fresh._words.value
 
 
-class Kernel6:
-    """Of ipykernel 6 what a cell sees of it: a queue in which messages wait until it ends."""
-
-    def __init__(self):
-        self.session = Session(key=b"a key")
-        self.socket, self.msg_queue, self.heard = [], queue.Queue(), []
-        self.shell_stream = SimpleNamespace(flush=self.flush)
-        self.shell_handlers = {"comm_msg": self.comm_msg}
-
-    def send(self, kind, content):
-        frames = self.session.serialize(self.session.msg(kind, content), ident=b"me")
-        self.socket.append([SimpleNamespace(bytes=frame, buffer=frame) for frame in frames])
-
-    def flush(self):
-        while self.socket:
-            self.msg_queue.put((0, self.dispatch_shell, (self.socket.pop(0),)))
-
-    def dispatch_shell(self, frames):
-        raise AssertionError("not before the cell has ended")
-
-    def comm_msg(self, stream, identity, message):
-        assert identity == [b"me"]
-        self.heard.append(message["content"]["data"])
-
-
-def test_ipykernel_6_hears_the_button_and_keeps_the_rest_in_order(monkeypatch):
-    kernel, button = Kernel6(), SimpleNamespace(comm=SimpleNamespace(comm_id="stop"))
-    monkeypatch.setattr(hearing, "get_ipython", lambda: SimpleNamespace(kernel=kernel))
-    monkeypatch.setattr(kernel.session, "feed_identities", feeding(kernel.session))
-    monkeypatch.setattr(kernel.session, "deserialize", reading(kernel.session))
-    kernel.send("execute_request", {"code": "1"})
-    kernel.send("comm_msg", {"comm_id": "stop", "data": {"event": "click"}})
-    kernel.send("comm_msg", {"comm_id": "slider", "data": {"value": 3}})
-    hearing.hear(button)
-    assert kernel.heard == [{"event": "click"}]
-    left = [kernel.msg_queue.get()[2][0] for _ in range(kernel.msg_queue.qsize())]
-    kinds = [json.loads(frames[3].bytes)["msg_type"] for frames in left]  # behind who and key
-    assert kinds == ["execute_request", "comm_msg"]
-    hearing.hear(button)
-    assert len(kernel.heard) == 1
-
-
-def feeding(session):
-    """`Session.feed_identities` of frames with .bytes."""
-    real = session.feed_identities
-
-    def feed(frames, copy):
-        identity, rest = real([frame.bytes for frame in frames])
-        return identity, [SimpleNamespace(bytes=frame, buffer=frame) for frame in rest]
-
-    return feed
-
-
-def reading(session):
-    """`Session.deserialize` of frames with .bytes."""
-    real = session.deserialize
-    return lambda frames, content, copy: real([frame.bytes for frame in frames], content=content)
+def test_a_button_is_heard_while_its_cell_runs_and_all_else_in_its_turn():
+    assert press_while_busy() == ["[1] []", "second", "third [7] [1]"]
 
 
 def test_where_nothing_runs_there_is_nothing_to_hear():

@@ -6,32 +6,40 @@ from IPython.core.getipython import get_ipython
 def hear(button):
     """Let a button act that was pressed meanwhile; to be called, often, by the cell that runs.
 
-    From version 7 on, ipykernel hears what JupyterLab (4.4 or newer) tells a widget in a thread of
-    its own, and nothing need be done. ipykernel 6, which Colab has, lets it wait behind the
-    running cell: what waits for this button is taken out of that queue, and all else stays in it.
-    Other kernels hear the button after the cell, and have only their interrupt.
+    A kernel lets what a widget is told wait until the cell has ended. Of what waits, the button's
+    messages are taken out and handled; all else keeps its turn. It knows ipykernel 6 (Colab's) and
+    7; elsewhere a button is heard after the cell, and only an interrupt is heard before.
     """
     kernel = getattr(get_ipython(), "kernel", None)
-    queue, stream = getattr(kernel, "msg_queue", None), getattr(kernel, "shell_stream", None)
-    if queue is None or stream is None or button.comm is None:
+    stream = _stream(kernel)
+    answer = getattr(stream, "_recv_callback", None)
+    if answer is None or button.comm is None:
         return
-    stream.flush()  # from the socket into the queue
-    for item in [queue.get_nowait() for _ in range(queue.qsize())]:
-        if not _handled(kernel, button, item):
-            queue.put_nowait(item)
+    waiting = []
+    stream.on_recv(waiting.append, copy=False)
+    try:
+        stream.flush()
+    finally:
+        stream.on_recv(answer, copy=False)
+    for frames in waiting:
+        if not _handled(kernel, button, frames):
+            stream.io_loop.add_callback(answer, frames)
 
 
-def _handled(kernel, button, item):
-    """Whether what waits is a message for the button; then it is handled."""
-    _, dispatch, arguments = item
-    if getattr(dispatch, "__name__", "") != "dispatch_shell":
-        return False
-    session = kernel.session
-    identity, frames = session.feed_identities(arguments[0], copy=False)
+def _stream(kernel):
+    """Where the thread that runs cells finds its messages."""
+    if thread := getattr(kernel, "shell_channel_thread", None):  # from ipykernel 7 on
+        return getattr(getattr(thread.manager, "_shell_channel_to_main", None), "to_stream", None)
+    return getattr(kernel, "shell_stream", None)
+
+
+def _handled(kernel, button, frames):
+    """Whether a message is for the button; then it is handled."""
+    identity, parts = kernel.session.feed_identities(frames, copy=False)
     # Looked at as they are, since a message can be read by its signature only once.
-    header, content = (session.unpack(frames[place].bytes) for place in (1, 4))
+    header, content = (kernel.session.unpack(parts[place].bytes) for place in (1, 4))
     if header["msg_type"] != "comm_msg" or content["comm_id"] != button.comm.comm_id:
         return False
-    message = session.deserialize(frames, content=True, copy=False)
+    message = kernel.session.deserialize(parts, content=True, copy=False)
     kernel.shell_handlers["comm_msg"](kernel.shell_stream, identity, message)
     return True

@@ -16,10 +16,10 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from jupyter_client.manager import start_new_kernel
 from packaging.requirements import Requirement
 
 from tests.files import served
+from tests.hearing import press_while_busy
 from tools import links
 
 HERE = Path(__file__).resolve().parent
@@ -165,46 +165,5 @@ def test_a_notebook_runs_as_in_colab(installed, path):
         assert (kept / f"{WEIGHTS[path.stem]}.safetensors").exists(), "whence came its weights?"
 
 
-HEARING = """
-import time, ipywidgets
-{hearing}
-button, slider, pressed, moved = ipywidgets.Button(), ipywidgets.IntSlider(), [], []
-button.on_click(lambda _: pressed.append(1))
-slider.observe(lambda change: moved.append(change["new"]), "value")
-print(button.comm.comm_id, slider.comm.comm_id)
-end = time.monotonic() + 60
-while not pressed and time.monotonic() < end:
-    hear(button)
-print(pressed, moved)
-"""
-
-
-def test_a_button_is_heard_while_its_cell_runs_and_all_else_after_it():
-    hearing = (ROOT / "bfn_core" / "views" / "hearing.py").read_text("utf-8")
-    manager, client = start_new_kernel()
-    try:
-        client.execute(HEARING.format(hearing=hearing))
-        client.execute("print(moved)")
-        said = printed(client)
-        button, slider = next(said).split()
-        moved = {"method": "update", "state": {"value": 7}, "buffer_paths": []}
-        pressed = {"method": "custom", "content": {"event": "click"}}
-        for comm, message in ((slider, moved), (button, pressed)):
-            content = {"comm_id": comm, "data": message}
-            client.shell_channel.send(client.session.msg("comm_msg", content))
-        assert next(said) == "[1] []"  # the button, and not yet the slider
-        assert next(said) == "[]"  # which comes after the cell that waited before it
-        client.execute("print(moved)")
-        assert next(said) == "[7]"
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)
-
-
-def printed(client):
-    """What the kernel's cells print, as it comes."""
-    while True:
-        message = client.get_iopub_msg(timeout=60)
-        assert message["msg_type"] != "error", "\n".join(message["content"]["traceback"])
-        if message["msg_type"] == "stream":
-            yield message["content"]["text"].strip()
+def test_a_button_is_heard_while_its_cell_runs_and_all_else_in_its_turn():
+    assert press_while_busy() == ["[1] []", "second", "third [7] [1]"]
