@@ -8,6 +8,7 @@ import matplotlib
 import nbformat
 import pytest
 
+from bfn_core.training import reader
 from tests.book import ROOT, assigned
 
 TRAINS = ("07_mnist", "08_cifar10", "09_text8")  # the notebooks with a run of the reader's own
@@ -48,6 +49,7 @@ def needed(sources: list[str], at: int) -> list[int]:
 @pytest.fixture
 def run_cell(monkeypatch):
     """A function (source, names) that runs a cell as Jupyter would, in the notebooks' folder."""
+    reader._temporary.cache_clear()  # no run of another test is gone on with
     monkeypatch.chdir(ROOT / "notebooks")
     matplotlib.use("Agg")
     monkeypatch.setattr("IPython.display.display", lambda *_, **__: None)
