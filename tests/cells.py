@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from types import SimpleNamespace
 
 import matplotlib
 import nbformat
@@ -47,9 +48,10 @@ def needed(sources: list[str], at: int) -> list[int]:
 
 
 @pytest.fixture
-def run_cell(monkeypatch):
+def run_cell(monkeypatch, tmp_path):
     """A function (source, names) that runs a cell as Jupyter would, in the notebooks' folder."""
-    reader._temporary.cache_clear()  # no run of another test is gone on with
+    # A folder of its own, so that no run of another test is gone on with.
+    monkeypatch.setattr(reader, "_temporary", lambda name: SimpleNamespace(name=tmp_path / name))
     monkeypatch.chdir(ROOT / "notebooks")
     matplotlib.use("Agg")
     monkeypatch.setattr("IPython.display.display", lambda *_, **__: None)
