@@ -8,7 +8,7 @@ import pytest
 
 from bfn_core.training import settings_for, train, train_or_load
 from bfn_core.training.runs import Run
-from bfn_core.views import hearing, live
+from bfn_core.views import curves, hearing, live
 from tests.hearing import press_while_busy
 from tests.test_views_curves import drawn
 
@@ -121,4 +121,4 @@ def test_where_nothing_runs_there_is_nothing_to_hear():
     [(0.4, "0 s"), (99.0, "99 s"), (300.0, "5 minutes"), (62_640.0, "17.4 hours")],
 )
 def test_durations(seconds, words):
-    assert live._duration(seconds) == words
+    assert curves.duration(seconds) == words

@@ -4,6 +4,7 @@ import time
 
 import IPython.display
 import ipywidgets
+import traitlets
 from IPython.core.interactiveshell import InteractiveShell
 from matplotlib.ticker import MaxNLocator
 
@@ -90,14 +91,13 @@ class LiveCurve:
     def __init__(self, settings, yardsticks, *, limits, before=(), unit="nats per example",
                  every=0.5):
         self.steps, self.every, self.drawn_at = settings.steps, every, 0.0
-        self.losses, self.validations = [], []
+        self.unit, self.losses, self.validations = unit, [], []
         self._axes = limits, yardsticks, unit
         self._curve = Curve(self.steps, *self._axes)
         self._canvas = _Canvas(self._curve.figure, [self._curve.loss, self._curve.validation])
-        self._image = ipywidgets.Image(format="png")
+        self._image = picture("The curve of the training loss against the step.")
         self._image.layout.width = f"{self._canvas.width}px"
-        self._image.layout.max_width = "100%"
-        self._words = ipywidgets.HTML("the run begins…")
+        self._words = ipywidgets.HTML("The run begins…")
         self.box = ipywidgets.VBox([self._image, self._words])
         self.box.add_class("bfn-live")
         for record in before:
@@ -105,10 +105,12 @@ class LiveCurve:
         self._redraw()
 
     def show(self):
-        """Put the curve under the current cell."""
+        """Put it under the current cell."""
         if InteractiveShell.initialized():
             data = {VIEW: view(self.box), "text/plain": self.description}
             IPython.display.display(data, raw=True)
+
+    now = ""  # where the run is
 
     def __call__(self, record):
         """Note a line of the run's metrics, and redraw if it is time."""
@@ -124,10 +126,14 @@ class LiveCurve:
         self.losses.append((record["step"], record["loss"]))
         step, past = record["step"], record["seconds"]
         left = past / step * (self.steps - step)
-        self._words.value = (
-            f"step {step:,} of {self.steps:,}: <b>{record['loss']:.2f}</b> {self._axes[-1]}; "
-            f"{spelled(past)} so far, about {spelled(left)} to go"
+        self.now = (
+            f"step {step:,} of {self.steps:,}: <b>{record['loss']:.2f}</b> {self.unit}; "
+            f"{duration(past)} so far, about {duration(left)} to go"
         )
+        self._tell()
+
+    def _tell(self):
+        self._words.value = self.now
 
     def _redraw(self):
         self._curve.draw(self.losses, self.validations)
@@ -140,3 +146,18 @@ class LiveCurve:
         curve = Curve(self.steps, *self._axes, self.losses)
         curve.draw(self.losses, self.validations)
         return curve.figure
+
+
+def picture(words):
+    """An image widget with a name for a screen reader, see explorer.py."""
+    image = ipywidgets.Image(format="png")
+    image.layout.max_width = "100%"
+    image.layout.object_fit = "contain"
+    image.add_traits(description=traitlets.Unicode("").tag(sync=True))
+    image.tooltip = words
+    return image
+
+
+def duration(seconds):
+    """How long, in words; less than a second too."""
+    return f"{seconds:.0f} s" if seconds < 1 else spelled(seconds)

@@ -3,21 +3,15 @@
 import html
 import io
 import threading
-import time
 from pathlib import Path
 
-import IPython.display
 import ipywidgets
-import traitlets
-from IPython.core.interactiveshell import InteractiveShell
 from PIL import Image
 
-from bfn_core.training.progress import spelled
 from bfn_core.training.runs import Run
 
 from . import style
-from .curves import Curve
-from .explorer import VIEW, _Canvas, view
+from .curves import Curve, LiveCurve, picture
 from .hearing import hear
 from .text import MONOSPACE
 
@@ -26,7 +20,7 @@ WIDE, ROWS = 32, 11  # of the text that is shown of what was drawn
 SCALED = ("loss", "validation", "validation_error")  # of a record, in nats per example
 
 
-class LiveRun:
+class LiveRun(LiveCurve):
     """What is seen of a run, and its stop button: for `train(settings, folder, **live.watching)`.
 
     Use: `live.show()`, then train in the same cell, with `train` or `train_or_load`.
@@ -47,26 +41,16 @@ class LiveRun:
 
     def __init__(self, settings, folder, yardsticks, *, limits, unit="nats per example", per=1.0,
                  every=0.5):
-        self.steps, self.every, self.drawn_at = settings.steps, every, 0.0
-        self.folder, self.unit, self.per = Path(folder), unit, per
-        self.losses, self.validations, self.said = [], [], []
+        self.folder, self.per, self.said = Path(folder), per, []
         self.asked = threading.Event()
-        self._axes = limits, yardsticks, unit
-        self._curve = Curve(self.steps, *self._axes)
-        self._canvas = _Canvas(self._curve.figure, [self._curve.loss, self._curve.validation])
-        self._image = _picture("The curve of the training loss against the step.")
-        self._image.layout.width = f"{self._canvas.width}px"
+        super().__init__(settings, yardsticks, limits=limits, before=Run(folder).read_metrics(),
+                         unit=unit, every=every)
         self._samples = ipywidgets.Box()
-        self._words = ipywidgets.HTML("The run begins…")
         self._button = ipywidgets.Button(description="Stop, and keep it", icon="stop")
         self._button.on_click(lambda _: self.ask())
         beside = ipywidgets.Box([self._image, self._samples])
         beside.layout.flex_flow = "row wrap"
-        self.box = ipywidgets.VBox([beside, self._words, self._button])
-        self.box.add_class("bfn-live")
-        for record in Run(folder).read_metrics():
-            self._note(record)
-        self._redraw()
+        self.box.children = [beside, self._words, self._button]
         self._show_samples()
 
     @property
@@ -74,21 +58,12 @@ class LiveRun:
         """What `train` is to call, as its keyword arguments."""
         return {"watch": self, "say": self.say, "stop": self.stop}
 
-    def show(self):
-        """Put the run under the current cell."""
-        if InteractiveShell.initialized():
-            data = {VIEW: view(self.box), "text/plain": self.description}
-            IPython.display.display(data, raw=True)
-
     # What the run calls ------------------------------------------------------------------------
 
     def __call__(self, record):
         """Note a line of the run's metrics, and redraw if it is time."""
         self.begun = True
-        self._note(record)
-        last = record["step"] >= self.steps
-        if last or "validation" in record or time.monotonic() > self.drawn_at + self.every:
-            self._redraw()
+        super().__call__(record)
         if "validation" in record:
             self._show_samples()
 
@@ -124,32 +99,15 @@ class LiveRun:
 
     # The picture -------------------------------------------------------------------------------
 
-    now = ""  # where the run is
     begun = False  # whether a step was made before one's eyes
 
     def _note(self, record):
         record = {k: v / self.per if k in SCALED else v for k, v in record.items()}
-        if "validation" in record:
-            self.validations.append((record["step"], record["validation"]))
-            return
-        self.losses.append((record["step"], record["loss"]))
-        step, past = record["step"], record["seconds"]
-        left = past / step * (self.steps - step)
-        self.now = (
-            f"step {step:,} of {self.steps:,}: <b>{record['loss']:.2f}</b> {self.unit}; "
-            f"{_duration(past)} so far, about {_duration(left)} to go"
-        )
-        self._tell()
+        super()._note(record)
 
     def _tell(self):
         lines = [html.escape(sentence) for sentence in self.said[-LINES:]] + [self.now]
         self._words.value = "<br>".join(line for line in lines if line)
-
-    def _redraw(self):
-        self._curve.draw(self.losses, self.validations)
-        with style.context():
-            self._image.value = self._canvas.png()
-        self.drawn_at = time.monotonic()
 
     def _show_samples(self):
         """Show what was drawn last, in one widget: each new one stays with the page."""
@@ -194,16 +152,6 @@ def samples(folder):
     return None
 
 
-def _picture(words):
-    image = ipywidgets.Image(format="png")
-    image.layout.max_width = "100%"
-    image.layout.object_fit = "contain"
-    # Its name for a screen reader, see explorer.py.
-    image.add_traits(description=traitlets.Unicode("").tag(sync=True))
-    image.tooltip = words
-    return image
-
-
 def _shown(drawn):
     """Samples as a widget."""
     if isinstance(drawn, Image.Image):
@@ -211,7 +159,7 @@ def _shown(drawn):
         buffer = io.BytesIO()
         size = (times * drawn.width, times * drawn.height)
         drawn.resize(size, Image.Resampling.NEAREST).save(buffer, "png")
-        image = _picture("What the model draws so far.")
+        image = picture("What the model draws so far.")
         image.value = buffer.getvalue()
         image.layout.width = f"{min(size[0], 300)}px"
         return image
@@ -226,7 +174,3 @@ def _wrapped(lines):
     for line in lines:
         rows += [line[i : i + WIDE] for i in range(0, len(line), WIDE)] + [""]
     return "\n".join(rows[:ROWS])
-
-
-def _duration(seconds):
-    return f"{seconds:.0f} s" if seconds < 1 else spelled(seconds)

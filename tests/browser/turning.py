@@ -1,5 +1,8 @@
 """Hands for a figure of Plotly's in three dimensions, wherever it is shown."""
 
+from playwright.sync_api import TimeoutError
+
+ATTEMPTS = 4  # at dragging: a page that was still busy may have missed the mouse
 PATIENCE = 180_000  # ms: without a GPU the browser draws in software, perhaps on a busy machine
 
 # What Plotly says when something that plays is stopped: it is no fault.
@@ -46,24 +49,42 @@ class Turning:
         """Where the slider stands, and the first coordinates of the dots."""
         return self.place.evaluate(STATE)
 
-    def wait_for(self, test):
+    def wait_for(self, test, patience=PATIENCE):
         """Return when `test`, a JavaScript expression about `place`, is true."""
         handle = self.place.element_handle()
-        self.page.wait_for_function(f"place => {test}", arg=handle, timeout=PATIENCE)
+        self.page.wait_for_function(f"place => {test}", arg=handle, timeout=patience)
 
     def middle(self):
         """Where the middle of the scene is, in the window."""
         box = self.place.locator(".gl-container").bounding_box()
         return box["x"] + box["width"] / 2, box["y"] + 0.4 * box["height"]
 
+    def middle_at_rest(self):
+        """The same, once the page has stopped moving: pictures above it may still come in."""
+        for _ in range(100):
+            before = self.middle()
+            self.page.wait_for_timeout(100)
+            if self.middle() == before:
+                return before
+        raise AssertionError("the scene never came to rest")
+
     def turn(self):
-        """Drag the scene with the mouse; the eye must come to stand elsewhere."""
-        before, (x, y) = self.place.evaluate(EYE), self.middle()
-        self.page.mouse.move(x, y)
-        self.page.mouse.down()
-        self.page.mouse.move(x + 90, y + 20, steps=4)
-        self.page.mouse.up()
-        self.wait_for(f"Math.abs(({EYE})(place).x - {before['x']}) > 0.05")
+        """Drag the scene with the mouse, again if need be; the eye must come to stand elsewhere."""
+        before = self.place.evaluate(EYE)
+        turned = f"Math.abs(({EYE})(place).x - {before['x']}) > 0.05"
+        for attempt in range(ATTEMPTS):
+            x, y = self.middle_at_rest()
+            self.page.mouse.move(x, y)
+            self.page.mouse.down()
+            self.page.mouse.move(x + 90, y + 20, steps=8)
+            self.page.mouse.up()
+            try:
+                self.wait_for(turned, PATIENCE / ATTEMPTS)
+            except TimeoutError:
+                if attempt == ATTEMPTS - 1:
+                    raise
+            else:
+                return
 
     def play(self):
         """Press play: the slider must go on and the dots with it; then press stop."""
