@@ -11,6 +11,7 @@ from bfn_core import CategoricalParameters, DiscreteFlow, Estimate, ExactBFN
 from bfn_core.data import asset, record
 from bfn_core.views import digits
 from tests.oracles import generator
+from tools.tosses import toss_fee
 
 SIDE = 6
 POINTS = (torch.rand(5, 1, SIDE, SIDE, generator=generator(0)) < 0.4).long()
@@ -165,10 +166,22 @@ def test_a_coin_s_price_is_that_of_the_perfect_network():
     assert abs(found.mean - exact) < 4 * found.standard_error < 0.1 * exact
 
 
+def test_a_known_coin_s_last_fee_is_that_of_the_perfect_network():
+    """At a β(1) so small that it is most of the price; and what is certain costs nothing."""
+    coin = ExactBFN(DiscreteFlow(2, 0.3), torch.tensor([[0], [1]]), torch.tensor([0.7, 0.3]))
+    x = (torch.rand(20_000, 1, generator=generator(3)) < 0.3).long()
+    found = Estimate.of(coin.reconstruction_loss(x, generator=generator(4)))
+    exact = float(toss_fee(torch.tensor([0.3]), 0.3))
+    assert abs(found.mean - exact) < 4 * found.standard_error < 0.1 * exact
+    assert toss_fee(torch.tensor([0.0, 1.0]), 0.3).tolist() == pytest.approx([0, 0], abs=1e-12)
+
+
 def test_the_floor_of_mnist_s_bill_is_recorded_as_it_is_computed():
-    """Its sum is the entropy of the tosses, but for what is left to the last fee at β(1) = 9."""
+    """Its sum and the last fee at β(1) = 9 are the entropy of the tosses."""
     floor, bill = json.loads(asset("mnist_tosses.json").read_text("utf-8")), record("mnist")["bill"]
     assert floor["t"] == bill["t"] and 0.99 < sum(floor["nats"]) / floor["entropy"] < 1
+    total = sum(floor["nats"]) + floor["last fee"]
+    assert total == pytest.approx(floor["entropy"], rel=1e-4)
     grey = torch.arange(256) / 255
     shape = torch.tensor([float(digits.toss_rate(grey, t, 9.0).mean()) for t in floor["t"]])
     assert torch.corrcoef(torch.stack([shape, torch.tensor(floor["nats"])]))[0, 1] > 0.95

@@ -327,7 +327,7 @@ def elbo_figure(columns: dict[str, dict[str, tuple[float, float]]]):
         axes.errorbar(list(rows), nats, [2 * e for e in errors], fmt="o-", color=colour,
                       capsize=3, label=name + " (± 2 standard errors)" * any(errors))
     axes.set(xlabel="messages n", ylabel="nats per image")
-    axes.legend()
+    axes.legend(loc="upper right")
     return figure
 
 
@@ -376,7 +376,7 @@ def bill_figure(
         left.plot(times, values, "o", color=COLOURS.data, ms=4, label=name)
     left.set(xlabel="time t", ylabel="nats", xlim=(0, 1), ylim=(0, 1.4 * max(nats)))
     left.set_title(f"when: nats in each {1 / len(times):.0%} of the time", fontsize=10)
-    left.legend()
+    left.legend(loc="upper right")
     shown = right.imshow(bill["pixels"], cmap=shades(COLOURS.sender), vmin=0)
     right.grid(False)
     right.set(xticks=[], yticks=[])
