@@ -40,3 +40,16 @@ def test_points_lie_where_guesses_came_true():
     assert points[:, 0].tolist() == pytest.approx([30, 90])
     assert points[:, 1].tolist() == pytest.approx([15, 45])
     assert len(style.to_png(figure)) > 1000
+
+
+def test_two_models_lie_in_the_same_squares_under_their_names():
+    guessed = torch.tensor([[0.2, 0.8]])
+    found = [Reliability((0.1,), torch.tensor([0.0, 0.5, 1.0]), guessed, guessed * share,
+                         torch.full((1, 2), 0.01), torch.full((1, 2), 0.5)) for share in (1, 0.5)]
+    figure = calibration.reliability_figure(dict(zip(("network", "belief"), found, strict=True)))
+    (axis,) = figure.axes
+    shown = {points.get_label(): points.get_offsets()[:, 1].tolist()
+             for points in axis.collections if points.get_label() in ("network", "belief")}
+    assert shown == {"network": pytest.approx([20, 80]), "belief": pytest.approx([10, 40])}
+    names = [text.get_text() for text in axis.get_legend().get_texts()]
+    assert names == ["network", "belief"]

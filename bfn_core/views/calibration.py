@@ -40,21 +40,31 @@ def coverage_figure(found: dict[str, Coverage], t: float):
     return figure
 
 
-def reliability_figure(found: Reliability, title: str = "guesses"):
+def reliability_figure(found: Reliability | dict[str, Reliability], title: str = "guesses"):
     """One square for each time: the share of guesses that came true against their probability,
     with bars of two standard errors; larger points stand for more guesses.
+
+    Args:
+        found: `reliability` of one model, or of two or three by their names; at the same times.
+        title: of the guesses.
     """
-    count = len(found.times)
-    figure, axes = style.subplots(1, count, size=(2.3 * count + 0.7, 2.9), sharey=True,
+    several = found if isinstance(found, dict) else {"": found}
+    times = next(iter(several.values())).times
+    figure, axes = style.subplots(1, len(times), size=(2.3 * len(times) + 0.7, 2.9), sharey=True,
                                   squeeze=False)  # fmt: skip
-    for i, (axis, t) in enumerate(zip(axes[0], found.times, strict=True)):
+    colours = (COLOURS.output, COLOURS.input, COLOURS.other)
+    for i, (axis, t) in enumerate(zip(axes[0], times, strict=True)):
         axis.plot([0, 100], [0, 100], color=COLOURS.data, lw=1, ls=(0, (4, 3)))
-        guessed, true = 100 * found.guessed[i], 100 * found.true[i]
-        axis.errorbar(guessed, true, 200 * found.standard_error[i], color=COLOURS.output, lw=1,
-                      ls="")  # fmt: skip
-        sizes = [12 + 160 * math.sqrt(weight) for weight in found.weight[i].tolist()]
-        axis.scatter(guessed, true, sizes, color=COLOURS.output, alpha=0.75, lw=0)
+        for (name, one), colour in zip(several.items(), colours, strict=False):
+            guessed, true = 100 * one.guessed[i], 100 * one.true[i]
+            axis.errorbar(guessed, true, 200 * one.standard_error[i], color=colour, lw=1, ls="")
+            sizes = [12 + 160 * math.sqrt(weight) for weight in one.weight[i].tolist()]
+            axis.scatter(guessed, true, sizes, color=colour, alpha=0.75, lw=0, label=name or None)
         axis.set(title=f"t = {t:g}", xlim=(-3, 103), ylim=(-3, 103), aspect="equal",
                  xlabel=f"{title}, per cent")  # fmt: skip
+    if isinstance(found, dict):
+        handles = axes[0, 0].legend(loc="upper left").legend_handles
+        for handle in handles:
+            handle.set_sizes([30])
     axes[0, 0].set_ylabel("came true, per cent")
     return figure
