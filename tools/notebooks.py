@@ -148,10 +148,17 @@ def to_percent(book: nbformat.NotebookNode) -> str:
 
 def execute(path: Path, scale: str = "smoke", timeout: int = 600) -> nbformat.NotebookNode:
     """Run one notebook in its own folder and return it, outputs and all, in normal form."""
+    book = nbformat.read(path, as_version=4)
+    return execute_book(book, path.resolve().parent, scale, timeout)
+
+
+def execute_book(
+    book: nbformat.NotebookNode, folder: Path, scale: str = "smoke", timeout: int = 600
+) -> nbformat.NotebookNode:
+    """Run a notebook as if its file were in `folder`, and return it in normal form."""
     import matplotlib  # these two are not needed to convert or to check
     from nbclient import NotebookClient
 
-    book = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory() as scratch:
         # IPYTHONDIR: nobody's start-up files or profile may leak into what is committed.
         environment = {**os.environ, "BFN_SCALE": scale, "IPYTHONDIR": scratch}
@@ -166,7 +173,7 @@ def execute(path: Path, scale: str = "smoke", timeout: int = 600) -> nbformat.No
             timeout=timeout,
             record_timing=False,
             store_widget_state=False,
-            resources={"metadata": {"path": str(path.resolve().parent)}},
+            resources={"metadata": {"path": str(folder)}},
         )
         client.execute(env=environment)
     return normalise(book)

@@ -1,10 +1,14 @@
-"""Build the book as static HTML: pages to read, to search, to print, and two explorers to drag.
+"""Build the book as static HTML: pages to read, to search, to print, and explorers to drag.
 
     python -m tools.website               into build/site
     python -m tools.website FOLDER        into FOLDER, which must be new, empty or an earlier site
+    python -m tools.website --still       without the films of the explorers: much sooner
+    python -m tools.website --films 00_start_here     with those of these notebooks alone
 
-Nothing is executed: a page shows the outputs that are committed. The README is the first page,
-because it is the book's cover already: what a BFN is, a picture, the map.
+A page shows the outputs that are committed. The notebooks are run for one thing alone: the
+explorers are filmed, see films.py, the first time and whenever something in the repository has
+changed. The README is the first page, because it is the book's cover already: what a BFN is, a
+picture, the map.
 
 The work is done by Sphinx with MyST-NB, in the theme Furo. Tried as well: Jupyter Book 2 (MyST),
 which fetches its theme from api.mystmd.org at build time, so that nobody can build it offline or
@@ -33,6 +37,7 @@ import nbformat
 import plotly
 
 from bfn_core.views.plotly_figure import MIME
+from tools.films import EXPLORER, gather
 
 ROOT = Path(__file__).resolve().parent.parent
 STATIC = Path(__file__).resolve().parent / "website_static"
@@ -71,8 +76,13 @@ REMOTE_PICTURES = (  # a badge: its words will do
 NUMBERED_LINES = re.compile(r"\$\$((?=[^$]*\\\\)[^$]*\\tag\{[^$]*)\$\$")
 PICTURES = (".png", ".svg", ".gif", ".jpg")
 MORE = ("CONTRIBUTING.md", "tools/GPU_DAY.md")  # pages beside the README and the book
-EXPLORER = re.compile(r"_explorer\(")  # how a cell of the book makes one
 STILL = '<p class="still">The first state of an explorer, which moves in JupyterLab and Colab.</p>'
+# The script puts the controls in, and draws on the canvas, which covers the picture.
+FILM = """<div class="film" role="group" aria-label="{words}" data-folder="{folder}">
+<div class="film-picture"><img src="{folder}/first.webp" width="{width}" height="{height}"
+ alt="{words}"><canvas aria-hidden="true" hidden></canvas></div>
+<p class="film-caption" aria-live="polite">{caption}</p>{still}
+<script type="application/json">{told}</script></div>"""
 # A frame cannot be measured from outside: it tells its page how high its content is, whenever that
 # changes and whenever it is asked.
 MEASURE = """<script>
@@ -134,7 +144,26 @@ def _as_page(text: str, place: str, folder: Path) -> str:
     return LINK.sub(link, text)
 
 
-def _for_reading(book: nbformat.NotebookNode, place: str, folder: Path) -> nbformat.NotebookNode:
+def _films(folder: Path | None, name: str) -> dict[str, str]:
+    """The films of a notebook's explorers as HTML, by the explorer's description."""
+    found = {}
+    for path in sorted(folder.glob(f"{name}/*/film.json")) if folder else ():
+        told = json.loads(path.read_text("utf-8"))
+        still = ", ".join(f"“{label}”" for label in told["still"])
+        found[told["description"]] = FILM.format(
+            words=html.escape(told["description"]),
+            folder=f"../_static/films/{name}/{path.parent.name}",
+            width=told["width"], height=told["height"],
+            caption=told["captions"][told["first"] if len(told["captions"]) > 1 else 0],
+            still=f'<p class="still">In JupyterLab and Colab also: {still}.</p>' if still else "",
+            told=json.dumps(told, separators=(",", ":")).replace("</", "<\\/"),
+        )
+    return found
+
+
+def _for_reading(
+    book: nbformat.NotebookNode, place: str, folder: Path, films: dict[str, str]
+) -> nbformat.NotebookNode:
     """Return a notebook's cells as a reader of a page needs them."""
     cells = []
     for cell in book.cells:
@@ -145,21 +174,28 @@ def _for_reading(book: nbformat.NotebookNode, place: str, folder: Path) -> nbfor
         if "google.colab" in cell.source:  # the set-up: of no use to whoever only reads
             cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-input"]
         cell.source = re.sub(r"^# NBVAL_\w+\n", "", cell.source, flags=re.MULTILINE)
+        outputs, cell.outputs = cell.outputs, []
+        for output in outputs:
+            cell.outputs += _fit_output(output, cell, films)
         kinds = set().union(*(output.get("data", {}) for output in cell.outputs))
-        cell.outputs = [part for output in cell.outputs for part in _fit_output(output, cell)]
         if EXPLORER.search(cell.source) and "image/png" in kinds and "text/html" not in kinds:
             cells.append(nbformat.v4.new_markdown_cell(STILL))
     book.cells = cells
     return book
 
 
-def _fit_output(output: nbformat.NotebookNode, cell: nbformat.NotebookNode) -> list:
+def _fit_output(
+    output: nbformat.NotebookNode, cell: nbformat.NotebookNode, films: dict[str, str]
+) -> list:
     """Give a picture its alt text, and an explorer in a frame as much room as it needs.
 
     Such an explorer becomes two outputs, the frame and its picture: the style sheet puts the one
-    on the screen and the other on paper. So does a figure of Plotly's, which the script draws.
+    on the screen and the other on paper. So does a figure of Plotly's, which the script draws. In
+    the place of an explorer that was filmed stands its film.
     """
     data = output.get("data", {})
+    if "image/png" in data and data.get("text/plain") in films:
+        return [nbformat.v4.new_output("display_data", {"text/html": films[data["text/plain"]]})]
     kept = output.get("metadata", {})
     picture = kept.get("image/png") or kept.get("image/jpeg")
     if picture and "alt" in picture:  # MyST-NB looks for it in the cell
@@ -186,13 +222,18 @@ def _fit_output(output: nbformat.NotebookNode, cell: nbformat.NotebookNode) -> l
     ]
 
 
-def prepare(folder: Path) -> None:
-    """Write all that Sphinx is to read into `folder`: pages, pictures, style sheet, scripts."""
+def prepare(folder: Path, films: Path | None = None) -> None:
+    """Write all that Sphinx is to read into `folder`: pages, pictures, style sheet, scripts.
+
+    Args:
+        films: the folder of the explorers' films, if they were made.
+    """
     (folder / "notebooks").mkdir(parents=True)
     notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
     for path in notebooks:
         place = f"notebooks/{path.name}"
-        book = _for_reading(nbformat.read(path, as_version=4), place, folder)
+        moving = _films(films, path.stem)
+        book = _for_reading(nbformat.read(path, as_version=4), place, folder, moving)
         nbformat.write(book, folder / place)
     rest = [name for name in MORE if (ROOT / name).exists()]
     prose = {
@@ -208,6 +249,8 @@ def prepare(folder: Path) -> None:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text, "utf-8", newline="\n")
     shutil.copytree(STATIC, folder / "static")
+    if films:
+        shutil.copytree(films, folder / "static" / "films")
     script = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
     shutil.copy(script, folder / "static")  # loaded only where a figure asks for it
     for file in importlib.metadata.files("sphinx-mathjax-offline"):
@@ -218,8 +261,12 @@ def prepare(folder: Path) -> None:
             shutil.copy(file.locate(), target)
 
 
-def build(target: Path) -> int:
-    """Build the site into `target`; return the exit code, not 0 if there was any warning."""
+def build(target: Path, films: Path | None = None) -> int:
+    """Build the site into `target`; return the exit code, not 0 if there was any warning.
+
+    Args:
+        films: the folder of the explorers' films; None leaves the explorers still.
+    """
     from sphinx.application import Sphinx
     from sphinx.util.docutils import docutils_namespace, patch_docutils
 
@@ -228,7 +275,7 @@ def build(target: Path) -> int:
         raise ValueError(f"{target} is neither empty nor an earlier site, so it is left alone")
     with tempfile.TemporaryDirectory() as scratch:
         source, made, trees = (Path(scratch, name) for name in ("source", "html", "trees"))
-        prepare(source)
+        prepare(source, films)
         with patch_docutils(), docutils_namespace():
             app = Sphinx(
                 source, None, made, trees, "html", confoverrides=CONFIGURATION,
@@ -248,8 +295,17 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "build" / "site")
     sys.stdout.reconfigure(errors="backslashreplace")  # a name holds any letter, a pipe may not
-    folder = parser.parse_args(arguments).folder
-    code = build(folder)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--still", action="store_true", help="leave the explorers' films out")
+    which.add_argument("--films", nargs="+", metavar="NOTEBOOK", help="film these alone")
+    parser.add_argument("--cache", type=Path, default=ROOT / "build" / "films",
+                        help="where films are kept")
+    chosen = parser.parse_args(arguments)
+    folder, films = chosen.folder, None
+    if not chosen.still:
+        names = chosen.films and [ROOT / "notebooks" / f"{name}.ipynb" for name in chosen.films]
+        films = gather(chosen.cache, names)
+    code = build(folder, films)
     if code == 0:
         print(f"The book is in {folder}; to read it here: python -m http.server -d {folder}")
     return code

@@ -184,7 +184,7 @@ def message_explorer(*, x=0.4, alpha=4.0, seed=18):
     sent, presses = [], {"send": 0, "again": 0}  # accuracies of the messages before the latest
 
     def update(x, alpha, send, again):
-        if again != presses["again"]:
+        if again != presses["again"] or send < presses["send"]:
             sent.clear()
         sent.extend([alpha] * (send - presses["send"]))
         presses.update(send=send, again=again)
@@ -213,7 +213,7 @@ def message_explorer(*, x=0.4, alpha=4.0, seed=18):
         figure, update, controls,
         description="Bob's belief before a message, the message as a likelihood, and the narrower "
         "belief after it; to the right the beliefs so far and the precision as a sum.",
-        moving=[*bells.moving, *history.moving, *say.moving],
+        moving=[*bells.moving, *history.moving, *say.moving], filmed=["alpha", "send"],
     )
 
 
@@ -384,6 +384,7 @@ def split_explorer(*, total=16.0, n=12, x=0.6, kind="equal", runs=4000, seed=1):
         description="Many small messages and one large message of the same total accuracy leave "
         "the same standard deviation and the same distribution of means.",
         moving=[curve, large, small, jumps, walks, *truths, *landing.moving],
+        filmed=["n", "kind"],
     )
 
 

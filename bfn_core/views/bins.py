@@ -407,7 +407,8 @@ def grid_explorer(t: float = 0.35, sigma_1: float = 0.05, point: int = 3) -> Exp
     moving = [picture.belief, picture.cells, picture.cloud, picture.truth, picture.known,
               picture.smooth, picture.now]
     return Explorer(
-        picture.figure, picture, controls, play="t", description=description, moving=moving
+        picture.figure, picture, controls, play="t", description=description, moving=moving,
+        filmed=["t", "sigma_1"],
     )
 
 

@@ -403,7 +403,7 @@ def bill_explorer(table, names, *, words=("first", "second"), n=20, beta_1=9.0, 
         "again": button("Other messages"),
     }
     return Explorer(
-        figure, update, controls, moving=bill.artists,
+        figure, update, controls, moving=bill.artists, filmed=["n", "pair"],
         description="Bits paid for two variables: one after the other as two stacked bars, and in "
         "n messages about both as curves that climb to the same height.",
     )
@@ -610,6 +610,7 @@ def message_explorer(*, kind="discretised", x=0.4, guess=0.0, spread=0.4, alpha=
     }
     return Explorer(
         figure, update, controls, moving=[*message.artists, curve, dot, cap, note],
+        filmed=["alpha", "guess"],
         description="A sender and a receiver density for one message, and below them the area "
         "that is the price of the message in bits; the price grows with the accuracy.",
     )

@@ -141,12 +141,15 @@ class Explorer(ipywidgets.VBox):
       moving: the artists that `update` changes, if apart from axis limits it changes nothing
         else (no title, no legend). Only they are then redrawn, in half the time or less.
       seconds: how long the playing takes from the first to the last value.
+      filmed: the names of the controls that move on the website, the most important first; the
+        rest stays where it stands there. None: all, as far as there is room.
 
     An error in the first `update` is raised; a later one is shown in the caption, in red, and kept
     in `error`.
     """
 
-    def __init__(self, figure, update, controls, *, description, play=None, moving=(), seconds=5):
+    def __init__(self, figure, update, controls, *, description, play=None, moving=(), seconds=5,
+                 filmed=None):
         if not isinstance(description, str) or not description.strip():
             raise ValueError(f"description must be a sentence, but is {description!r}")
         if play is not None and play not in controls:
@@ -158,6 +161,8 @@ class Explorer(ipywidgets.VBox):
         self.description = description
         self.error = None
         self.redraws = 0
+        self.plays, self.seconds = play, seconds
+        self.filmed = sorted(controls, key=lambda name: name != play) if filmed is None else filmed
         self._presses = {
             name: 0 for name, c in controls.items() if isinstance(c, ipywidgets.Button)
         }
@@ -212,6 +217,20 @@ class Explorer(ipywidgets.VBox):
             self._held = False
         if self.values != before:
             self._redraw()
+
+    def shot(self, density, **values):
+        """How it looks with these values, wherever the controls stand.
+
+        Args:
+          density: pixels per CSS pixel.
+          values: of controls, by name; for a button, how often it was pressed.
+
+        Returns:
+          The picture as (height, width, 3) bytes, and the caption.
+        """
+        with style.context():
+            caption = self._update(**{**self.values, **values})
+            return self._canvas.pixels(density), caption or ""
 
     def _arrange(self, play, seconds):
         row = []
@@ -345,6 +364,23 @@ class _Canvas:
         else:
             self._agg.draw()
         return _encode(_rgb(self._agg))
+
+    def pixels(self, density):
+        """The figure drawn once at another density, as (height, width, 3) bytes."""
+        if not self._settled:
+            self.png()
+        before = self._figure.get_dpi()
+        for artist in self._moving:
+            artist.set_animated(False)
+        self._figure.set_dpi(density * style.CSS_DPI)
+        try:
+            self._agg.draw()
+            return _rgb(self._agg)
+        finally:
+            self._figure.set_dpi(before)
+            for artist in self._moving:
+                artist.set_animated(True)
+            self._limits = None  # what stands still is to be drawn again
 
 
 def _as_arrays(artist):

@@ -461,6 +461,7 @@ def start_explorer(means=MEANS, weights=None, std=STD, *, x=0.25, steps=16, sigm
         description="Alice tells Bob a number in noisy messages: drag how many have been sent, and "
         "watch his belief sharpen and the bill grow.",
         play="sent",
+        filmed=["sent", "knows"],
         moving=art.values(),
         seconds=6,
     )

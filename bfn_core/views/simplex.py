@@ -350,7 +350,7 @@ def path_explorer(*, beta_1=3.0, x=0):
         "speed": choice("play", [("slow", 0.5), ("usual", 1.0), ("fast", 3.0)], 1.0),
     }
     explorer = Explorer(
-        figure, update, controls, play="t", seconds=PLAYING,
+        figure, update, controls, play="t", seconds=PLAYING, filmed=["t", "beliefs"],
         moving=(*others, ends, path, step, here, *lines, now, pace),
         description="Beliefs about one of three classes walk through the triangle, one step per "
         "message, from the centre to the corner of the true class.",
@@ -456,6 +456,7 @@ def network_explorer(*, beta_1=3.0, n=100):
             "seed": slider("seed of the messages", 0, 50, 3),
         },
         play="t",
+        filmed=["t", "word"],
         moving=(*ways, *links, *heads, *costs, now),
         description="Two triangles, one per letter: the output distribution of a perfect network "
         "runs ahead of the input distribution, because it knows that the letters agree.",
@@ -668,6 +669,7 @@ def classes_explorer(*, beta_1=3.0):
             "seed": slider("seed of the belief", 0, 50, 2),
         },
         play="t",
+        filmed=["t", "classes"],
         moving=(bars, truth, *lines, now, *names, here),
         description="One belief as bars, and how fast beliefs over 2, 3, 27 and 256 classes settle "
         "at the same accuracy: the more classes, the sooner.",

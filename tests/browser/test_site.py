@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -30,6 +31,8 @@ DESK = {"width": 1280, "height": 900}
 # A page is as wide as what it is set in; its formulas too, since they go with the words' size.
 BARE = "DejaVu Sans"  # wide, and all that a bare Debian has
 FONTS = (BARE, "DejaVu Sans Mono", "STIXGeneral")  # wider still; narrow and small, like Times
+# The notebooks whose explorers are filmed: all of them take minutes.
+FILMED = os.environ.get("BFN_FILMS", "00_start_here 03_loss_in_bits").split()
 IN_THE_BROWSER = {"01_gaussian_mixture": (0.2, 0.5), "04_simplex": (0.75, 0.8)}  # where to drag
 
 
@@ -40,7 +43,9 @@ def folder(tmp_path_factory):
         if not importlib.util.find_spec(name):
             unavailable(f'No {name}, so the website was not tested (pip install -e ".[site]").')
     target = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "tools.website", str(target)]
+    films = tmp_path_factory.mktemp("films")
+    command = [sys.executable, "-m", "tools.website", str(target), "--cache", str(films),
+               "--films", *FILMED]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", errors="replace")
     assert run.returncode == 0, run.stderr
     return target
@@ -412,6 +417,124 @@ def test_an_explorer_moves_under_the_mouse_and_the_keys(fresh, name):
     page.wait_for_timeout(100)
     assert slider.input_value() != value
     assert picture() != before
+
+
+class Film:
+    """An explorer's film on a page, with hands."""
+
+    def __init__(self, page, place):
+        self.page, self.place = page, place
+        place.scroll_into_view_if_needed()
+        place.locator("form").wait_for()
+        self.page.wait_for_function(
+            "place => place.querySelector('img').complete", arg=place.element_handle()
+        )
+
+    def seen(self):
+        """What stands on the canvas; at first it is hidden, and the picture is seen."""
+        return self.place.locator("canvas").evaluate("c => c.hidden ? null : c.toDataURL()")
+
+    def moves(self, act):
+        """Whether the picture comes to differ after `act`."""
+        from playwright.sync_api import TimeoutError
+
+        before = self.seen()
+        act()
+        try:
+            self.page.wait_for_function(
+                "([place, before]) => { const c = place.querySelector('canvas');"
+                " return !c.hidden && c.toDataURL() !== before; }",
+                arg=[self.place.element_handle(), before], timeout=60_000,
+            )
+        except TimeoutError:
+            return False
+        return True
+
+
+def films(page):
+    """All films of a page."""
+    return [Film(page, place) for place in page.locator(".film").all()]
+
+
+@pytest.mark.parametrize("name", FILMED)
+def test_every_explorer_that_was_filmed_moves_by_key_mouse_and_button(fresh, name):
+    page = fresh(f"notebooks/{name}.html")
+    found = films(page)
+    source = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    made = [c for c in source.cells if c.cell_type == "code" and website.EXPLORER.search(c.source)]
+    assert len(found) == len(made) > 0
+    for film in found:
+        film.place.scroll_into_view_if_needed()
+        for slider in film.place.locator("input[type=range]").all():
+            slider.focus()
+            last = slider.input_value() == slider.get_attribute("max")
+            key = "ArrowLeft" if last else "ArrowRight"
+            assert film.moves(lambda key=key: page.keyboard.press(key))
+            read = film.place.locator("output").first.inner_text()
+            assert read and slider.get_attribute("aria-valuetext")
+            area = slider.bounding_box()
+            right = int(slider.input_value()) > int(slider.get_attribute("max")) / 2
+            share = 0.1 if right else 0.9  # to the side where it does not stand
+            x, y = area["x"] + share * area["width"], area["y"] + area["height"] / 2
+
+            def drag(x=x, y=y, width=area["width"]):
+                page.mouse.move(x + 0.5 * width, y)
+                page.mouse.down()
+                page.mouse.move(x, y, steps=5)
+                page.mouse.up()
+
+            assert film.moves(drag), (area, share, slider.input_value())
+        for button in film.place.locator(".film-press button").all():
+            assert film.moves(button.click)
+        for choice in film.place.locator("select").all():
+            other = choice.locator("option:not(:checked)").last.get_attribute("value")
+            assert film.moves(lambda choice=choice, other=other: choice.select_option(other))
+
+
+def test_a_film_plays_and_stops(fresh):
+    page = fresh("notebooks/00_start_here.html")
+    film = films(page)[0]
+    play, slider = film.place.get_by_text("▶ play"), film.place.locator("input").first
+    slider.fill("0")
+    play.click()
+    page.wait_for_function("s => Number(s.value) >= 3", arg=slider.element_handle())
+    film.place.get_by_text("■ stop").click()
+    stands = slider.input_value()
+    page.wait_for_timeout(1000)
+    assert slider.input_value() == stands
+
+
+def test_a_film_moves_under_a_finger_and_fits_a_phone(in_fonts, address):
+    context = in_fonts(BARE).new_context(viewport=PHONE, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.goto(f"{address}notebooks/00_start_here.html")
+    film = films(page)[0]
+    slider = film.place.locator("input[type=range]").first
+    area = slider.bounding_box()
+    assert area["height"] >= 44
+    assert film.moves(lambda: slider.tap(position={"x": 0.8 * area["width"], "y": 20}))
+    whole = film.place.bounding_box()
+    assert whole["x"] >= 0 and whole["x"] + whole["width"] <= PHONE["width"]
+    context.close()
+
+
+def test_without_scripts_a_film_is_its_first_picture_with_its_words(in_fonts, address):
+    context = in_fonts(BARE).new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{address}notebooks/00_start_here.html")
+    place = page.locator(".film").first
+    picture = place.locator("img")
+    picture.scroll_into_view_if_needed()
+    assert picture.is_visible() and picture.get_attribute("alt")
+    assert picture.bounding_box()["height"] > 100
+    assert place.locator(".film-caption").inner_text()
+    context.close()
+
+
+def test_a_film_takes_little_room(folder):
+    for name in FILMED:
+        for film in (folder / "_static" / "films" / name).glob("*/"):
+            assert sum(path.stat().st_size for path in film.glob("*.webp")) <= 300_000
 
 
 def test_a_figure_of_plotly_turns_and_plays(fresh, artefacts):

@@ -1,7 +1,5 @@
 """Hands for a figure of Plotly's in three dimensions, wherever it is shown."""
 
-from playwright.sync_api import TimeoutError
-
 ATTEMPTS = 4  # at dragging: a page that was still busy may have missed the mouse
 PATIENCE = 180_000  # ms: without a GPU the browser draws in software, perhaps on a busy machine
 
@@ -70,6 +68,8 @@ class Turning:
 
     def turn(self):
         """Drag the scene with the mouse, again if need be; the eye must come to stand elsewhere."""
+        from playwright.sync_api import TimeoutError
+
         before = self.place.evaluate(EYE)
         turned = f"Math.abs(({EYE})(place).x - {before['x']}) > 0.05"
         for attempt in range(ATTEMPTS):

@@ -1,4 +1,4 @@
-// The five things that a page of the site needs a script for.
+// The six things that a page of the site needs a script for.
 
 // An explorer in a frame says how high it is, and gets that much room: on a narrow screen its
 // panels stand one above the other.
@@ -112,3 +112,118 @@ const near = new IntersectionObserver((entries) => {
 for (const place of document.querySelectorAll(".plotly-figure")) {
   near.observe(place.closest(".cell_output"));
 }
+
+// The film of an explorer: its controls, and the picture of the state in which they stand. The
+// first picture is there with the page; the others, which are laid over it, come when it is seen.
+function film(place) {
+  const told = JSON.parse(place.querySelector("script").textContent);
+  const { controls, frames, captions, width, height } = told;
+  const picture = place.querySelector(".film-picture");
+  const [first, canvas, caption] = ["img", "canvas", ".film-caption"].map((which) =>
+    place.querySelector(which));
+  const paper = canvas.getContext("2d");
+  const at = controls.map(({ start }) => start);
+  const pictures = new Map(); // by file name, once they are asked for
+  const fetched = (name) => {
+    if (!pictures.has(name)) {
+      const image = Object.assign(new Image(), { src: `${place.dataset.folder}/${name}` });
+      pictures.set(name, { image, ready: image.decode().then(() => true, () => false) });
+    }
+    return pictures.get(name);
+  };
+
+  let drawing = 0; // only the last state that was asked for is shown
+  async function draw() {
+    const turn = ++drawing;
+    const state = controls.reduce((sum, { words }, i) => sum * words.length + at[i], 0);
+    const layer = frames[state] && fetched(frames[state]);
+    if (layer && !(layer.image.complete && layer.image.naturalWidth)) await layer.ready;
+    if (!first.complete) await first.decode().catch(() => {});
+    if (turn !== drawing) return;
+    if (canvas.hidden) {
+      Object.assign(canvas, { width: first.naturalWidth, height: first.naturalHeight });
+      canvas.hidden = false;
+    }
+    paper.drawImage(first, 0, 0);
+    if (layer) paper.drawImage(layer.image, 0, 0);
+    caption.innerHTML = captions[captions.length > 1 ? state : 0];
+    place.dataset.state = state;
+  }
+
+  const form = document.createElement("form");
+  form.className = "film-controls";
+  form.addEventListener("submit", (event) => event.preventDefault());
+  controls.forEach(({ label, kind, words, start, play }, i) => {
+    const row = document.createElement(kind === "press" ? "div" : "label");
+    row.className = `film-${kind}`;
+    if (kind === "press") { // after the last it begins again
+      const button = Object.assign(document.createElement("button"), { textContent: label });
+      button.type = "button";
+      button.addEventListener("click", () => {
+        at[i] = (at[i] + 1) % words.length;
+        draw();
+      });
+      row.append(button);
+    } else if (kind === "choose") {
+      const list = document.createElement("select");
+      list.append(...words.map((word, value) => new Option(word, value, false, value === start)));
+      list.addEventListener("change", () => {
+        at[i] = Number(list.value);
+        draw();
+      });
+      row.append(Object.assign(document.createElement("span"), { textContent: label }), list);
+    } else {
+      const slider = Object.assign(document.createElement("input"),
+        { type: "range", min: 0, max: words.length - 1, value: start, autocomplete: "off" });
+      const reads = document.createElement("output");
+      const move = () => {
+        at[i] = Number(slider.value);
+        reads.textContent = words[at[i]];
+        slider.setAttribute("aria-valuetext", words[at[i]]);
+        return draw();
+      };
+      slider.addEventListener("input", move);
+      const name = Object.assign(document.createElement("span"), { textContent: label });
+      row.append(name, slider, reads);
+      reads.textContent = words[start];
+      slider.setAttribute("aria-valuetext", words[start]);
+            reads.style.minWidth = `${Math.max(...words.map(({ length }) => length))}ch`;
+      if (play) form.append(player(slider, move, told.seconds));
+    }
+    form.append(row);
+  });
+  place.prepend(form);
+  new IntersectionObserver((entries, observer) => {
+    if (!entries.some(({ isIntersecting }) => isIntersecting)) return;
+    observer.disconnect();
+    for (const name of frames) if (name) fetched(name);
+  }, { rootMargin: "300px" }).observe(picture);
+}
+
+// A button that moves a slider from where it stands, or else from its beginning, to its end.
+function player(slider, move, seconds) {
+  const button = Object.assign(document.createElement("button"), { type: "button" });
+  let ticking;
+  const stop = () => {
+    clearInterval(ticking);
+    ticking = undefined;
+    button.textContent = "▶ play";
+  };
+  stop();
+  button.addEventListener("click", () => {
+    if (ticking) return stop();
+    button.textContent = "■ stop";
+    if (slider.value === slider.max) slider.value = 0;
+    const step = async () => {
+      await move();
+      if (slider.value === slider.max) stop();
+    };
+    ticking = setInterval(() => {
+      slider.value = Number(slider.value) + 1;
+      step();
+    }, 1000 * seconds / slider.max);
+    return step();
+  });
+  return button;
+}
+for (const place of document.querySelectorAll(".film")) film(place);
