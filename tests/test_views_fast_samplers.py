@@ -7,10 +7,12 @@ import numpy
 import pytest
 import torch
 
-from bfn_core import Solver
+from bfn_core import Solver, data
 from bfn_core.samplers import Ancestral
 from bfn_core.views import fast_samplers as views
 from tests.oracles import generator
+from tools import fast_samplers as tool
+from tools.record import weights
 
 
 def numbers(caption):
@@ -134,3 +136,32 @@ def test_quality_is_drawn_from_the_record():
     assert list(bars[0].lines[0].get_ydata()) == [0.11, 0.51]  # by calls
     ends = bars[0].lines[2][0].get_segments()[0]
     assert numpy.ptp(ends[:, 1]) == pytest.approx(4 * 0.01)
+
+
+# The record of the shipped models ----------------------------------------------------------------
+
+
+def test_the_record_is_of_the_weights_that_are_shipped():
+    record = data.record("fast_samplers")
+    for name, count in tool.COUNTS.items():
+        again = f"python -m tools.fast_samplers {name}"
+        assert record[name]["weights"] == weights(name), f"measured on others: {again}"
+        assert record[name]["samples"] == count, again
+        for label in tool.SAMPLERS:
+            for calls in tool.CALLS:
+                if calls < max(tool.CALLS) or label in tool.LONG:
+                    row = record[name]["rows"][f"{label}, {calls} calls"]
+                    assert row["calls"] == calls and row["seconds"] > 0
+                    assert set(record[name]["real"]) < set(row)
+
+
+def test_rows_of_weights_that_are_no_longer_shipped_are_dropped(monkeypatch):
+    monkeypatch.setattr(tool, "SAMPLERS", {})  # so that no row is measured
+    task = (None, (), lambda real: {"seen": len(real)}, torch.zeros(3))
+    record = {"mnist": {"weights": "0123abcd", "samples": 200, "real": {}, "rows": {"row": {}}}}
+    tool.measured("mnist", 21, record, task)
+    assert record["mnist"] == {
+        "weights": weights("mnist"), "samples": 200, "real": {"seen": 3}, "rows": {}}
+    record["mnist"]["rows"]["row"] = {}
+    tool.measured("mnist", 21, record, task)
+    assert "row" in record["mnist"]["rows"]

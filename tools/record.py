@@ -58,6 +58,14 @@ def renew_digests() -> dict[str, str]:
     return digests
 
 
+def weights(name: str) -> str:
+    """Which weights are shipped as NAME: the first 8 digits of their file's SHA-256.
+
+    A record of what they do keeps it, so that one can tell when they have been renewed since.
+    """
+    return digest(CHECKOUT / f"{name}.safetensors")[:8]
+
+
 if __name__ == "__main__":
     if len(sys.argv) not in (1, 3, 4):
         sys.exit(__doc__.splitlines()[0])

@@ -35,6 +35,7 @@ LOOKS = {  # by the name of a sampler: its colour and mark
     "ab2": (COLOURS.output, "o"),
     "ab2, noise 1": (COLOURS.flow, "v"),
     "ab2, even in ln β": ("#B8A200", "<"),
+    "ab2, ln β, noise 1": ("#7A4B00", ">"),
     "heun": (COLOURS.receiver, "D"),
     "midpoint": (COLOURS.input, "P"),
     "fixed noise": (COLOURS.data, "X"),
@@ -45,7 +46,8 @@ COUNTS = (5, 7, 10, 14, 20, 28, 40, 57, 80)  # steps, in the picture of errors
 def sampler(name: str, spacing: str = "time", noise: float = 0.0) -> Any:
     """A sampler by the name of `LOOKS`."""
     if "," in name:
-        return Solver("ab2", noise=1.0) if name.endswith("noise 1") else Solver("ab2", "log")
+        grid = "log" if "ln β" in name else "time"
+        return Solver("ab2", grid, 1.0 if name.endswith("noise 1") else 0.0)
     if name == "fixed noise":
         return FixedNoise(spacing)
     return Ancestral() if name == "ancestral" else Solver(name, spacing, noise)
@@ -479,7 +481,8 @@ def strip_figure(
         row = torch.cat(list(images), 2).permute(1, 2, 0)  # (H, count W, C)
         axis.imshow(row.squeeze(-1), cmap="gray", vmin=0, vmax=1)
         axis.set(xticks=[], yticks=[])
-        axis.set_ylabel(f"{name}\n{n} steps", rotation=0, ha="right", va="center", fontsize=9)
+        label = name.replace(", ", ",\n", 1)
+        axis.set_ylabel(f"{label}\n{n} steps", rotation=0, ha="right", va="center", fontsize=9)
         axis.grid(False)
         for spine in axis.spines.values():
             spine.set_visible(False)
