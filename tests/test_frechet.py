@@ -6,7 +6,7 @@ import types
 import pytest
 import torch
 
-from bfn_core import data
+from bfn_core import BFN, DiscretisedFlow, data
 from bfn_core.frechet import (
     CLASSIFIERS,
     Classifier,
@@ -17,6 +17,8 @@ from bfn_core.frechet import (
     frechet_distance,
 )
 from tests.oracles import generator
+from tools import frechet as tool
+from tools.record import weights
 
 
 def as_it_is(x):
@@ -136,6 +138,42 @@ def test_a_classifier_learns(tmp_path):
     images = data.mnist(stand_in=True)
     net = tool.trained("mnist", images, 40)
     assert isinstance(net, Classifier) and tool.accuracy("mnist", net, images) > 0.5
+
+
+# The figures of the shipped model ----------------------------------------------------------------
+
+
+def test_the_tool_judges_samples_and_yardsticks_alike():
+    images = data.cifar10(stand_in=True)
+    bfn = BFN(DiscretisedFlow(256, 0.02), Centred())
+
+    def colours(x):
+        return x.mean((2, 3))
+
+    found = tool.figures("cifar10", bfn, images, colours, 6, (1, 2), ("draw", "mean"))
+    assert list(found) == ["training images", "pixels one by one", "noise", "n = 1", "n = 2",
+                           "n = 1, about the mean", "n = 2, about the mean"]
+    x = bfn.sample((6, 3, 32, 32), 2, generator=tool.seeded(tool.SEED + 1))
+    expected = frechet(x, data.quantise(images.test), colours, generator=tool.seeded())
+    assert found["n = 2"]["distance"] == round(expected.mean, 4)
+    assert found["n = 2"]["standard error"] == round(expected.standard_error, 4) > 0
+
+
+class Centred(torch.nn.Module):
+    """Takes the belief itself for the noise."""
+
+    def forward(self, inputs, t):
+        return torch.stack([inputs, torch.full_like(inputs, -1.0)], -1)
+
+
+def test_the_record_of_cifar10_is_of_the_weights_that_are_shipped():
+    record = data.record("cifar10_frechet")
+    assert record["weights"] == weights("cifar10"), f"measured on others: {record['command']}"
+    assert record["images of each kind"] > 2 * 64  # more than twice the features
+    far = {name: row["distance"] for name, row in record["figures"].items()}
+    drawn = [far[f"n = {n}"] for n in tool.NS]
+    assert far["training images"] < min(drawn) and max(drawn) < min(far["noise"],
+                                                                    far["pixels one by one"])
 
 
 # FID, where its weights are ---------------------------------------------------------------------

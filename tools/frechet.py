@@ -23,6 +23,7 @@ from bfn_core.samplers import Ancestral
 from bfn_core.training import load, shipped
 from bfn_core.training.memory import keep_memory
 from tools.record import renew_digests
+from tools.record import weights as shipped_weights
 
 NS = (10, 25, 50, 100)
 SEED, PIECE = 0, 125  # images that are drawn together
@@ -61,24 +62,31 @@ def samples(bfn: BFN, shape, n: int, count: int, guess: str) -> Tensor:
     return torch.cat(drawn)
 
 
+def looked_at(x: Tensor, of: Features) -> Tensor:
+    return torch.cat([of(part) for part in x.split(PIECE)])
+
+
 def judged(x: Tensor, reference: Tensor, of: Features, began: float) -> dict[str, float]:
-    found = frechet(x, reference, of, generator=seeded())
+    """Against the reference's features, which are the same for all and so computed once."""
+    found = frechet(looked_at(x, of), reference, lambda same: same, generator=seeded())
     row = {"distance": round(found.mean, 4), "standard error": round(found.standard_error, 4),
            "seconds": round(time.perf_counter() - began, 1)}
     return row
 
 
-def figures(name: str, bfn: BFN, images: data.Images, of: Features, count: int, ns=NS) -> dict:
+def figures(
+    name: str, bfn: BFN, images: data.Images, of: Features, count: int, ns=NS, guesses=("draw",)
+) -> dict:
     """The distance of everything to the test images, by name."""
-    reference = seen(name, images.test)
+    reference, shape = looked_at(seen(name, images.test), of), images.test.shape[1:]
     found = {}
     for what, x in yardsticks(name, images, count).items():
         found[what] = judged(x, reference, of, time.perf_counter())
         print(what, found[what], flush=True)
-    for guess in ("draw",) if name == "mnist" else ("draw", "mean"):
+    for guess in guesses:
         for n in ns:
             began = time.perf_counter()
-            x = samples(bfn, reference.shape[1:], n, count, guess)
+            x = samples(bfn, shape, n, count, guess)
             what = f"n = {n}" if guess == "draw" else f"n = {n}, about the mean"
             found[what] = judged(x, reference, of, began)
             print(what, found[what], flush=True)
@@ -90,6 +98,8 @@ def main() -> None:
     parser.add_argument("name", choices=list(CLASSIFIERS))
     parser.add_argument("--count", type=int, default=1_000, help="images of each kind")
     parser.add_argument("--n", type=int, nargs="+", default=NS, help="messages")
+    parser.add_argument("--mean", action="store_true",
+                        help="also with messages about the mean of p_O, of numbers")
     parser.add_argument("--fid", action="store_true", help="in the features of Inception v3")
     parser.add_argument("--weights", type=Path, help="a run or a file in place of the shipped ones")
     parser.add_argument("--out", type=Path, help="in place of assets/NAME_frechet.json")
@@ -101,6 +111,7 @@ def main() -> None:
     images = getattr(data, name)(stand_in=False)
     bfn = load(weights) if weights else shipped(name)
     words = [f"python -m tools.frechet {name} --count {options.count}"]
+    words += ["--mean"] if options.mean else []
     words += ["--fid"] if options.fid else []
     words += [f"--weights {weights}"] if weights else []
     words += [f"--n {' '.join(map(str, options.n))}"] if tuple(options.n) != NS else []
@@ -108,11 +119,13 @@ def main() -> None:
         "command": " ".join(words),
         "what": "FID" if options.fid else "Fréchet distance in the features of features_"
                 f"{name}.safetensors, which is not FID",
+        "weights": str(weights) if weights else shipped_weights(name),
         "data": images.name, "reference": f"the {len(images.test):,} test images",
         "images of each kind": options.count, "seed": SEED,
         "device": "cpu", "threads": 1,
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "figures": figures(name, bfn, images, of, options.count, tuple(options.n)),
+        "figures": figures(name, bfn, images, of, options.count, tuple(options.n),
+                           ("draw", "mean") if options.mean else ("draw",)),
     }
     target = options.out or CHECKOUT / f"{name}_frechet.json"
     text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
