@@ -198,6 +198,23 @@ def test_figures_say_what_was_measured(walk, tmp_path):
     (tmp_path / "sheet.png").write_bytes(content.getvalue())
     (axis,) = photos.sheet_figure(tmp_path / "sheet.png").axes
     assert (axis.images[0].get_array() == photos.picture(X)).all()
+    upper = photos.sheets_figure({"a": tmp_path / "sheet.png", "b": tmp_path / "sheet.png"},
+                                 share=0.5).axes[1].images[0].get_array()
+    assert (upper == photos.picture(X)[: len(upper)]).all()
+    assert len(upper) == round(0.5 * len(photos.picture(X)))
+
+
+def test_distances_of_samples_are_drawn_beside_what_they_are_compared_with():
+    rows = {"training images": 0.1, "noise": 20.0, "n = 10": 4.0, "n = 100": 2.0,
+            "n = 10, about the mean": 3.0}
+    figures = {name: {"distance": distance, "standard error": distance / 10}
+               for name, distance in rows.items()}
+    (axis,) = photos.frechet_figure(figures).axes
+    (line, _, (bars,)) = axis.containers[0]
+    assert line.get_xydata().tolist() == [[10, 4.0], [100, 2.0]]
+    assert bars.get_segments()[0][:, 1] == pytest.approx([4.0 - 0.8, 4.0 + 0.8])
+    assert {text.get_text(): text.xy[1] for text in axis.texts} == {
+        "training images": 0.1, "noise": 20.0}
 
 
 def test_bytes_are_shown_as_numbers():

@@ -363,8 +363,8 @@ def curves_figure(curves: dict[str, list[dict]], dimensions: int, yardsticks=Non
     axis.xaxis.set_minor_formatter(NullFormatter())
     for name, bits in (yardsticks or {}).items():
         axis.axhline(bits, color=COLOURS.data, lw=1, ls=(0, (4, 3)))
-        axis.text(1, bits, f"{name}  ", transform=axis.get_yaxis_transform(), fontsize=8.5,
-                  ha="right", va="bottom")
+        axis.text(0, bits, f"  {name}", transform=axis.get_yaxis_transform(), fontsize=8.5,
+                  ha="left", va="bottom")
     axis.legend(loc="upper right")
     return figure
 
@@ -377,12 +377,50 @@ def sheet_figure(path, title: str = ""):
     return figure
 
 
-def sheets_figure(sheets: dict, columns: int = 2):
-    """Picture files side by side, each under its title, enlarged without smoothing."""
+def sheets_figure(sheets: dict, columns: int = 2, share: float = 1.0):
+    """Picture files side by side, each under its title, enlarged without smoothing.
+
+    Args:
+        sheets: from titles to paths.
+        columns: of pictures.
+        share: of each picture's height, from its top, that is shown.
+    """
     rows = -(-len(sheets) // columns)
-    figure, axes = style.subplots(rows, columns, size=(4 * columns, 4.4 * rows), squeeze=False)
+    figure, axes = style.subplots(rows, columns, size=(4 * columns, (3.7 * share + 0.7) * rows),
+                                squeeze=False)
     for axis, (title, path) in zip(axes.flat, sheets.items(), strict=True):
-        _show(axis, Image.open(io.BytesIO(path.read_bytes())).convert("RGB"), title)
+        image = Image.open(io.BytesIO(path.read_bytes())).convert("RGB")
+        _show(axis, image.crop((0, 0, image.width, round(share * image.height))), title)
+    return figure
+
+
+def frechet_figure(figures: dict[str, dict[str, float]]):
+    """Fréchet distances of samples against the number of messages, with bars of two standard
+    errors; what they are compared with as horizontal lines.
+
+    Args:
+        figures: from "n = 10", or what else was judged, to a "distance" and a "standard error", as
+            tools/frechet.py records them. Samples "about the mean" are left out.
+    """
+    figure, axis = style.subplots(size=(7.6, 3.3))
+    numbers = ((name.removeprefix("n = "), row) for name, row in figures.items())
+    drawn = {int(number): row for number, row in numbers if number.isdigit()}
+    axis.errorbar(list(drawn), [row["distance"] for row in drawn.values()],
+                  [2 * row["standard error"] for row in drawn.values()], color=COLOURS.output,
+                  marker="o", ms=5, lw=1.6)
+    others = {name: row["distance"] for name, row in figures.items() if not name.startswith("n = ")}
+    for name, distance in others.items():
+        axis.axhline(distance, color=COLOURS.data, lw=1, ls=(0, (4, 3)))
+        # Noise and its like are near each other: the name of the lower one goes under its line.
+        below = any(distance < other < 1.5 * distance for other in others.values())
+        axis.annotate(name, (1, distance), (-4, -2 if below else 2), fontsize=8.5,
+                      xycoords=("axes fraction", "data"), textcoords="offset points",
+                      ha="right", va="top" if below else "bottom")
+    axis.set(xscale="log", yscale="log", xlabel="messages n", ylabel="Fréchet distance",
+             ylim=(0.6 * min(others.values()), 2 * max(others.values())))
+    axis.set_xticks(list(drawn), [str(n) for n in drawn])
+    axis.minorticks_off()
+    axis.yaxis.set_major_formatter("{x:g}")
     return figure
 
 
