@@ -1,17 +1,22 @@
 """Pictures of a language model: what they show against bfn_core."""
 
+import json
 import math
 import re
+from dataclasses import replace
 
 import numpy
 import pytest
 import torch
 
 from bfn_core import BFN, DiscreteFlow, data
+from bfn_core.calibration import Reliability
+from bfn_core.data.files import digest
 from bfn_core.infilling import Filling, fill
 from bfn_core.networks.transformer import Transformer
 from bfn_core.views import language, style
 from tests.oracles import generator
+from tools import text8
 
 LINE = "the quick brown fox jumps over the lazy dog and the sleepy cat watches from a low wall "
 LINE = (LINE * 2)[:128]
@@ -287,3 +292,43 @@ def test_the_word_list_holds_words_of_the_alphabet():
     words = data.words()
     assert {"the", "anarchism", "nine"} <= words and "quimbly" not in words
     assert len(words) > 10_000 and all(set(word) <= set(data.ALPHABET[1:]) for word in words)
+
+
+# Calibration --------------------------------------------------------------------------------------
+
+
+def certified(bend):
+    """Guesses of 20 and 90 per cent, of which a share to the power `bend` comes true."""
+    guessed = torch.tensor([[0.2, math.nan], [0.2, 0.9]])
+    weight = torch.tensor([[1.0, 0.0], [0.001, 0.999]])
+    return Reliability((0.2, 0.6), torch.tensor([0.0, 0.5, 1.0]), guessed, guessed**bend,
+                       torch.full((2, 2), 0.01), weight)
+
+
+def test_points_of_each_model_lie_where_its_guesses_came_true_and_rare_ones_are_left_out():
+    figure = language.reliability_figure({"one": certified(1.0), "two": certified(2.0)})
+    assert [axis.get_title("left") for axis in figure.axes] == ["t = 0.2", "t = 0.6"]
+    points = [axis.collections[i].get_offsets().tolist() for axis in figure.axes for i in (1, 3)]
+    for found, wanted in zip(points, [(20, 20), (20, 4), (90, 90), (90, 81)], strict=True):
+        assert found == [pytest.approx(wanted)]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["one", "two"]
+    assert len(style.to_png(figure)) > 1000
+    late = replace(certified(1.0), times=(0.2, 0.7))
+    with pytest.raises(ValueError, match="two was judged at"):
+        language.reliability_figure({"one": certified(1.0), "two": late})
+
+
+def test_a_certificate_is_read_as_it_was_written():
+    found = certified(2.0)
+    read = language.reliability_of(json.loads(json.dumps(text8.entry(found), allow_nan=False)))
+    assert read.times == found.times
+    for name in ("edges", "guessed", "true", "standard_error", "weight"):
+        assert torch.allclose(getattr(read, name), getattr(found, name), atol=1e-5, equal_nan=True)
+
+
+def test_the_shipped_certificate_is_that_of_the_shipped_weights():
+    written = json.loads(data.asset("text8_calibration.json").read_text("utf-8"))
+    assert written["weights"] == digest(data.asset("text8.safetensors"))[:8], written["command"]
+    for row in written["rows"].values():
+        read = language.reliability_of(row)
+        assert torch.allclose(read.weight.sum(1), torch.ones(len(read.times)), atol=1e-3)

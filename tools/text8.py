@@ -1,15 +1,19 @@
-"""Measure what the shipped text8 model writes: `python -m tools.text8 words [FILE]|writing`.
+"""What the shipped text8 model writes and knows: `python -m tools.text8 words|writing|calibration`.
 
-words    writes assets/words.txt.xz, against which spelling is judged: the words of Debian's package
-         wamerican (/usr/share/dict/american-english, from SCOWL) in text8's 27 symbols. The notice
-         of its authors is in assets/words_notice.txt.
-writing  writes assets/text8_writing.json: how much of what the shipped weights write is spelled
-         right, for several numbers of messages, and when which kind of letter is settled. It needs
-         the text too, to see how many of its own words the list knows.
+words [FILE]  writes assets/words.txt.xz, against which spelling is judged: the words of Debian's
+              package wamerican (/usr/share/dict/american-english, from SCOWL) in text8's 27
+              symbols. The notice of its authors is in assets/words_notice.txt.
+writing       writes assets/text8_writing.json: how much of what the shipped weights write is
+              spelled right, for several numbers of messages, and when which kind of letter is
+              settled. It needs the text too, to see how many of its own words the list knows.
+calibration   writes assets/text8_calibration.json: how often the likeliest letters are the true
+              ones, by their probability, on test text; the same for sharpened guesses, and for
+              the text backwards, a language that the weights have not learnt.
 """
 
 import json
 import lzma
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,15 +21,20 @@ from typing import Any
 import torch
 
 from bfn_core import BFN, data
+from bfn_core.calibration import Reliability, reliability
 from bfn_core.data.assets import CHECKOUT
+from bfn_core.data.files import digest
 from bfn_core.data.vocabulary import spelling, whole_words
 from bfn_core.training import shipped
 from bfn_core.views.language import KINDS, Sharpened, settled
+from tools.record import renew_digests
 
 STEPS = (5, 10, 25, 50, 100, 200)
 COUNT = 32  # samples for each
 SHARPENED = (50, 0.7)  # of STEPS, the one that is sampled at this temperature too
 WATCHED = 100  # of STEPS, the one whose steps are watched
+TIMES = (0.2, 0.4, 0.6, 0.8)  # at which guesses are held against the truth
+JUDGED = 256  # sequences, spread evenly over the test text
 
 
 def words(source: Path = Path("/usr/share/dict/american-english")) -> None:
@@ -69,10 +78,51 @@ def writing() -> dict[str, Any]:
 def sharpened(bfn: BFN, known: frozenset[str]) -> dict[str, Any]:
     """The same for samples of which every guess is sharpened."""
     n, temperature = SHARPENED
-    cool = BFN(bfn.flow, Sharpened(bfn.network, temperature)).eval()
+    cool = _cooled(bfn, temperature)
     generator = torch.Generator().manual_seed(1)
     x = cool.sample((COUNT, bfn.network.length), n, generator=generator)
     return {"n": n, "temperature": temperature, "row": _row(data.decode(x), known)}
+
+
+def _cooled(bfn: BFN, temperature: float) -> BFN:
+    return BFN(bfn.flow, Sharpened(bfn.network, temperature)).eval()
+
+
+def calibration() -> dict[str, Any]:
+    """How often guesses of the shipped weights come true; every row hears messages of one seed."""
+    bfn, (_, temperature) = shipped("text8"), SHARPENED
+    length, text = bfn.network.length, data.text8(stand_in=False)
+    pieces = text.test.unfold(0, length, length)
+    x = pieces[:: max(1, len(pieces) // JUDGED)][:JUDGED].long()
+    rows = {"plain": (bfn, x), "sharpened": (_cooled(bfn, temperature), x),
+            "backwards": (bfn, x.flip(1))}
+    found = {}
+    for name, (model, read) in rows.items():
+        generator = torch.Generator().manual_seed(0)
+        seen = reliability(model, read, TIMES, generator=generator)
+        found[name] = entry(seen)
+        print(name, [round(gap, 4) for gap in seen.gap.tolist()], flush=True)
+    return {"weights": digest(data.asset("text8.safetensors"))[:8], "device": "cpu", "seed": 0,
+            "data": text.name, "sequences": len(x), "length": length,
+            "temperature": temperature, "rows": found}
+
+
+def entry(seen: Reliability) -> dict[str, Any]:
+    """As JSON has it, with null for what there is not; `language.reliability_of` reads it."""
+    columns = {"guessed": seen.guessed, "true": seen.true,
+               "standard error": seen.standard_error, "weight": seen.weight}
+    rows = {name: [[None if math.isnan(value) else round(value, 5) for value in row]
+                   for row in column.tolist()] for name, column in columns.items()}
+    edges = [round(edge, 5) for edge in seen.edges.tolist()]
+    return {"t": list(seen.times), "edges": edges, **rows}
+
+
+def _keep(name: str, measured: dict[str, Any]) -> None:
+    """Write assets/text8_{name}.json, and the digests anew."""
+    measured = {"command": f"python -m tools.text8 {name}", **measured}
+    text = json.dumps(measured, indent=1, ensure_ascii=False) + "\n"
+    (CHECKOUT / f"text8_{name}.json").write_text(text, encoding="utf-8", newline="\n")
+    renew_digests()
 
 
 def _row(texts, known) -> dict[str, float]:
@@ -99,8 +149,8 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["words"]:
         words(*map(Path, sys.argv[2:]))
     elif sys.argv[1:] == ["writing"]:
-        measured = {"command": "python -m tools.text8 writing", **writing()}
-        text = json.dumps(measured, indent=1, ensure_ascii=False) + "\n"
-        (CHECKOUT / "text8_writing.json").write_text(text, encoding="utf-8", newline="\n")
+        _keep("writing", writing())
+    elif sys.argv[1:] == ["calibration"]:
+        _keep("calibration", calibration())
     else:
         sys.exit(__doc__)

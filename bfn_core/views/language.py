@@ -15,6 +15,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from bfn_core.beliefs import CategoricalParameters
+from bfn_core.calibration import Reliability
 from bfn_core.data import ALPHABET, decode, encode, normalise
 from bfn_core.infilling import Filling, fill
 from bfn_core.model import BFN
@@ -654,4 +655,47 @@ def spelling_figure(writing):
              xlim=(-0.4, len(share) - 0.6))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.legend(loc="lower right")
+    return figure
+
+
+def reliability_of(entry) -> Reliability:
+    """An entry of text8_calibration.json as `reliability` found it; null where there is none."""
+    names = ("guessed", "true", "standard error", "weight")
+    columns = (torch.tensor([[math.nan if value is None else value for value in row]
+                             for row in entry[name]]) for name in names)  # fmt: skip
+    return Reliability(tuple(entry["t"]), torch.tensor(entry["edges"]), *columns)
+
+
+def reliability_figure(found, least=0.002):
+    """How often guesses came true against their probability, a square for each time.
+
+    Bars are two standard errors, and larger points stand for more guesses. Dashed: guesses that
+    are as sure as they may be; below it they are too sure.
+
+    Args:
+        found: from a name to a `Reliability`, at the same times; two or three.
+        least: a range of probability in which a smaller share of guesses lies has no point.
+    """
+    times = next(iter(found.values())).times
+    figure, axes = style.subplots(1, len(times), size=(2.2 * len(times) + 0.6, 3.1), sharey=True,
+                                  squeeze=False)  # fmt: skip
+    colours = (style.COLOURS.output, style.COLOURS.other, style.COLOURS.data)
+    for i, (axis, t) in enumerate(zip(axes[0], times, strict=True)):
+        axis.plot([0, 100], [0, 100], color=style.COLOURS.data, lw=1, ls=(0, (4, 3)))
+        for (name, one), hue, marker in zip(found.items(), colours, "oDs", strict=False):
+            if one.times != times:
+                raise ValueError(f"{name} was judged at {one.times}, the others at {times}")
+            some = one.weight[i] > least
+            guessed, true = 100 * one.guessed[i, some], 100 * one.true[i, some]
+            axis.errorbar(guessed, true, 200 * one.standard_error[i, some], color=hue, lw=1, ls="")
+            sizes = 10 + 110 * one.weight[i, some].sqrt()
+            axis.scatter(guessed, true, sizes, color=hue, marker=marker, alpha=0.8, lw=0,
+                         label=name, clip_on=False)
+        axis.set(title=f"t = {t:g}", xlim=(-3, 103), ylim=(-3, 103), aspect="equal",
+                 xticks=(0, 50, 100), xlabel="probability, per cent")  # fmt: skip
+    axes[0, 0].set_ylabel("came true, per cent")
+    marks = axes[0, 0].get_legend_handles_labels()
+    legend = figure.legend(*marks, loc="outside upper center", ncols=len(found))
+    for handle in legend.legend_handles:
+        handle.set_sizes([40])
     return figure
