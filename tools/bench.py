@@ -24,6 +24,7 @@ import torch
 from torch import nn
 
 from bfn_core import BFN, ContinuousFlow, DiscreteFlow, DiscretisedFlow, MixedFlow
+from bfn_core.training.memory import keep_memory
 from tools import bench_training
 
 SHAPE = (16, 3, 32, 32)
@@ -77,6 +78,7 @@ def bare_step(bfn, inputs, t):
 
 def bench_steps(rounds: int = 25) -> None:
     """A training step (loss and backward) over the bare network's forward and backward."""
+    keep_memory()  # as training does; else each step waits for memory that the last one gave back
     print(f"Training step / bare network, at {SHAPE}, {torch.get_num_threads()} threads:")
     print(f"  {'flow':<12} {'network':>10} {'step':>10} {'ratio':>7}   quartiles of the ratio")
     prepared = []
@@ -116,6 +118,7 @@ class SideBySide(nn.Module):
 
 def bench_mixed(rounds: int = 25) -> None:
     """A training step of a MixedFlow over the sum of its parts' steps, as single flows."""
+    keep_memory()
     parts = {name.replace(" ", "_"): (bfn, x) for name, bfn, x in cases()}
     networks = SideBySide({name: bfn.network for name, (bfn, _) in parts.items()})
     mixed = BFN(MixedFlow(**{name: bfn.flow for name, (bfn, _) in parts.items()}), networks)
