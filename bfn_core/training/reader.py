@@ -60,7 +60,9 @@ def train_or_load(settings: Settings, folder: str | Path, **watching: Any) -> Re
         settings, folder: as `train` takes them.
         watching: `watch`, `say`, `stop` and `progress`, likewise.
 
-    Raises what `train` raises, also where the folder's run was begun with other settings.
+    Raises:
+        ValueError: and whatever else `train` raises, also where the folder's run was begun with
+            other settings.
     """
     run = Run(folder)
     if run.weights.exists() and run.evaluation.exists():

@@ -20,7 +20,7 @@ def coverage_figure(found: dict[str, Coverage], t: float):
     for level in next(iter(found.values())).levels:
         left.axhline(100 * level, color=COLOURS.data, lw=1, ls=(0, (4, 3)))
         left.annotate(f"{100 * level:g} %", (1, 100 * level), (2, 0), va="center", fontsize=9,
-                      xycoords=("axes fraction", "data"), textcoords="offset points")  # fmt: skip
+                      xycoords=("axes fraction", "data"), textcoords="offset points")
     right.axhline(100 / PARTS, color=COLOURS.data, lw=1, ls=(0, (4, 3)))
     colours = (COLOURS.other, COLOURS.output, COLOURS.input)
     for (name, one), colour in zip(found.items(), colours, strict=False):
@@ -28,14 +28,14 @@ def coverage_figure(found: dict[str, Coverage], t: float):
             rows = [row[i] for row in one.shares]
             left.errorbar(one.times, [100 * row.mean for row in rows],
                           [200 * row.standard_error for row in rows], color=colour, marker="o",
-                          ms=4, lw=1.4, label=name if i == 0 else None)  # fmt: skip
+                          ms=4, lw=1.4, label=name if i == 0 else None)
         ranks = 100 * one.ranks[one.times.index(t)]
         edges = [100 * part / PARTS for part in range(PARTS + 1)]
         right.stairs(ranks.tolist(), edges, color=colour, lw=1.6, label=name)
     left.set(title="Share of $x$ inside the middle of $p_O$", xlabel="time $t$", ylabel="per cent",
-             ylim=(0, 103))  # fmt: skip
+             ylim=(0, 103))
     right.set(title=f"Ranks of $x$ in $p_O$ at $t$ = {t:g}", xlabel="rank in $p_O$, per cent",
-              ylabel="share of $x$, per cent", xlim=(0, 100), ylim=(0, None))  # fmt: skip
+              ylabel="share of $x$, per cent", xlim=(0, 100), ylim=(0, None))
     left.legend(loc="lower right")
     return figure
 
@@ -51,7 +51,7 @@ def reliability_figure(found: Reliability | dict[str, Reliability], title: str =
     several = found if isinstance(found, dict) else {"": found}
     times = next(iter(several.values())).times
     figure, axes = style.subplots(1, len(times), size=(2.3 * len(times) + 0.7, 2.9), sharey=True,
-                                  squeeze=False)  # fmt: skip
+                                  squeeze=False)
     colours = (COLOURS.output, COLOURS.input, COLOURS.other)
     for i, (axis, t) in enumerate(zip(axes[0], times, strict=True)):
         axis.plot([0, 100], [0, 100], color=COLOURS.data, lw=1, ls=(0, (4, 3)))
@@ -61,7 +61,7 @@ def reliability_figure(found: Reliability | dict[str, Reliability], title: str =
             sizes = [12 + 160 * math.sqrt(weight) for weight in one.weight[i].tolist()]
             axis.scatter(guessed, true, sizes, color=colour, alpha=0.75, lw=0, label=name or None)
         axis.set(title=f"t = {t:g}", xlim=(-3, 103), ylim=(-3, 103), aspect="equal",
-                 xlabel=f"{title}, per cent")  # fmt: skip
+                 xlabel=f"{title}, per cent")
     if isinstance(found, dict):
         handles = axes[0, 0].legend(loc="upper left").legend_handles
         for handle in handles:

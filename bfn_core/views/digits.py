@@ -341,7 +341,8 @@ def toss_rate(ink: Tensor, t: float, beta_1: float) -> Tensor:
     Args:
         ink: probabilities, of any shape.
 
-    Returns: a tensor of that shape, in double precision.
+    Returns:
+        A tensor of that shape, in double precision.
     """
     ink = ink.double()
     noise = torch.linspace(-8, 8, 321, dtype=torch.float64)

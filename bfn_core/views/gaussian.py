@@ -244,9 +244,9 @@ def flow_surface(means=MEANS, weights=None, std=STD, *, sigma_1=0.02):
         contours={"x": {**ridges, "start": 0.1, "end": 0.95, "size": 0.1},
                   "y": {"highlight": False}, "z": {"highlight": False}},
         hovertemplate="t = %{x:.2f}<br>μ = %{y:.2f}<br>density %{z:.2f}<extra></extra>",
-    )  # fmt: skip
+    )
     names = {"xaxis": {"title": {"text": "time t"}}, "yaxis": {"title": {"text": "Bob's mean μ"}},
-             "zaxis": {"title": {"text": "density"}}}  # fmt: skip
+             "zaxis": {"title": {"text": "density"}}}
     figure = plotly_figure.new(
         [surface],
         height=520,
@@ -254,7 +254,7 @@ def flow_surface(means=MEANS, weights=None, std=STD, *, sigma_1=0.02):
                "dragmode": "turntable",
                "camera": {"eye": dict(zip("xyz", (2.4 * part for part in eye), strict=True)),
                           "center": {"x": 0.05, "y": 0, "z": -0.12}}},
-    )  # fmt: skip
+    )
     return PlotlyFigure(
         figure,
         _surface_at_rest(times, mu, density),
@@ -268,7 +268,7 @@ def _surface_at_rest(times, mu, density):
     figure, axes = style.subplots(size=(6.4, 4.2), subplot_kw={"projection": "3d"})
     colours = LinearSegmentedColormap.from_list("low to high", LOW_TO_HIGH)
     axes.plot_surface(*numpy.meshgrid(times, mu), density, cmap=colours, rcount=105, ccount=50,
-                      lw=0, antialiased=False)  # fmt: skip
+                      lw=0, antialiased=False)
     axes.view_init(elev=SEEN_FROM[1], azim=SEEN_FROM[0])
     axes.set_box_aspect((1.3, 1.2, 0.6), zoom=0.95)
     axes.set(xlabel="time t", ylabel="Bob's mean μ", zlabel="density")

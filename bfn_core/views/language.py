@@ -662,7 +662,7 @@ def reliability_of(entry) -> Reliability:
     """An entry of text8_calibration.json as `reliability` found it; null where there is none."""
     names = ("guessed", "true", "standard error", "weight")
     columns = (torch.tensor([[math.nan if value is None else value for value in row]
-                             for row in entry[name]]) for name in names)  # fmt: skip
+                             for row in entry[name]]) for name in names)
     return Reliability(tuple(entry["t"]), torch.tensor(entry["edges"]), *columns)
 
 
@@ -678,7 +678,7 @@ def reliability_figure(found, least=0.002):
     """
     times = next(iter(found.values())).times
     figure, axes = style.subplots(1, len(times), size=(2.2 * len(times) + 0.6, 3.1), sharey=True,
-                                  squeeze=False)  # fmt: skip
+                                  squeeze=False)
     colours = (style.COLOURS.output, style.COLOURS.other, style.COLOURS.data)
     for i, (axis, t) in enumerate(zip(axes[0], times, strict=True)):
         axis.plot([0, 100], [0, 100], color=style.COLOURS.data, lw=1, ls=(0, (4, 3)))
@@ -692,7 +692,7 @@ def reliability_figure(found, least=0.002):
             axis.scatter(guessed, true, sizes, color=hue, marker=marker, alpha=0.8, lw=0,
                          label=name, clip_on=False)
         axis.set(title=f"t = {t:g}", xlim=(-3, 103), ylim=(-3, 103), aspect="equal",
-                 xticks=(0, 50, 100), xlabel="probability, per cent")  # fmt: skip
+                 xticks=(0, 50, 100), xlabel="probability, per cent")
     axes[0, 0].set_ylabel("came true, per cent")
     marks = axes[0, 0].get_legend_handles_labels()
     legend = figure.legend(*marks, loc="outside upper center", ncols=len(found))

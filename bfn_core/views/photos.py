@@ -452,7 +452,8 @@ def from_the_end(frames: Tensor, end: Tensor, side: int = 1) -> Tensor:
         end: (N, 3, H, W).
         side: compare the means of squares so large, not single values.
 
-    Returns: (T,).
+    Returns:
+        (T,).
     """
     apart = torch.nn.functional.avg_pool2d((frames - end).flatten(0, 1), side)
     return levels(apart.unflatten(0, frames.shape[:2]).square().mean((1, 2, 3, 4)).sqrt())

@@ -395,7 +395,8 @@ def two_letters(strength: float) -> tuple[Tensor, Tensor]:
     """Words of two letters from A, B, C that agree more often than by chance.
 
     With probability `strength` the second letter copies the first, otherwise it is drawn anew.
-    Returns the nine words, (9, 2) int64, and their probabilities, (9,).
+    Returns:
+        The nine words, (9, 2) int64, and their probabilities, (9,).
     """
     words = torch.cartesian_prod(torch.arange(3), torch.arange(3))
     same = (words[:, 0] == words[:, 1]).double()
@@ -483,7 +484,7 @@ PEAKS = torch.tensor(  # a regular tetrahedron with sides of 1 around (0, 0, 0),
     + [[math.cos(a) / 3**0.5, math.sin(a) / 3**0.5, -(6**0.5) / 12]
        for a in (math.pi * 7 / 6, math.pi * 11 / 6, math.pi / 2)],
     dtype=torch.float64,
-)  # fmt: skip
+)
 VIEW_FROM = (-75, 16)  # where the eye stands: degrees around the tetrahedron, and above it
 
 
@@ -536,7 +537,7 @@ def tetrahedron(*, beliefs=100, n=30, beta_1=4.0, seed=2, t=0.4):
         """Several lines as one trace: what is no number ends each."""
         gap = torch.full((1, 3), math.nan, dtype=torch.float64)
         return dict(zip("xyz", torch.cat([p for part in parts for p in (part, gap)]).T.numpy(),
-                        strict=True))  # fmt: skip
+                        strict=True))
 
     def moving(i):
         points = place_in_tetrahedron(ways[i])
@@ -557,7 +558,7 @@ def tetrahedron(*, beliefs=100, n=30, beta_1=4.0, seed=2, t=0.4):
     names = graph_objects.Scatter3d(
         dict(zip("xyz", (PEAKS * 1.16).T.numpy(), strict=True)), mode="text", text=list(FOUR),
         textfont={"size": 18, "color": list(COLOURS.classes[:4])}, hoverinfo="skip",
-    )  # fmt: skip
+    )
     around, above = (math.radians(angle) for angle in VIEW_FROM)
     eye = (math.cos(around) * math.cos(above), math.sin(around) * math.cos(above), math.sin(above))
     hidden = {"visible": False, "showspikes": False}
@@ -574,7 +575,7 @@ def tetrahedron(*, beliefs=100, n=30, beta_1=4.0, seed=2, t=0.4):
                "camera": {"eye": dict(zip("xyz", (1.35 * part for part in eye), strict=True)),
                           "center": {"x": 0, "y": 0, "z": 0.02}}},
         **plotly_figure.player(steps, first, prefix="time t = ", milliseconds=180),
-    )  # fmt: skip
+    )
     return PlotlyFigure(
         figure,
         tetrahedron_at_rest(x, ways, (round(0.2 * n), round(0.4 * n), round(0.7 * n), n)),
@@ -603,7 +604,7 @@ def tetrahedron_at_rest(x: Tensor, ways: Tensor, steps: tuple[int, ...]):
         panel.set_box_aspect((1, 1, 1), zoom=1.3)
         panel.set_axis_off()
         panel.text2D(0.5, -0.02, f"t = {i / (len(ways) - 1):.1f}", transform=panel.transAxes,
-                     ha="center")  # fmt: skip
+                     ha="center")
     return figure
 
 
