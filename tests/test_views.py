@@ -7,6 +7,8 @@ import io
 import itertools
 import math
 import re
+import sys
+import types
 
 import numpy
 import pytest
@@ -359,3 +361,17 @@ def test_the_state_of_the_flow_explorer_can_be_set_from_python():
 def test_settings_out_of_range_are_refused(settings, word):
     with pytest.raises(ValueError, match=word):
         gaussian.flow_explorer(**settings)
+
+
+def test_colab_is_spared_the_widget_of_another_maker(monkeypatch):
+    def kinds():
+        figure, _ = style.subplots()
+        controls = {"n": explorer.slider("n", 0, 9, 1)}
+        made = explorer.Explorer(figure, lambda n: None, controls, description="Nothing.")
+        return {child.__module__.split(".")[0] for child in made.children}
+
+    names = kinds()
+    assert "bfn_core" in names  # what names the sliders for a screen reader
+    monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
+    names = kinds()
+    assert names == {"ipywidgets"}

@@ -8,7 +8,6 @@ share, stage.js, is put in the place of the line that imports it: neither has a 
 
 import html
 import json
-import pathlib
 import re
 
 import anywidget
@@ -16,9 +15,7 @@ import ipywidgets
 import traitlets
 
 from . import style
-from .explorer import VIEW, view
-
-JAVASCRIPT = pathlib.Path(__file__).parent / "javascript"
+from .explorer import JAVASCRIPT, VIEW, view
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
 <style>body {{margin: 0}}</style><div id="here"></div><script type="module">

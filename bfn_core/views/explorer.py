@@ -15,10 +15,13 @@ An explorer is ten lines: draw a Matplotlib figure once, then say what each slid
 
 import html
 import math
+import pathlib
 import struct
+import sys
 import traceback
 import zlib
 
+import anywidget
 import ipywidgets
 import numpy
 import torch
@@ -39,6 +42,7 @@ CSS = """<style>
 .bfn-explorer .bfn-picture img {max-width: 100%; height: auto; border-radius: 4px}
 .bfn-explorer .bfn-caption .widget-html-content {line-height: 1.45; white-space: normal}
 </style>"""
+JAVASCRIPT = pathlib.Path(__file__).parent / "javascript"
 DENSITY = 1.5  # pixels of a live picture per CSS pixel: sharp enough, and half the work of 2
 
 
@@ -245,6 +249,7 @@ class Explorer(ipywidgets.VBox):
         picture = ipywidgets.Box([self._image])
         picture.add_class("bfn-picture")
         picture.layout.overflow = "hidden"
+        names = () if "google.colab" in sys.modules else (_Names(),)
         if self._canvas.width <= 600:  # room for the controls at the side
             controls.layout.flex = "1 1 250px"
             controls.layout.max_width = "300px"
@@ -252,9 +257,9 @@ class Explorer(ipywidgets.VBox):
             picture.layout.flex = f"0 1 {self._canvas.width}px"
             beside = ipywidgets.Box([controls, picture])
             beside.layout.flex_flow = "row wrap"
-            return (ipywidgets.HTML(CSS, layout={"display": "none"}), beside, self._caption)
+            return (ipywidgets.HTML(CSS, layout={"display": "none"}), beside, self._caption, *names)
         sheet = ipywidgets.HTML(CSS, layout={"display": "none"})
-        return (sheet, controls, picture, self._caption)
+        return (sheet, controls, picture, self._caption, *names)
 
     def _press(self, name):
         self._presses[name] += 1
@@ -294,6 +299,16 @@ class Explorer(ipywidgets.VBox):
         # ipywidgets 7 displays itself through this method, ipywidgets 8 through
         # _repr_mimebundle_. IPython asks for this one first, so that it serves both.
         style.display(*self.bundle())
+
+
+class _Names(anywidget.AnyWidget):
+    """Ties the sliders of the explorer that it stands in to their labels, for a screen reader.
+
+    Nothing is seen of it. Colab is done without: it shows a widget of another maker's only where
+    the cell's output says where it comes from, and one that fails must not take the rest along.
+    """
+
+    _esm = (JAVASCRIPT / "names.js").read_text(encoding="utf-8")
 
 
 VIEW = "application/vnd.jupyter.widget-view+json"
