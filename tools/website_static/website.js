@@ -152,6 +152,7 @@ function film(place) {
 
   const form = document.createElement("form");
   form.className = "film-controls";
+  form.autocomplete = "off"; // a page that is loaded again begins where the pictures begin
   form.addEventListener("submit", (event) => event.preventDefault());
   controls.forEach(({ label, kind, words, start, play }, i) => {
     const row = document.createElement(kind === "press" ? "div" : "label");
