@@ -314,7 +314,8 @@ def film(explorer: Explorer, folder: Path) -> dict:
         "first": _first(axes),
         "frames": frames,
         "captions": captions if len(set(captions)) > 1 else captions[:1],
-        "still": [c.description for name, c in explorer.controls.items() if name not in filmed],
+        "still": [control.description for name, control in explorer.controls.items()
+                  if name not in filmed and control.description],
         "bytes": total,
     }
     (folder / "film.json").write_text(json.dumps(told), "utf-8")
