@@ -102,3 +102,52 @@ def test_a_network_of_ones_own_brings_its_own_weights(tmp_path):
         training.train(own_settings(initial="there"), tmp_path / "run", task=x, bfn=bfn)
     with pytest.raises(ValueError, match="no weights are shipped for data of one's own"):
         check(replace(TINY, data="own", initial="shipped"))
+
+
+# Weights that learnt without a condition, and go on with one.
+
+LABELLED = replace(TINY, labels=True, condition_dropout=0.25,
+                   network_arguments={**TINY.network_arguments, "labels": 10})
+
+
+def test_a_network_may_go_on_with_labels(before, tmp_path):
+    trainer, _ = begun(replace(LABELLED, initial=str(before)), tmp_path / "run")
+    wanted = training.load(before).network.state_dict()
+    found = trainer.plain.state_dict()
+    assert all(torch.equal(wanted[name], found[name]) for name in wanted)
+    assert found.keys() - wanted.keys() == {"conditions.label.weight"}
+    assert found["conditions.label.weight"].std() > 0
+
+
+def test_weights_of_a_labelled_network_bring_their_own_embedding(tmp_path):
+    training.train(LABELLED, tmp_path / "first")
+    wanted = training.load(tmp_path / "first").network.state_dict()
+    trainer, _ = begun(replace(LABELLED, initial=str(tmp_path / "first")), tmp_path / "run")
+    assert all(torch.equal(wanted[k], v) for k, v in trainer.plain.state_dict().items())
+
+
+def test_the_labels_of_a_run_are_those_of_its_images():
+    from bfn_core import data
+    from bfn_core.training.tasks import load_task
+
+    task, images = load_task(LABELLED), data.mnist(stand_in=True)
+    for part, images_of, labels in (("train", images.train[:-8], images.train_labels[:-8]),
+                                    ("held_out", images.train[-8:], images.train_labels[-8:]),
+                                    ("test", images.test[:8], images.test_labels[:8])):
+        assert torch.equal(getattr(task, part), images_of)
+        condition = getattr(task, f"{part}_condition")
+        assert torch.equal(condition, labels.long()) and condition.dtype == torch.int64
+    assert load_task(TINY).train_condition is None
+
+
+def test_labels_need_a_network_that_reads_them(tmp_path):
+    with pytest.raises(TrainingError, match="this network has labels=0"):
+        training.train(replace(TINY, labels=True), tmp_path / "run")
+
+
+def test_a_tasks_own_conditions_take_the_place_of_labels():
+    from bfn_core.training.scales import of_own
+
+    assert not of_own(LABELLED, task=True, bfn=False).labels
+    with pytest.raises(ValueError, match="labels is for images that come with them"):
+        own_settings(labels=True)

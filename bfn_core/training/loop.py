@@ -235,7 +235,10 @@ class Trainer:
                 self.initial = self.run.read_settings().get("initial weights")
             return
         weights, self.initial = initial_weights(self.settings)
-        fit(bfn.network, weights, Path(self.settings.initial))
+        # A network that has learnt without a condition may go on with one: what reads it is new.
+        new = {name: weight for name, weight in bfn.network.state_dict().items()
+               if name.startswith("conditions.")}
+        fit(bfn.network, {**new, **weights}, Path(self.settings.initial))
         self.say(f"Beginning from the weights {self.initial} of {self.settings.initial}.")
 
     def look_at_loss(self) -> None:

@@ -100,6 +100,7 @@ RULES = {
     "alphabet": or_none(SYMBOLS),
     "initial": or_none(PATH),
     "flips": FLAG,
+    "labels": FLAG,
     "condition_dropout": SHARE,
     "steps": whole(1),
     "batch": whole(1),
@@ -174,6 +175,8 @@ def _discords_of_the_flow(settings: Settings) -> Iterator[str]:
 def _discords_of_the_data(settings: Settings) -> Iterator[str]:
     on_text = settings.data == "text8"
     if settings.data == OWN:
+        if settings.labels:
+            yield "the setting labels is for images that come with them; a task holds conditions"
         if settings.initial == SHIPPED:
             yield "no weights are shipped for data of one's own: initial must be a path"
         if reads_text(settings.network) and settings.length is None:
@@ -189,8 +192,9 @@ def _discords_of_the_data(settings: Settings) -> Iterator[str]:
     for name in ("length", "text", "alphabet"):
         if not on_text and getattr(settings, name) is not None:
             yield f"the setting {name} is for text, so not for {settings.data}"
-    if on_text and settings.flips:
-        yield "the setting flips is for images, so not for text"
+    for name in ("flips", "labels"):
+        if on_text and getattr(settings, name):
+            yield f"the setting {name} is for images, so not for text"
     if settings.network != OWN and on_text != reads_text(settings.network):
         yield f"the network {settings.network} does not read {'text' if on_text else 'images'}"
 

@@ -67,6 +67,7 @@ class Settings:
 
     # What is shown in training
     flips: bool = False  # show half of the training images mirrored left to right
+    labels: bool = False  # tell the network each image's class, as a condition
     condition_dropout: float = 0.0  # share of examples shown without their condition
 
     # Optimisation
@@ -190,7 +191,7 @@ def own_settings(**changes: Any) -> Settings:
 def of_own(settings: Settings, *, task: bool, bfn: bool) -> Settings:
     """The settings without what a task or a BFN that is handed in takes the place of."""
     if task:
-        settings = replace(settings, data=OWN, text=None, alphabet=None)
+        settings = replace(settings, data=OWN, text=None, alphabet=None, labels=False)
     if bfn:
         settings = replace(settings, flow=OWN, network=OWN, network_arguments={}, beta_1=None,
                            sigma_1=None)

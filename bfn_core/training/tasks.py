@@ -251,6 +251,7 @@ def load_task(
         check_one(name, getattr(settings, name))
     source, name = _source(settings)
     source = source.to(device)
+    conditions: dict[str, Tensor] = {}
     if isinstance(source, data.Text):
         length = cast(int, settings.length)
         if len(source.test) < length:  # the shortest part, a twentieth
@@ -264,12 +265,23 @@ def load_task(
     else:
         train, held_out = source.train[: -settings.held_out], source.train[-settings.held_out :]
         test = source.test
+        conditions = _labels(source, settings) if settings.labels else {}
     if min(map(len, (train, held_out, test))) < 1:
         raise TrainingError(f"{name} has too few examples for these settings")
     return Task(
         name, source.notice, train, held_out, test[: settings.test_examples],
-        _preparation(settings, flow), getattr(source, "alphabet", None),
+        _preparation(settings, flow), getattr(source, "alphabet", None), **conditions,
     )
+
+
+def _labels(source: data.Images, settings: Settings) -> dict[str, Tensor]:
+    """The classes of the images of each part, as a network is told them."""
+    labels, test = source.train_labels.long(), source.test_labels.long()
+    return {
+        "train_condition": labels[: -settings.held_out],
+        "held_out_condition": labels[-settings.held_out :],
+        "test_condition": test[: settings.test_examples],
+    }
 
 
 def _source(settings: Settings) -> tuple[data.Images | data.Text, str]:
