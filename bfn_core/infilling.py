@@ -14,6 +14,10 @@ messages about what is known, so that their weights differ only by what they fil
 messages come from the sender, not from the model's own receiver, is exact for a perfect network
 and many steps. Where the weight comes to rest on a few, candidates are drawn anew by weight, as in
 a particle filter.
+
+Gaussian noise looks the same from every side. So of numbers not only some of the variables may be
+known, but some coordinates of x in any orthonormal basis, such as the means of blocks of pixels:
+then filling the gap is super-resolution, and needs no training.
 """
 
 import math
@@ -24,12 +28,22 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Generator, Tensor
 
-from bfn_core.beliefs import Condition, Data, Parameters, cut, in_precision, over, told
-from bfn_core.checks import whole
-from bfn_core.distributions import Output
+from bfn_core.beliefs import (
+    Condition,
+    Data,
+    Parameters,
+    cut,
+    in_precision,
+    over,
+    per_example,
+    told,
+)
+from bfn_core.checks import check_floating, check_range, whole
+from bfn_core.distributions import Gaussian, Output
+from bfn_core.flows import GaussianFlow
 from bfn_core.model import BFN
 from bfn_core.modes import evaluating
-from bfn_core.numerics import check_generator, placed
+from bfn_core.numerics import check_generator, placed, wide
 
 if TYPE_CHECKING:
     from bfn_core.solvers import FixedNoise, Solver
@@ -79,7 +93,8 @@ def effective(log_weights: Tensor) -> float:
 
 def fill(
     bfn: BFN, x: Data, known: Data, n_steps: int, count: int = 16,
-    *, weigh: bool = True, sampler: "Solver | FixedNoise | None" = None,
+    *, weigh: bool = True, basis: Tensor | None = None,
+    sampler: "Solver | FixedNoise | None" = None,
     condition: Condition = None, generator: Generator | None = None,
 ) -> Filling:
     """Draw `count` candidates for what is not known of one example.
@@ -92,6 +107,10 @@ def fill(
         n_steps: number of messages, at least 1.
         count: candidates, N ≥ 1.
         weigh: False leaves all weights equal: the quick way, which is only roughly right.
+        basis: (M, D), orthonormal rows, for data that are numbers: `known`, (M,), then says which
+            of the coordinates basis @ x.flatten() are known. x may be anything of [−1, 1] that
+            has these, on the bins or not, and so may be what is drawn. Messages are about the
+            mean of p_O, as with Ancestral(guess="mean"), and so are the weights.
         sampler: a solver in place of the paper's sampler, only where weigh is False, since the
             weights are of messages, and a solver sends none. It needs fewer steps, but is further
             from the law of the gap: without noise an early guess is not taken back.
@@ -100,25 +119,36 @@ def fill(
 
     Raises:
         ValueError: x is not data of the flow, known is not bool of x's shape, a number below 1,
-            or a sampler and weights.
+            a sampler and weights, or a basis that is not orthonormal, for classes, or with a
+            sampler.
     """
     options: dict[str, Any] = {"weigh": weigh, "sampler": sampler, "condition": condition}
-    for step in filling_steps(bfn, x, known, n_steps, count, **options, generator=generator):
+    options |= {"basis": basis, "generator": generator}
+    for step in filling_steps(bfn, x, known, n_steps, count, **options):
         last = step
     drawn = last.output.sample(generator=generator)
+    if basis is not None:
+        return Filling(_Coordinates(bfn, x, known, basis).put_into(drawn), last.log_weights.exp())
     return Filling(_where(known, x, drawn), last.log_weights.exp())
 
 
 def filling_steps(
     bfn: BFN, x: Data, known: Data, n_steps: int, count: int = 16,
-    *, weigh: bool = True, sampler: "Solver | FixedNoise | None" = None,
+    *, weigh: bool = True, basis: Tensor | None = None,
+    sampler: "Solver | FixedNoise | None" = None,
     condition: Condition = None, generator: Generator | None = None,
 ) -> Iterator[FillingStep]:
     """The n_steps + 1 states of `count` candidates; arguments and errors as for `fill`."""
-    _check(x, known)
     if weigh and sampler is not None:
         raise ValueError(f"weigh must be False with a sampler, which sends no messages: {sampler}")
-    bfn.flow.check(over(lambda part: part.unsqueeze(0), x))
+    turned = None
+    if basis is None:
+        _check(x, known)
+        bfn.flow.check(over(lambda part: part.unsqueeze(0), x))
+    elif sampler is not None:
+        raise ValueError(f"sampler must be None with a basis, got {sampler}")
+    else:
+        turned = _Coordinates(bfn, x, known, basis)
     n_steps, count = whole("n_steps", n_steps), whole("count", count)
     flow, like = bfn.flow.trusting(), bfn._reference
     x = in_precision(x, like.dtype)
@@ -138,21 +168,28 @@ def filling_steps(
         with torch.no_grad(), evaluating(bfn):
             output = bfn.output(theta, i / n_steps, **told(condition))
         if i == n_steps and weigh:
-            log_weights = log_weights - _over(flow.final_cost(many, output), known)
+            cost = flow.final_cost(many, output) if turned is None else turned.final_cost(output)
+            log_weights = log_weights - _over(cost, known)
         shown = placed(log_weights.log_softmax(0), like.device)
         yield FillingStep(i, theta, output, shown, resampled)
         if i < n_steps:
             alpha = flow.alpha(i + 1, n_steps)
-            y = _message(flow, x, known, output, alpha, generator)
+            if turned is None:
+                y = _message(flow, x, known, output, alpha, generator)
+            else:
+                y = turned.message(output, alpha, generator)
             y = over(lambda part: part.to(like.dtype), y)
-            if weigh:  # how well this message about what is known was foretold
+            if weigh and turned is not None:
+                sent, foretold = turned.log_probs(y, output, alpha)
+                log_weights = log_weights + _over(foretold, known) - _over(sent, known)
+            elif weigh:  # how well this message about what is known was foretold
                 sent = flow.sender(cut(many, slice(1)), alpha).log_prob(cut(y, slice(1)))
                 foretold = flow.receiver(output, alpha).log_prob(y)
                 log_weights = log_weights + _over(foretold, known) - _over(sent, known)
             theta = flow.update(theta, y, alpha)
             resampled = weigh and effective(log_weights.log_softmax(0)) < count / 2
             if resampled:
-                chosen = _systematic(log_weights, like.device, generator)
+                chosen = systematic(log_weights, like.device, generator)
                 theta = cut(theta, chosen)
                 log_weights = torch.zeros_like(log_weights)
 
@@ -172,6 +209,84 @@ def _check(x: Data, known: Data) -> None:
             f"known must be bool of shape {tuple(x.shape)}, got {known.dtype} of shape "
             f"{tuple(known.shape)}"
         )
+
+
+def block_means(shape: tuple[int, ...], size: int) -> Tensor:
+    """Orthonormal rows for the means of squares of pixels, for `fill(…, basis=…)`.
+
+    Coordinate m of x, rows[m] @ x.flatten(), is `size` times the mean of block m, line by line.
+
+    Args:
+        shape: of one image, (…, H, W), both multiples of `size`.
+        size: pixels along the edge of a block.
+
+    Returns:
+        (… · H/size · W/size, … · H · W), in single precision.
+
+    Raises:
+        ValueError: squares of that size do not tile the image.
+    """
+    size = whole("size", size)
+    *planes, height, width = shape
+    if height % size or width % size:
+        raise ValueError(f"size must divide {height} and {width}, got {size}")
+    blocks = [torch.block_diag(*[torch.ones(size)] * (edge // size)).view(edge // size, edge)
+              for edge in (height, width)]
+    one = torch.kron(*blocks) / size
+    return torch.kron(torch.eye(math.prod(planes)), one)
+
+
+class _Coordinates:
+    """What is known of some coordinates of x, and messages in which these are told truly."""
+
+    def __init__(self, bfn: BFN, x: Tensor, known: Tensor, basis: Tensor) -> None:
+        if not isinstance(bfn.flow, GaussianFlow):
+            raise ValueError(f"basis must be None for data that are not numbers alone: {bfn.flow}")
+        check_floating("x", x)
+        check_range("x", x, -1.0, 1.0)
+        shape = (len(basis), x.numel())
+        if basis.shape != shape or not _orthonormal(basis):
+            raise ValueError(f"basis must have orthonormal rows, each of {x.numel()} numbers, got "
+                             f"shape {tuple(basis.shape)}")
+        if known.dtype != torch.bool or known.shape != shape[:1]:
+            raise ValueError(f"known must be bool of shape {shape[:1]}, one for each row of basis, "
+                             f"got {known.dtype} of shape {tuple(known.shape)}")
+        self.flow, like = bfn.flow.trusting(), bfn._reference
+        self.basis = basis.to(like)
+        self.rows = self.basis[known.to(like.device)]
+        self.told = self.basis @ x.flatten().to(like)  # (M,)
+        self.truth = self.rows @ x.flatten().to(like)
+
+    def put_into(self, values: Tensor) -> Tensor:
+        """The values (N, *shape), their known coordinates replaced by the true ones."""
+        flat = values.flatten(1)
+        return (flat - flat @ self.rows.T @ self.rows + self.truth @ self.rows).view_as(values)
+
+    def message(self, output: Output, alpha: Any, generator: Generator | None) -> Tensor:
+        """(N, *shape): the same true message to all about what is known."""
+        y = self.flow.sender(self.put_into(output.mean), alpha).sample(generator=generator)
+        flat = y.flatten(1)
+        others = (flat[:1] - flat) @ self.rows.T @ self.rows
+        return y + others.view_as(y)
+
+    def log_probs(self, y: Tensor, output: Output, alpha: Any) -> tuple[Tensor, Tensor]:
+        """ln p_S (1, M) and ln p_R (N, M) of the coordinates of a message."""
+        precision = per_example(alpha, self.told)
+        coordinates = y.flatten(1) @ self.basis.T
+        expected = output.mean.flatten(1) @ self.basis.T
+        sent = Gaussian(self.told.unsqueeze(0), precision).log_prob(coordinates[:1])
+        return sent, Gaussian(expected, precision).log_prob(coordinates)
+
+    def final_cost(self, output: Output) -> Tensor:
+        """−ln N(the true coordinate; the guessed one, σ₁²), (N, M)."""
+        expected = output.mean.flatten(1) @ self.basis.T
+        precision = torch.full_like(self.told, self.flow.sigma_1**-2)
+        return -Gaussian(expected, precision).log_prob(self.told)
+
+
+def _orthonormal(rows: Tensor) -> bool:
+    product = wide(rows) @ wide(rows).T
+    return bool((product - torch.eye(len(rows), device=product.device)).abs().max() < 1e-4)
 
 
 def _where(known: Data, x: Data, others: Data) -> Data:
@@ -199,7 +314,7 @@ def _over(cost: Any, known: Data) -> Tensor:
     return torch.where(known, cost, 0.0).cpu().double().flatten(1).sum(1)
 
 
-def _systematic(log_weights: Tensor, device: torch.device, generator: Generator | None) -> Tensor:
+def systematic(log_weights: Tensor, device: torch.device, generator: Generator | None) -> Tensor:
     """Indices (N,) by weight: N evenly spaced marks with one random offset on the CDF.
 
     `device` is the generator's, and that of the indices.

@@ -1,12 +1,13 @@
 """Filling gaps: against the exact conditional law of a known joint law."""
 
+import math
 from itertools import pairwise
 
 import pytest
 import torch
 
-from bfn_core import ContinuousFlow, DiscreteFlow, DiscretisedFlow, ExactBFN
-from bfn_core.infilling import Filling, effective, fill, filling_steps
+from bfn_core import ContinuousFlow, DiscreteFlow, DiscretisedFlow, ExactBFN, Solver
+from bfn_core.infilling import Filling, block_means, effective, fill, filling_steps
 from tests.oracles import generator
 
 WORDS = ["the", "tho", "she", "sho", "sly", "thy", "try", "tie"]
@@ -139,3 +140,99 @@ def test_bad_input_is_named(change, complaint):
     good = {"x": DATA[0], "known": torch.tensor([True, False, True]), "n_steps": 2, "count": 2}
     with pytest.raises(ValueError, match=complaint):
         fill(PERFECT, **{**good, **change})
+
+
+# In another basis.
+
+SCATTERED = 2 * torch.rand(20, 4, generator=generator(0)) - 1
+
+
+@pytest.mark.parametrize("form", ["all rows, some known", "some rows, all known"])
+def test_in_the_basis_of_the_variables_filling_is_what_it_was(form):
+    bfn, known = ExactBFN(ContinuousFlow(0.05), SCATTERED), torch.tensor([True, False, True, False])
+    plain = fill(bfn, SCATTERED[0], known, 20, 16, generator=generator(1))
+    basis, rows = torch.eye(4), known
+    if form == "some rows, all known":
+        basis, rows = basis[known], torch.ones(2, dtype=torch.bool)
+    turned = fill(bfn, SCATTERED[0], rows, 20, 16, basis=basis, generator=generator(1))
+    assert torch.equal(plain.x, turned.x)
+    assert torch.allclose(plain.weights, turned.weights, atol=1e-6)
+    assert plain.effective < 15  # the weights say something
+
+
+def lattice():
+    """Points u r₁ + v r₂ of a square lattice, turned by 30°, and the law of v given u."""
+    u, v = torch.cartesian_prod(torch.tensor([-0.4, 0.4]), torch.tensor([-0.4, 0.4])).T
+    weights = torch.tensor([0.1, 0.4, 0.35, 0.15], dtype=torch.float64)
+    basis = torch.tensor([[math.cos(0.5), math.sin(0.5)], [-math.sin(0.5), math.cos(0.5)]])
+    return torch.stack([u, v], 1) @ basis, weights, basis
+
+
+@pytest.mark.parametrize("flow", [ContinuousFlow(0.05)])
+def test_one_coordinate_told_the_other_follows_the_exact_conditional(flow):
+    points, weights, basis = lattice()
+    bfn, known, g = ExactBFN(flow, points, weights), torch.tensor([True]), generator(2)
+    truth, away = 0.4 / 0.5, {}  # v > 0 where u < 0
+    for weigh in (True, False):
+        found = [fill(bfn, points[0], known, 50, 64, basis=basis[:1], weigh=weigh, generator=g)
+                 for _ in range(12)]
+        for filling in found:
+            assert torch.allclose(filling.x @ basis[0], points[0] @ basis[0], atol=1e-5)
+        share = sum(float(f.weights[f.x @ basis[1] > 0].sum()) for f in found) / len(found)
+        away[weigh] = abs(share - truth)
+    assert away[True] < 0.04 < away[False]
+
+
+def test_all_candidates_hear_the_same_of_what_is_known_in_a_basis():
+    points, weights, basis = lattice()
+    bfn, known = ExactBFN(ContinuousFlow(0.05), points, weights), torch.tensor([True, False])
+    for step in filling_steps(bfn, points[0], known, 4, 5, basis=basis, generator=generator(3)):
+        told, rest = (step.theta.mean @ basis.T).T
+        assert torch.allclose(told, told[:1].expand(5), atol=1e-6)
+    assert rest.std() > 0.01
+
+
+@pytest.mark.parametrize(("size", "shape"), [(2, (4, 6)), (3, (2, 6, 3))])
+def test_block_means_are_orthonormal_and_are_means(size, shape):
+    rows = block_means(shape, size)
+    assert torch.allclose(rows @ rows.T, torch.eye(len(rows)))
+    x = torch.rand(shape, generator=generator(4))
+    pooled = torch.nn.functional.avg_pool2d(x.view(1, -1, *shape[-2:]), size)
+    assert torch.allclose(rows @ x.flatten() / size, pooled.flatten())
+
+
+def test_numbers_in_bins_are_refined_to_the_means_that_were_told():
+    flow = DiscretisedFlow(5, 0.05)
+    images = flow.centres[torch.randint(5, (6, 4, 4), generator=generator(5))]
+    bfn, rows = ExactBFN(flow, images), block_means((4, 4), 2)
+    found = fill(bfn, images[2], torch.ones(4, dtype=torch.bool), 30, 8, basis=rows,
+                 generator=generator(6))
+    assert torch.allclose(found.x.flatten(1) @ rows.T, (rows @ images[2].flatten()).expand(8, 4),
+                          atol=1e-5)
+    best = found.x[found.weights.argmax()]
+    assert torch.allclose(best, images[2], atol=1e-3)  # the only one with these means
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"basis": 2 * torch.eye(4)}, "basis must have orthonormal rows"),
+        ({"basis": torch.eye(3)}, "each of 4 numbers, got shape"),
+        ({"known": torch.ones(4)}, "known must be bool of shape"),
+        ({"known": torch.ones(2, dtype=torch.bool)}, "one for each row of basis"),
+        ({"x": 3 * SCATTERED[0] + 2}, "x must lie in"),
+        ({"weigh": False, "sampler": Solver()}, "sampler must be None with a basis"),
+        ({"bfn": PERFECT}, "basis must be None for data that are not numbers alone"),
+    ],
+)
+def test_a_bad_basis_is_named(change, complaint):
+    good = {"bfn": ExactBFN(ContinuousFlow(0.05), SCATTERED), "x": SCATTERED[0],
+            "known": torch.ones(4, dtype=torch.bool), "n_steps": 2, "count": 2,
+            "basis": torch.eye(4)}
+    with pytest.raises(ValueError, match=complaint):
+        fill(**{**good, **change})
+
+
+def test_blocks_tile_the_image():
+    with pytest.raises(ValueError, match="size must divide 5 and 4, got 2"):
+        block_means((5, 4), 2)
