@@ -11,7 +11,9 @@ LEVELS = 17  # a pixel counts the black ones among 16 finer pixels: 0…16
 
 @dataclass(frozen=True)
 class Digits:
-    """1,797 images in three parts, by different hands; levels 0…16, int64, (N, 8, 8)."""
+    """1,797 images in three parts, by different hands; levels 0…16, int64, (N, 8, 8). Or their
+    labels, the digits that they show, 0…9, int64, (N,).
+    """
 
     train: Tensor
     validation: Tensor
@@ -19,11 +21,11 @@ class Digits:
 
     @property
     def fit(self) -> Tensor:
-        """Everything but the test images."""
+        """Everything but what is for the test."""
         return torch.cat([self.train, self.validation])
 
 
-def digits(validation: int = 140, test: int = 360) -> Digits:
+def digits(validation: int = 140, test: int = 360, *, labels: bool = False) -> Digits:
     """The digits, cut in the order of the file.
 
     The file goes from one writer to the next. A cut at random would put the same hand on both
@@ -32,13 +34,15 @@ def digits(validation: int = 140, test: int = 360) -> Digits:
 
     Args:
         validation, test: images at the end of the file that are kept apart.
+        labels: give their labels in place of the images, in the same order.
 
     Raises:
         ValueError: nothing left to train on, or an empty part.
     """
     from sklearn.datasets import load_digits
 
-    images = torch.from_numpy(cast(Any, load_digits()).images).long()
+    file = cast(Any, load_digits())
+    images = torch.from_numpy(file.target if labels else file.images).long()
     if min(validation, test, len(images) - validation - test) < 1:
         raise ValueError(
             f"validation and test must leave something of {len(images)} images for each part, "
