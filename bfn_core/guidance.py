@@ -105,8 +105,8 @@ class GuidedBFN(BFN):
             return Delta(mixed(with_it.mean, without.mean, self.weight))
         if isinstance(with_it, Categorical):
             # Bounded, since two classes that are both impossible leave −∞ + ∞.
-            logits = [o.log_probs.clamp_min(LEAST) for o in (with_it, without)]
-            return Categorical(mixed(*logits, self.weight))
+            informed, plain = (o.log_probs.clamp_min(LEAST) for o in (with_it, without))
+            return Categorical(mixed(informed, plain, self.weight))
         raise ValueError(f"guidance mixes means or classes, got {type(with_it).__name__}")
 
 

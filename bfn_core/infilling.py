@@ -23,7 +23,7 @@ then filling the gap is super-resolution, and needs no training.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Generator, Tensor
@@ -251,7 +251,7 @@ class _Coordinates:
         if known.dtype != torch.bool or known.shape != shape[:1]:
             raise ValueError(f"known must be bool of shape {shape[:1]}, one for each row of basis, "
                              f"got {known.dtype} of shape {tuple(known.shape)}")
-        self.flow, like = bfn.flow.trusting(), bfn._reference
+        self.flow, like = cast(GaussianFlow, bfn.flow.trusting()), bfn._reference
         self.basis = basis.to(like)
         self.rows = self.basis[known.to(like.device)]
         self.told = self.basis @ x.flatten().to(like)  # (M,)

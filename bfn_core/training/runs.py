@@ -291,7 +291,8 @@ def load(path: str | Path, *, bfn: BFN | None = None) -> BFN:
 
 
 def shipped(name: str) -> BFN:
-    """The BFN whose trained weights this repository ships: "mnist", "cifar10" or "text8".
+    """The BFN whose trained weights this repository ships: "mnist", "cifar10" or "text8", or
+    "mnist_conditional", which may be told a digit's label.
 
     Raises:
         DataError: there are no such weights, or they cannot be had; `data.record(name)` says

@@ -1,0 +1,485 @@
+"""Pictures of conditions, of guidance, of gaps and of the fine picture behind a coarse one.
+
+Images are (N, H, W) of shades from 0, black paper, to 1, white ink, unless it is said otherwise.
+"""
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bfn_core.beliefs import told
+from bfn_core.distributions import DiscretisedNormal
+from bfn_core.guidance import Guided, GuidedBFN, guided_normal
+from bfn_core.infilling import Filling, block_means, fill
+from bfn_core.likelihood import Estimate
+from bfn_core.model import BFN
+from bfn_core.solvers import Solver
+from bfn_core.views import style
+from bfn_core.views.digits import tile
+from bfn_core.views.explorer import Explorer, choice, slider, tick
+from bfn_core.views.fast_samplers import Normal, even_noise
+from bfn_core.views.style import COLOURS
+
+SIGMA_1 = 2e-3  # of the normals, so small that their spread at the end is next to the data's
+SPREAD = 0.5  # of the normal without a condition
+GUIDES = {"ODE": COLOURS.output, "SDE": COLOURS.sender, "tilt": COLOURS.data}
+
+
+# What guidance of normals draws.
+
+
+def guided(weight: float, spread: float, told_spread: float, mean: float) -> GuidedBFN:
+    """Perfect networks of N(0, spread²) and, told c, of N(mean, told_spread²), mixed."""
+    pair = (Normal(mean, told_spread, sigma_1=SIGMA_1), Normal(0.0, spread, sigma_1=SIGMA_1))
+    return GuidedBFN(*pair, weight)
+
+
+def guided_draws(
+    weight: float, spread: float = SPREAD, told_spread: float = 0.25, mean: float = 0.3,
+    *, n: int = 100, count: int = 4000, seed: int = 0,
+) -> tuple[Tensor, Tensor]:
+    """Samples (400,) of the ODE, from even noise, and (count,) with the paper's noise."""
+    bfn, start = guided(weight, spread, told_spread, mean), even_noise(400)
+    *_, last = Solver("ab2", "log").steps(bfn, start.shape, n, start=start)
+    noisy = Solver("euler", "log", noise=1.0)
+    x = bfn.sample((count, 1), n, sampler=noisy, generator=torch.Generator().manual_seed(seed))
+    return last.output.mean.flatten(), x.flatten()
+
+
+def tilted_mean(weight: float, spread: float, told_spread: float, mean: float) -> float:
+    """Of p(x) p(c | x)^w, which is N(0, spread²)^(1−w) N(mean, told_spread²)^w."""
+    told_precision = weight / told_spread**2
+    return mean * told_precision / ((1 - weight) / spread**2 + told_precision)
+
+
+def _density(x: Tensor, mean: float, std: float) -> Tensor:
+    return torch.exp(-0.5 * ((x - mean) / std) ** 2) / (std * math.sqrt(2 * math.pi))
+
+
+class _Normals:
+    """The picture of `guidance_explorer`."""
+
+    def __init__(self) -> None:
+        self.figure, self.axis = style.subplots(size=(7.6, 3.4))
+        self.x = torch.linspace(-1.6, 1.6, 601, dtype=torch.float64)
+        edges = torch.linspace(-1.6, 1.6, 97)
+        self.edges = edges
+        zero = torch.zeros(96).numpy()
+        self.bars = {
+            name: self.axis.stairs(zero, edges.numpy(), fill=fill, color=GUIDES[name], alpha=alpha,
+                                   lw=1.6, label=label)
+            for name, label, fill, alpha in (("SDE", "guided, with noise", True, 0.4),
+                                             ("ODE", "guided, ODE", False, 1.0))
+        }
+        blank = torch.full_like(self.x, math.nan)
+        (self.tilt,) = self.axis.plot(self.x, blank, color=GUIDES["tilt"],
+                                      label="$p(x)\\,p(c\\,|\\,x)^w$, the tilted law")
+        (self.plain,) = self.axis.plot(self.x, blank, color=COLOURS.other, lw=1.2, ls=":",
+                                       label="$p(x)$, nothing told")
+        self.axis.set(xlabel="x", ylabel="density", xlim=(-1.6, 1.6), ylim=(0, 4.5))
+        self.axis.legend(loc="upper left")
+
+    def show(self, weight, told_spread, mean):
+        """Draw, and return the caption."""
+        ode, sde = guided_draws(weight, SPREAD, told_spread, mean, n=60)
+        for name, x in (("ODE", ode), ("SDE", sde)):
+            counts = torch.histc(x.double(), 96, -1.6, 1.6)
+            self.bars[name].set_data((counts / len(x) / (3.2 / 96)).numpy())
+        law = guided_normal(weight, SPREAD, told_spread)
+        middle = tilted_mean(weight, SPREAD, told_spread, mean)
+        exists = not math.isnan(law.tilt)
+        self.tilt.set_data(self.x, _density(self.x, middle, law.tilt if exists else math.inf))
+        self.plain.set_data(self.x, _density(self.x, 0.0, SPREAD))
+        tilt = f"{law.tilt:.3f}" if exists else "none, since it is no law"
+        return (f"Spread of the ODE's samples <b>{float(ode.std()):.3f}</b> (formula "
+                f"{law.ode:.3f}), with noise <b>{float(sde.std()):.3f}</b> (formula "
+                f"{law.sde:.3f}), of the tilted law <b>{tilt}</b>.")
+
+
+def guidance_figure(weight: float = 2.0, told_spread: float = 0.25, mean: float = 0.3):
+    """The picture of `guidance_explorer`, for one setting."""
+    picture = _Normals()
+    picture.show(weight, told_spread, mean)
+    return picture.figure
+
+
+def guidance_explorer() -> Explorer:
+    """One normal guided by another: what two samplers draw, and what the formula is taken for."""
+    picture = _Normals()
+    controls = {
+        "weight": slider("weight w", 0.0, 4.0, 2.0, 0.1, digits=1),
+        "told_spread": slider("spread, told c", 0.1, 0.5, 0.25, 0.05),
+        "mean": slider("mean, told c", -0.5, 0.5, 0.3, 0.1, digits=1),
+    }
+    description = (
+        "Histograms of guided samples, by the ODE and with noise, over the curve of the tilted law "
+        "that guidance is often taken for: for a weight above 1 both are narrower than it."
+    )
+    moving = [*picture.bars.values(), picture.tilt, picture.plain]
+    return Explorer(picture.figure, picture.show, controls, description=description, moving=moving)
+
+
+def spreads_figure(measured: dict[float, tuple[float, float]], told_spread: float = 0.25):
+    """Three closed forms against w, and the spreads that were measured, by w: (ODE, SDE)."""
+    figure, axis = style.subplots(size=(6.6, 3.2))
+    weights = torch.linspace(0, 4, 81).tolist()
+    laws = [guided_normal(w, SPREAD, told_spread) for w in weights]
+    names = {"tilt": "the tilted law", "SDE": "guided, with noise", "ODE": "guided, ODE"}
+    for name, label in names.items():
+        values = [getattr(law, name.lower()) for law in laws]
+        axis.plot(weights, values, color=GUIDES[name], label=label)
+    for place, name in enumerate(("ODE", "SDE")):
+        axis.plot(list(measured), [pair[place] for pair in measured.values()], "o",
+                  color=GUIDES[name], ms=6, zorder=3)
+    axis.set(xlabel="weight w", ylabel="spread", ylim=(0, None))
+    axis.legend()
+    return figure
+
+
+# Bars and pictures.
+
+
+def bars_figure(rows: dict[str, Estimate], unit: str, limit: float | None = None):
+    """Horizontal bars with two standard errors, the first on top."""
+    figure, axis = style.subplots(size=(6.8, 0.7 + 0.36 * len(rows)))
+    for place, row in enumerate(rows.values()):
+        axis.barh(place, row.mean, color=COLOURS.output, height=0.62)
+        axis.errorbar(row.mean, place, xerr=2 * row.standard_error, color=COLOURS.text, capsize=3)
+        axis.text(0.02 * (limit or row.mean), place, f"{row.mean:.1f}", va="center",
+                  color="white", fontweight="bold")
+    axis.set_yticks(range(len(rows)), list(rows))
+    axis.invert_yaxis()
+    axis.grid(False, axis="y")
+    axis.set(xlabel=unit, xlim=(0, limit))
+    return figure
+
+
+def _blank(axis, title: str = "", colour: str = COLOURS.text) -> None:
+    axis.set(xticks=[], yticks=[])
+    axis.grid(False)
+    axis.set_title(title, color=colour, fontsize=10, loc="center")
+    for spine in axis.spines.values():
+        spine.set(visible=True, color=COLOURS.faint)
+
+
+def _picture(axis, images: Tensor, columns: int):
+    """Images side by side; returns the artist."""
+    shown = axis.imshow(_tiles(images, columns), cmap=_greys(), vmin=0, vmax=1,
+                        interpolation="nearest")
+    _blank(axis)
+    return shown
+
+
+def _tiles(images: Tensor, columns: int):
+    return tile(images.detach().clamp(0, 1), columns).numpy()
+
+
+@lru_cache
+def _greys():
+    from matplotlib import colormaps
+
+    return colormaps["gray"].with_extremes(bad="#9A9A9A")  # the lines between images
+
+
+def rows_figure(rows: dict[str, Tensor], width: float = 8.0):
+    """Rows of equally many images, (N, H, W) each, with a name before each row."""
+    count = len(next(iter(rows.values())))
+    edge = (width - 1.2) / count
+    figure, axes = style.subplots(len(rows), 2, size=(width, (edge + 0.06) * len(rows)),
+                                  squeeze=False, width_ratios=(1.0, width - 1.2))
+    for (word, axis), (name, images) in zip(axes, rows.items(), strict=True):
+        _picture(axis, images, count)
+        word.set_axis_off()
+        word.text(1.0, 0.5, name, ha="right", va="center", transform=word.transAxes)
+    return figure
+
+
+# Digits, told their class.
+
+
+def shades(x: Tensor) -> Tensor:
+    """Data as shades, (N, H, W): classes 0 and 1 as they are, and [−1, 1] moved to [0, 1]."""
+    x = x if x.dim() == 3 else x[:, 0]
+    return x.float() if not x.is_floating_point() else 0.5 * (x + 1)
+
+
+def draw_told(
+    bfn: BFN, shape: tuple[int, ...], labels: Tensor, weight: float, n: int, seed: int = 0,
+    sampler: Any = None,
+) -> Tensor:
+    """One guided sample for each label, (B, *shape)."""
+    guide = BFN(bfn.flow, Guided(bfn.network, weight))
+    rng = torch.Generator().manual_seed(seed)
+    return guide.sample((len(labels), *shape), n, condition=labels, generator=rng, final="mode",
+                        sampler=Solver("ab2") if sampler is None else sampler)
+
+
+def class_explorer(
+    bfn: BFN, shape: tuple[int, ...], read: Callable[[Tensor], Tensor], *, count: int = 10,
+    n: int = 20, sampler: Any = None, settle: bool = False,
+) -> Explorer:
+    """Digits of one class: how likely to be read as it, and how alike.
+
+    Args:
+        bfn: whose network takes a label.
+        shape: of one example, (…).
+        read: says which digit each sample, (B, *shape), is: (B,).
+        count: digits at a time.
+        n: steps.
+        sampler: ab2 by default.
+        settle: draw only when a slider is let go.
+    """
+    figure, axis = style.subplots(size=(7.6, 1.1 + 7.2 / count))
+    shown = _picture(axis, torch.zeros(count, *shape[-2:]), count)
+
+    def update(label, weight, seed):
+        labels = torch.full((count,), label)
+        x = draw_told(bfn, shape, labels, weight, n, seed, sampler)
+        shown.set_data(_tiles(shades(x), count))
+        right = int((read(x) == label).sum())
+        return (f"Told to draw a <b>{label}</b> with weight {weight:.1f}: {right} of {count} are "
+                f"read as one; two of them are {spread_within(x, labels):.2f} apart on average.")
+
+    controls = {
+        "label": slider("class", 0, 9, 3, settle=settle),
+        "weight": slider("weight w", 0.0, 6.0, 2.0, 0.5, digits=1, settle=settle),
+        "seed": slider("seed", 0, 20, 0, settle=settle),
+    }
+    description = ("A row of digits that a network drew when told which digit; a larger weight "
+                   "makes them clearer and more alike.")
+    return Explorer(figure, update, controls, description=description, moving=[shown])
+
+
+def spread_within(x: Tensor, labels: Tensor) -> float:
+    """The mean distance of two samples of a class: root mean squared difference of pixels' shades.
+
+    NaN where no class has two.
+    """
+    values, found = shades(x).flatten(1), []
+    for label in labels.unique():
+        group = values[labels == label]
+        if len(group) > 1:
+            found.append(torch.pdist(group) / math.sqrt(group.shape[1]))
+    return float(torch.cat(found).mean()) if found else math.nan
+
+
+def guidance_record_figure(rows: list[dict[str, float]]):
+    """Accuracy and diversity against w, as a record has them, with two standard errors."""
+    figure, axes = style.subplots(1, 2, size=(8.0, 3.0))
+    weights = [row["weight"] for row in rows]
+    for axis, name, title, colour in (
+        (axes[0], "accuracy", "read as what was asked for", COLOURS.output),
+        (axes[1], "diversity", "distance within a class", COLOURS.sender),
+    ):
+        error = [2 * row[f"{name} error"] for row in rows]
+        axis.errorbar(weights, [row[name] for row in rows], yerr=error, fmt="o-", color=colour,
+                      capsize=3)
+        axis.set(xlabel="weight w", title=title, ylim=(0, None))
+    return figure
+
+
+# Gaps.
+
+
+def candidates_figure(rows: dict[str, dict[int, float]], floor: float):
+    """Total variation from the exact law of a gap against the number of candidates."""
+    figure, axis = style.subplots(size=(6.4, 3.2))
+    for (name, row), colour in zip(rows.items(), (COLOURS.output, COLOURS.other, COLOURS.input),
+                                   strict=False):
+        axis.plot(list(row), list(row.values()), "o-", color=colour, label=name)
+    axis.axhline(floor, color=COLOURS.data, ls=":", label="as many exact draws")
+    ticks = list(next(iter(rows.values())))
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(ticks, [str(tick) for tick in ticks])
+    axis.set(xlabel="candidates", ylabel="total variation", ylim=(0, None))
+    axis.legend()
+    return figure
+
+
+def erased(side: int, top: int, left: int, size: int) -> Tensor:
+    """What is left, (side, side) of bool, where a square is rubbed out."""
+    known = torch.ones(side, side, dtype=torch.bool)
+    known[top : top + size, left : left + size] = False
+    return known
+
+
+def heaviest(filling: Filling, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` different candidates with the most weight, and that of each and its equals."""
+    x, place = filling.x.flatten(1).unique(dim=0, return_inverse=True)
+    weights = torch.zeros(len(x), dtype=torch.float64).index_add_(0, place, filling.weights)
+    order = weights.argsort(descending=True)[:count]
+    return x[order].view(-1, *filling.x.shape[1:]), weights[order]
+
+
+def erase_explorer(
+    bfn: BFN, images: Tensor, labels: Tensor, *, count: int = 24, n: int = 25, shown: int = 5
+) -> Explorer:
+    """Rub out a square of a digit, and see candidates for it with their weights.
+
+    Args:
+        bfn: whose network takes a label.
+        images: (N, H, W), as the flow takes them.
+        labels: of them.
+        count: candidates.
+        n: messages.
+        shown: how many candidates are drawn.
+    """
+    side = images.shape[-1]
+    figure, axes = style.subplots(1, 2 + shown, size=(8.6, 1.7))
+    pictures = [_picture(axis, torch.zeros(1, side, side), 1) for axis in axes]
+    titles = [axis.title for axis in axes]
+    for title, word in zip(titles, ("data", "left"), strict=False):
+        title.set_text(word)
+
+    def update(digit, top, left, size, tell, weigh):
+        image, known = images[digit], erased(side, top, left, size)
+        beside = told(labels[digit]) if tell else {}
+        rng = torch.Generator().manual_seed(1)
+        filling = fill(bfn, image, known, n, count, weigh=weigh, generator=rng, **beside)
+        best, weights = heaviest(filling, shown)
+        gap = torch.where(known, shades(image[None]), math.nan)
+        for picture, values in zip(pictures, (shades(image[None]), gap, *shades(best)[:, None]),
+                                   strict=False):
+            picture.set_data(values[0].numpy())
+        for title, weight in zip(titles[2:], weights, strict=False):
+            title.set_text(f"{float(weight):.2f}")
+        off = (shades(filling.x) - shades(image[None]))[:, ~known].square().mean(1).sqrt()
+        return (f"{int((~known).sum())} pixels are gone. Of {count} candidates as many count as "
+                f"{filling.effective:.1f} equal ones; in the gap they are "
+                f"{float(filling.weights.float() @ off):.2f} from the data (root mean square of "
+                "shades, by weight). The numbers above are weights.")
+
+    controls = {
+        "digit": slider("digit", 0, len(images) - 1, 3),
+        "top": slider("top", 0, side - 1, 1),
+        "left": slider("left", 0, side - 1, 2),
+        "size": slider("size", 1, side, 4),
+        "tell": tick("tell the label", False, width=150),
+        "weigh": tick("weigh candidates", True, width=170),
+    }
+    description = ("A digit, the same with a square rubbed out, and candidates for what stood "
+                   "there, with their weights.")
+    return Explorer(figure, update, controls, description=description)
+
+
+# From coarse to fine.
+
+
+def coarse(images: Tensor, size: int) -> Tensor:
+    """Means of blocks, (N, H/size, W/size)."""
+    return F.avg_pool2d(images[:, None], size)[:, 0]
+
+
+def enlarged(low: Tensor, size: int, mode: str = "bicubic") -> Tensor:
+    """The same on `size` times as many pixels a side, by "bicubic" interpolation or "nearest"."""
+    options = {"align_corners": False} if mode == "bicubic" else {}
+    return F.interpolate(low[:, None], scale_factor=size, mode=mode, **options)[:, 0].clamp(-1, 1)
+
+
+def psnr(guess: Tensor, x: Tensor) -> Estimate:
+    """Peak signal-to-noise ratio in dB of images in [−1, 1], (N, H, W), and its standard error."""
+    squared = (guess - x).square().flatten(1).mean(1)
+    return Estimate.of(10 * torch.log10(4 / squared.clamp_min(1e-8)))
+
+
+def refined(
+    bfn: BFN, image: Tensor, size: int, n: int = 20, count: int = 8, *, draws: int = 4,
+    seed: int = 0, condition: Any = None,
+) -> Tensor:
+    """Images (draws, H, W) that may stand behind the means of an image's blocks.
+
+    Each is drawn by weight from `count` candidates of its own: the candidates of one filling have
+    few ancestors, and are much alike.
+
+    Args:
+        bfn: of numbers.
+        image: (H, W), of which only the means of blocks are used.
+        size: pixels along the edge of a block.
+        n: messages.
+        count: candidates for each draw.
+        draws: images.
+        seed: of all of them.
+        condition: what the network is told about this example.
+    """
+    basis = block_means(tuple(image.shape), size)
+    known = torch.ones(len(basis), dtype=torch.bool)
+    rng = torch.Generator().manual_seed(seed)
+    found = []
+    for _ in range(draws):
+        filling = fill(bfn, image, known, n, count, basis=basis, generator=rng, **told(condition))
+        found.append(filling.x[torch.multinomial(filling.weights, 1, generator=rng)])
+    return torch.cat(found)
+
+
+def bicubic_bits(x: Tensor, test: Tensor, size: int, bins: int) -> tuple[Estimate, float]:
+    """Bits per image of a code that centres a normal in bins on the bicubic guess.
+
+    The width, one for each pixel, is the root mean squared error on `x`, and not less than a
+    tenth of a bin.
+
+    Returns:
+        what `test` costs, and the mean width.
+    """
+    width = (enlarged(coarse(x, size), size) - x).square().mean(0).sqrt().clamp_min(0.2 / bins)
+    guess = enlarged(coarse(test, size), size)
+    cost = -DiscretisedNormal(guess, width.expand_as(guess), bins).log_prob(test)
+    return Estimate.of(cost.flatten(1).sum(1) / math.log(2)), float(width.mean())
+
+
+def resolution_explorer(
+    bfn: BFN, images: Tensor, labels: Tensor, *, count: int = 8, n: int = 20, drawn: int = 4
+) -> Explorer:
+    """The means of blocks are told: what the digit may have been.
+
+    Args:
+        bfn: whose network takes a label.
+        images: (N, 8, 8), as the flow takes them.
+        labels: of them.
+        count: candidates for each draw.
+        n: messages.
+        drawn: how many draws are shown.
+    """
+    side = images.shape[-1]
+    figure, axes = style.subplots(1, 4 + drawn, size=(8.8, 1.6))
+    pictures = [_picture(axis, torch.zeros(1, side, side), 1) for axis in axes]
+    titles = ["data", "told", "bicubic", *[f"draw {k + 1}" for k in range(drawn)], "mean"]
+    for axis, title in zip(axes, titles, strict=True):
+        _blank(axis, title)
+
+    def update(known, digit, tell, seed):
+        size, image = side // known, images[digit]
+        found = refined(bfn, image, size, n, count, draws=drawn, seed=seed,
+                        condition=labels[digit] if tell else None)
+        low, mean = coarse(image[None], size), found.mean(0, keepdim=True)
+        plain, nearest = enlarged(low, size), enlarged(low, size, "nearest")
+        for picture, values in zip(pictures, (image, nearest[0], plain[0], *found, mean[0]),
+                                   strict=True):
+            picture.set_data((0.5 * (values + 1)).clamp(0, 1).numpy())
+        dots = [float(psnr(guess, image[None]).mean) for guess in (plain, mean)]
+        return (f"{known} × {known} means are told. PSNR: bicubic {dots[0]:.1f} dB, mean of the "
+                f"{drawn} draws {dots[1]:.1f} dB.")
+
+    controls = {
+        "known": choice("told", [(f"{k} × {k}", k) for k in (1, 2, 4)], 4),
+        "digit": slider("digit", 0, len(images) - 1, 3),
+        "tell": tick("tell the label", False, width=150),
+        "seed": slider("seed", 0, 20, 0),
+    }
+    description = ("A digit, the means of its blocks, bicubic interpolation, draws with just these "
+                   "means, and their mean.")
+    return Explorer(figure, update, controls, description=description, moving=pictures)
+
+
+def refined_figure(bfn: BFN, images: Tensor, size: int, *, draws: int = 3, n: int = 20):
+    """Rows: data, told, bicubic, draws, their mean; one column for each image (N, H, W)."""
+    low = coarse(images, size)
+    rows = {"data": images, "told": enlarged(low, size, "nearest"), "bicubic": enlarged(low, size)}
+    found = torch.stack([refined(bfn, image, size, n, draws=draws) for image in images], 1)
+    rows |= {f"draw {k + 1}": row for k, row in enumerate(found)}
+    rows["mean"] = found.mean(0)
+    return rows_figure({name: 0.5 * (x + 1) for name, x in rows.items()}, width=7.2)

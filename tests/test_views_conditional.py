@@ -1,0 +1,140 @@
+"""Pictures of guidance, gaps and refinement show what was computed."""
+
+import math
+import re
+
+import pytest
+import torch
+from torch import nn
+
+from bfn_core import BFN, DiscretisedFlow, Estimate
+from bfn_core.guidance import guided_normal
+from bfn_core.infilling import Filling
+from bfn_core.views import conditional as views
+from tests.oracles import generator
+
+FLOW = DiscretisedFlow(17, 0.05)
+IMAGES = FLOW.centres[torch.randint(17, (6, 8, 8), generator=generator(0))]
+LABELS = torch.arange(6)
+
+
+class Told(nn.Module):
+    """Guesses that the noise is in the mean, but what it is told moves the picture."""
+
+    def __init__(self):
+        super().__init__()
+        self.width = nn.Parameter(torch.tensor(-2.0))
+
+    def forward(self, inputs, t, condition=None):
+        shift = 0.0 if condition is None else 0.1 * condition.view(-1, 1, 1)
+        return torch.stack([0.5 * inputs + shift, self.width.expand_as(inputs)], -1)
+
+
+BFN_TOLD = BFN(FLOW, Told())
+
+
+def numbers(caption):
+    return [float(n) for n in re.findall(r"-?\d+\.\d+", re.sub("<[^>]*>", "", caption))]
+
+
+def test_the_guidance_explorer_says_the_closed_forms_beside_the_simulation():
+    explorer = views.guidance_explorer()
+    for weight in (1.0, 3.0):
+        explorer.set(weight=weight)
+        assert explorer.error is None
+        law = guided_normal(weight, 0.5, 0.25)
+        ode, ode_law, sde, sde_law, tilt = numbers(explorer.caption)
+        assert ode_law == pytest.approx(law.ode, abs=1e-3)
+        assert ode == pytest.approx(law.ode, rel=0.06)
+        assert sde == pytest.approx(law.sde, rel=0.08) and sde_law == pytest.approx(law.sde, 1e-2)
+        assert tilt == pytest.approx(law.tilt, abs=1e-3)
+    explorer.set(told_spread=0.5, weight=2.0)
+    assert explorer.error is None
+
+
+def test_the_tilted_mean_is_that_of_the_product():
+    x = torch.linspace(-6, 6, 20001, dtype=torch.float64)
+    log_law = (1 - 2.0) * -0.5 * (x / 0.5) ** 2 + 2.0 * -0.5 * ((x - 0.3) / 0.25) ** 2
+    law = log_law.softmax(0)
+    assert float(law @ x) == pytest.approx(views.tilted_mean(2.0, 0.5, 0.25, 0.3), abs=1e-6)
+    spread = float((law @ x**2 - (law @ x) ** 2).sqrt())
+    assert spread == pytest.approx(guided_normal(2.0, 0.5, 0.25).tilt, abs=1e-5)
+
+
+def test_the_class_explorer_counts_what_is_read_as_asked_for():
+    explorer = views.class_explorer(
+        BFN_TOLD, (8, 8), lambda x: torch.tensor([3, 3, 1, 3]), count=4, n=3)
+    assert "<b>3</b>" in explorer.caption and "3 of 4 are read as one" in explorer.caption
+    before = explorer.png
+    explorer.set(label=7, weight=4.0)
+    assert explorer.error is None and explorer.png != before
+    assert "0 of 4 are read as one" in explorer.caption
+
+
+def test_distances_are_within_classes_only():
+    x = torch.tensor([0, 1, 0, 1]).view(4, 1, 1, 1).expand(4, 1, 2, 2)
+    assert views.spread_within(x, torch.tensor([0, 1, 0, 1])) == 0
+    assert views.spread_within(x, torch.tensor([0, 0, 1, 1])) == 1
+    assert math.isnan(views.spread_within(x, torch.arange(4)))
+    assert views.spread_within(2 * x[:, 0].float() - 1, torch.zeros(4)) == pytest.approx(4 / 6)
+
+
+def test_equal_candidates_are_shown_once_with_all_of_their_weight():
+    x = torch.tensor([[[1.0]], [[2.0]], [[1.0]], [[3.0]]])
+    weights = torch.tensor([0.3, 0.1, 0.4, 0.2], dtype=torch.float64)
+    best, shares = views.heaviest(Filling(x, weights), 2)
+    assert best.flatten().tolist() == [1.0, 3.0]
+    assert shares.tolist() == pytest.approx([0.7, 0.2])
+
+
+def test_the_erase_explorer_counts_the_gap():
+    explorer = views.erase_explorer(BFN_TOLD, IMAGES, LABELS, count=4, n=2)
+    assert "16 pixels are gone" in explorer.caption
+    before = explorer.png
+    explorer.set(top=6, left=6, size=8, tell=True, weigh=False)
+    assert explorer.error is None and explorer.png != before
+    assert "4 pixels are gone" in explorer.caption  # the square hangs over the edge
+    assert "as many count as 4.0 equal ones" in explorer.caption
+
+
+def test_refined_images_have_the_means_that_were_told():
+    found = views.refined(BFN_TOLD, IMAGES[0], 4, 3, draws=2)
+    assert found.shape == (2, 8, 8)
+    means = views.coarse(found, 4)
+    assert torch.allclose(means, views.coarse(IMAGES[:1], 4).expand(2, 2, 2), atol=1e-5)
+    assert not torch.equal(found[0], found[1])
+
+
+def test_the_resolution_explorer_draws_every_resolution():
+    explorer = views.resolution_explorer(BFN_TOLD, IMAGES, LABELS, count=2, n=2, drawn=2)
+    pictures = set()
+    for known in (1, 2, 4):
+        explorer.set(known=known)
+        assert explorer.error is None and f"{known} × {known} means" in explorer.caption
+        pictures.add(explorer.png)
+    plain = views.enlarged(views.coarse(IMAGES[3:4], 2), 2)
+    assert numbers(explorer.caption)[0] == pytest.approx(
+        float(views.psnr(plain, IMAGES[3:4]).mean), abs=0.06)
+    assert len(pictures) == 3
+
+
+def test_psnr_is_in_decibels_of_the_whole_range():
+    x = torch.zeros(2, 4, 4)
+    assert views.psnr(x + 0.2, x).mean == pytest.approx(10 * math.log10(4 / 0.04), abs=1e-4)
+
+
+def test_bicubic_codes_what_it_guesses_right_for_less():
+    smooth = FLOW.quantise(torch.linspace(-0.9, 0.9, 8).expand(6, 8, 8))
+    cheap, _ = views.bicubic_bits(smooth, smooth, 2, 17)
+    dear, width = views.bicubic_bits(IMAGES, IMAGES, 2, 17)
+    assert cheap.mean < 0.5 * dear.mean and width > 0.2
+    assert dear.mean == pytest.approx(64 * math.log2(17), rel=0.1)  # noise has nothing to guess
+
+
+def test_bars_are_as_long_as_their_rows():
+    rows = {"a": Estimate(3.0, 0.1, 9), "b": Estimate(1.0, 0.1, 9)}
+    (axis,) = views.bars_figure(rows, "bits").axes
+    assert [bar.get_width() for bar in axis.patches] == [3.0, 1.0]
+    assert [tick.get_text() for tick in axis.get_yticklabels()] == ["a", "b"]
+    rows = views.rows_figure({"one": IMAGES, "two": IMAGES})
+    assert len(rows.axes) == 4
