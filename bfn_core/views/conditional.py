@@ -86,7 +86,7 @@ class _Normals:
 
     def show(self, weight, told_spread, mean):
         """Draw, and return the caption."""
-        ode, sde = guided_draws(weight, SPREAD, told_spread, mean, n=60)
+        ode, sde = guided_draws(weight, SPREAD, told_spread, mean, n=100, count=3000)
         for name, x in (("ODE", ode), ("SDE", sde)):
             counts = torch.histc(x.double(), 96, -1.6, 1.6)
             self.bars[name].set_data((counts / len(x) / (3.2 / 96)).numpy())
