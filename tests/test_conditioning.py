@@ -142,6 +142,22 @@ def test_bad_input_is_named(change, complaint):
         fill(PERFECT, **{**good, **change})
 
 
+def test_who_is_told_the_known_part_first_needs_no_candidates():
+    """A clock for each variable: a perfect network reads any belief, and conditions exactly."""
+    flow, g, n = PERFECT.flow, generator(9), 40
+    theta = flow.prior((3000, 3))
+    sure = torch.zeros_like(theta.logits)
+    sure[:, 0, DATA[0, 0]] = 40.0
+    theta = type(theta)((theta.logits + sure).log_softmax(-1))
+    for i in range(n):
+        guess, alpha = PERFECT.output(theta, i / n).sample(generator=g), flow.alpha(i + 1, n)
+        theta = flow.update(theta, flow.sender(guess, alpha).sample(generator=g), alpha)
+    x = PERFECT.output(theta, 1.0).sample(generator=g)
+    even = torch.full((3000,), 1 / 3000, dtype=torch.float64)
+    known = torch.tensor([True, False, False])
+    assert distance(law([Filling(x, even)], DATA), known, DATA[0], DATA, WEIGHTS) < 0.03
+
+
 # In another basis.
 
 SCATTERED = 2 * torch.rand(20, 4, generator=generator(0)) - 1

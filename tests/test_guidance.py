@@ -230,3 +230,61 @@ def test_only_means_and_classes_are_mixed():
     bfn = ExactBFN(flow, flow.centres[:, None])
     with pytest.raises(ValueError, match="guidance mixes means or classes, got Binned"):
         GuidedBFN(bfn, bfn, 2.0).sample((1, 1), 1)
+
+
+# The record of the shipped weights.
+
+
+@pytest.fixture(scope="module")
+def shipped_digits():
+    from bfn_core import training
+
+    return training.shipped("mnist_conditional").eval()
+
+
+def test_the_tool_measures_what_the_record_says(shipped_digits):
+    """On few digits: the bills of pairs, and a row of guided digits."""
+    from bfn_core import data
+    from tools.guidance import label_worth, measured
+
+    record = data.record("guidance")
+    images = data.mnist(stand_in=True)
+    worth = label_worth(shipped_digits, images, 4, batch=2)
+    saved = worth["nothing"]["nats"] - worth["told"]["nats"]
+    assert worth["saved"]["nats"] == pytest.approx(saved) and worth["examples"] == 4
+    row = measured(shipped_digits, 2.0, each=2, n=4)
+    written = next(row for row in record["weights"] if row["weight"] == 2.0)
+    assert row.keys() == written.keys()
+    assert row["accuracy"] > 0.6 and 0.1 < row["diversity"] < 0.6
+
+
+def test_the_record_of_guidance_is_of_the_shipped_weights():
+    from bfn_core import data
+
+    record = data.record("guidance")
+    rows = {row["weight"]: row for row in record["weights"]}
+    assert record["command"] == "python -m tools.guidance" and record["data"] == "MNIST"
+    assert record["weights file"] == "mnist_conditional.safetensors"
+    assert rows[2.0]["accuracy"] >= 0.97 and rows[0.0]["accuracy"] < 0.2
+    assert rows[4.0]["diversity"] < rows[1.0]["diversity"]
+    for row in rows.values():
+        p = row["accuracy"]
+        assert row["accuracy error"] == pytest.approx(
+            math.sqrt(p * (1 - p) / (record["digits"] - 1)), abs=1e-9)
+    saved, most = record["label"]["saved"], math.log(10)
+    assert 0 < saved["nats"] < most + 3 * saved["standard error"]
+
+
+def test_a_label_tells_the_shipped_digits_what_they_are(shipped_digits):
+    """A wrong label costs more than none, the right one less."""
+    from bfn_core.data import drawn_digits
+    from bfn_core.frechet import classifier
+
+    x = drawn_digits()[:16]
+    labels = classifier("mnist")(x).argmax(1)
+    bills = {}
+    for name, told in (("right", labels), ("nothing", None), ("wrong", (labels + 1) % 10)):
+        with torch.no_grad():
+            bills[name] = float(shipped_digits.loss(
+                x, torch.full((16,), 0.2), condition=told, generator=generator(0)).mean())
+    assert bills["right"] < bills["nothing"] < bills["wrong"]

@@ -81,7 +81,7 @@ def measured(bfn: BFN, weight: float, each: int, n: int) -> dict[str, float]:
 def main(words: list[str] | None = None, target: Path = TARGET) -> dict[str, Any]:
     """Measure what is not in the record yet, and write it down row by row."""
     parser = argparse.ArgumentParser(prog="python -m tools.guidance")
-    parser.add_argument("--weights", type=float, nargs="+", default=[0, 0.5, 1, 1.5, 2, 3, 4])
+    parser.add_argument("--weights", type=float, nargs="+", default=[0, 0.5, 1, 2, 3, 4])
     parser.add_argument("--each", type=int, default=40, help="digits of each class")
     parser.add_argument("--steps", type=int, default=12, help="of the solver, ab2")
     parser.add_argument("--examples", type=int, default=2000, help="test digits, for the label")

@@ -234,7 +234,7 @@ def class_explorer(
         sampler: ab2 by default.
         settle: draw only when a slider is let go.
     """
-    figure, axis = style.subplots(size=(7.6, 1.1 + 7.2 / count))
+    figure, axis = style.subplots(size=(7.6, 0.1 + 7.6 / count))
     shown = _picture(axis, torch.zeros(count, *shape[-2:]), count)
 
     def update(label, weight, seed):
@@ -333,7 +333,7 @@ def erase_explorer(
     figure, axes = style.subplots(1, 2 + shown, size=(8.6, 1.7))
     pictures = [_picture(axis, torch.zeros(1, side, side), 1) for axis in axes]
     titles = [axis.title for axis in axes]
-    for title, word in zip(titles, ("data", "left"), strict=False):
+    for title, word in zip(titles, ("data", "known"), strict=False):
         title.set_text(word)
 
     def update(digit, top, left, size, tell, weigh):
