@@ -266,13 +266,13 @@ def test_the_record_of_guidance_is_of_the_shipped_weights():
     assert record["command"] == "python -m tools.guidance" and record["data"] == "MNIST"
     assert record["weights file"] == "mnist_conditional.safetensors"
     assert rows[2.0]["accuracy"] >= 0.97 and rows[0.0]["accuracy"] < 0.2
-    assert rows[4.0]["diversity"] < rows[1.0]["diversity"]
+    assert rows[4.0]["feature diversity"] < rows[1.0]["feature diversity"]
     for row in rows.values():
         p = row["accuracy"]
         assert row["accuracy error"] == pytest.approx(
             math.sqrt(p * (1 - p) / (record["digits"] - 1)), abs=1e-9)
-    saved, most = record["label"]["saved"], math.log(10)
-    assert 0 < saved["nats"] < most + 3 * saved["standard error"]
+    saved = record["label"]["saved"]
+    assert saved["nats"] > 5 * saved["standard error"] > 0
 
 
 def test_a_label_tells_the_shipped_digits_what_they_are(shipped_digits):

@@ -6,8 +6,8 @@ assets/guidance.json:
 * "label": the bill, −ELBO at n = ∞, of test digits told nothing and told the label, by the same
   network and with the same noise, and the difference with the standard error of the pairs;
 * "weights": for each weight of guidance the share of digits that the shipped classifier reads as
-  what was asked for, and the mean distance of two digits of a class (root mean squared difference
-  of pixels), with standard errors over digits and over classes;
+  what was asked for, and the mean distance of two digits of a class, in pixels (root mean squared
+  difference) and in the classifier's features, with standard errors over digits and over classes;
 * "real": the same of test digits.
 
 A run that was stopped goes on where it was: rows that are in the record are kept, if the other
@@ -60,12 +60,18 @@ def label_worth(bfn: BFN, images: data.Images, count: int, batch: int = 100) -> 
 
 def judged(x: Tensor, labels: Tensor) -> dict[str, float]:
     """How many are read as their label, and how far two of a class are apart."""
-    read = torch.cat([classifier("mnist")(part).argmax(1) for part in x.split(100)])
-    right = Estimate.of((read == labels).double())
-    of_class = [spread_within(x[labels == k], labels[labels == k]) for k in labels.unique()]
-    apart = Estimate.of(torch.tensor(of_class))
-    return {"accuracy": right.mean, "accuracy error": right.standard_error,
-            "diversity": apart.mean, "diversity error": apart.standard_error}
+    net, pieces = classifier("mnist"), x.split(100)
+    read = torch.cat([net(part).argmax(1) for part in pieces])
+    features = torch.cat([net.features_of(part) for part in pieces])
+    classes = [labels == k for k in labels.unique()]
+    found = {
+        "accuracy": Estimate.of((read == labels).double()),
+        "diversity": Estimate.of(torch.tensor([spread_within(x[k], labels[k]) for k in classes])),
+        "feature diversity": Estimate.of(
+            torch.stack([torch.pdist(features[k]).mean() for k in classes])),
+    }
+    return {name + end: value for name, each in found.items()
+            for end, value in (("", each.mean), (" error", each.standard_error))}
 
 
 def measured(bfn: BFN, weight: float, each: int, n: int) -> dict[str, float]:
@@ -84,7 +90,7 @@ def main(words: list[str] | None = None, target: Path = TARGET) -> dict[str, Any
     parser.add_argument("--weights", type=float, nargs="+", default=[0, 0.5, 1, 2, 3, 4])
     parser.add_argument("--each", type=int, default=40, help="digits of each class")
     parser.add_argument("--steps", type=int, default=12, help="of the solver, ab2")
-    parser.add_argument("--examples", type=int, default=2000, help="test digits, for the label")
+    parser.add_argument("--examples", type=int, default=5000, help="test digits, for the label")
     options = parser.parse_args(words)
     keep_memory()
     torch.set_num_threads(1)
@@ -93,7 +99,7 @@ def main(words: list[str] | None = None, target: Path = TARGET) -> dict[str, Any
         "command": "python -m tools.guidance", "weights file": f"{NAME}.safetensors",
         "data": images.name, "split": "test", "seed": SEED, "device": "cpu", "threads": 1,
         "sampler": f"Solver('ab2'), {options.steps} steps, the mode of the last guess",
-        "digits": 10 * options.each,
+        "digits": 10 * options.each, "measures": ["accuracy", "diversity", "feature diversity"],
     }
     record = json.loads(target.read_text("utf-8")) if target.exists() else {}
     if {name: record.get(name) for name in facts} != facts:

@@ -268,18 +268,23 @@ def spread_within(x: Tensor, labels: Tensor) -> float:
     return float(torch.cat(found).mean()) if found else math.nan
 
 
-def guidance_record_figure(rows: list[dict[str, float]]):
-    """Accuracy and diversity against w, as a record has them, with two standard errors."""
-    figure, axes = style.subplots(1, 2, size=(8.0, 3.0))
+def guidance_record_figure(rows: list[dict[str, float]], real: dict[str, float]):
+    """Accuracy and diversity against w, as a record has them, with two standard errors; dotted,
+    the same of real digits.
+    """
+    figure, axes = style.subplots(1, 3, size=(9.0, 2.9))
     weights = [row["weight"] for row in rows]
-    for axis, name, title, colour in (
-        (axes[0], "accuracy", "read as what was asked for", COLOURS.output),
-        (axes[1], "diversity", "distance within a class", COLOURS.sender),
+    for axis, name, title, colour in zip(
+        axes, ("accuracy", "feature diversity", "diversity"),
+        ("read as asked for", "apart, in features", "apart, in pixels"),
+        (COLOURS.output, COLOURS.sender, COLOURS.other), strict=True,
     ):
         error = [2 * row[f"{name} error"] for row in rows]
         axis.errorbar(weights, [row[name] for row in rows], yerr=error, fmt="o-", color=colour,
                       capsize=3)
-        axis.set(xlabel="weight w", title=title, ylim=(0, None))
+        axis.axhline(real[name], color=COLOURS.data, ls=":", lw=1.4)
+        axis.set(xlabel="weight w", ylim=(0, None))
+        axis.set_title(title)
     return figure
 
 
@@ -317,7 +322,7 @@ def heaviest(filling: Filling, count: int) -> tuple[Tensor, Tensor]:
 
 
 def erase_explorer(
-    bfn: BFN, images: Tensor, labels: Tensor, *, count: int = 24, n: int = 25, shown: int = 5
+    bfn: BFN, images: Tensor, labels: Tensor, *, count: int = 16, n: int = 16, shown: int = 5
 ) -> Explorer:
     """Rub out a square of a digit, and see candidates for it with their weights.
 
@@ -432,7 +437,7 @@ def bicubic_bits(x: Tensor, test: Tensor, size: int, bins: int) -> tuple[Estimat
 
 
 def resolution_explorer(
-    bfn: BFN, images: Tensor, labels: Tensor, *, count: int = 8, n: int = 20, drawn: int = 4
+    bfn: BFN, images: Tensor, labels: Tensor, *, count: int = 6, n: int = 12, drawn: int = 4
 ) -> Explorer:
     """The means of blocks are told: what the digit may have been.
 
