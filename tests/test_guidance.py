@@ -206,6 +206,21 @@ def test_a_hard_reward_is_obeyed():
     assert distance(found.x, found.weights, law / law.sum()) < 0.12
 
 
+def test_mixed_data_are_steered_by_all_of_their_parts():
+    from bfn_core import MixedFlow
+
+    flow = MixedFlow(kind=DiscreteFlow(2, 6.0), size=ContinuousFlow(0.05))
+    points = {"kind": torch.tensor([[0], [0], [1], [1]]),
+              "size": torch.tensor([[-0.5], [0.5], [-0.5], [0.5]])}
+    bfn = ExactBFN(flow, points, torch.tensor([0.4, 0.1, 0.1, 0.4]))
+    found = steer(bfn, {"kind": (1,), "size": (1,)},
+                  lambda x: 2.0 * (x["kind"] == 1)[:, 0] - 2.0 * (x["size"][:, 0] > 0), 20, 512,
+                  generator=generator(11))
+    both = found.weights[(found.x["kind"][:, 0] == 1) & (found.x["size"][:, 0] > 0)].sum()
+    law = torch.tensor([0.4, 0.1 * math.exp(-2), 0.1 * math.exp(2), 0.4])
+    assert float(both) == pytest.approx(float(law[3] / law.sum()), abs=0.08)
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
