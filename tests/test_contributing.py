@@ -26,7 +26,7 @@ def test_there_is_a_recipe_for_each_thing_to_add():
     assert all("assert " in recipe for recipe in RECIPES.values())
 
 
-TEN, FOLDER, TENSOR = re.findall(
+TEN, FOLDER, TENSOR, SEVENS = re.findall(
     r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S
 )
 
@@ -72,6 +72,14 @@ def test_the_readmes_lines_train_on_a_tensor(tmp_path, monkeypatch, capsys):
     load("runs/circle", bfn=found["bfn"])
     kept = found["result"].bfn.state_dict()
     assert all((w == kept[name]).all() for name, w in found["bfn"].state_dict().items())
+
+
+def test_the_readmes_lines_draw_sevens():
+    from bfn_core.frechet import classifier
+
+    found = run(SEVENS)
+    assert found["sevens"].shape == (4, 1, 28, 28)
+    assert (classifier("mnist")(found["sevens"]).argmax(1) == 7).sum() >= 3
 
 
 @pytest.mark.parametrize("name", RECIPES)
