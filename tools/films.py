@@ -318,7 +318,7 @@ def film(explorer: Explorer, folder: Path) -> dict:
                   if name not in filmed and control.description],
         "bytes": total,
     }
-    (folder / "film.json").write_text(json.dumps(told), "utf-8")
+    (folder / "film.json").write_text(json.dumps(told), "utf-8", newline="\n")
     return told
 
 
@@ -391,7 +391,7 @@ def gather(folder: Path, notebooks: list[Path] | None = None, processes: int = 2
                              errors="replace", check=False)
         if ran.returncode:
             raise RuntimeError(f"{path.name} could not be filmed:\n{ran.stderr[-4000:]}")
-        (made / "digest.txt").write_text(now, "utf-8")
+        (made / "digest.txt").write_text(now, "utf-8", newline="\n")
 
     with ThreadPoolExecutor(processes) as pool, tqdm(total=len(notebooks), unit="notebook") as bar:
         waiting = [pool.submit(one, path) for path in notebooks]
