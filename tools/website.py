@@ -81,7 +81,7 @@ STILL = '<p class="still">The first state of an explorer, which moves in Jupyter
 FILM = """<div class="film" role="group" aria-label="{words}" data-folder="{folder}">
 <div class="film-picture"><img src="{folder}/first.webp" width="{width}" height="{height}"
  alt="{words}"><canvas aria-hidden="true" hidden></canvas></div>
-<p class="film-caption" aria-live="polite">{caption}</p>{still}
+<p class="film-caption" aria-live="polite">{caption}</p>{rest}
 <script type="application/json">{told}</script></div>"""
 # A frame cannot be measured from outside: it tells its page how high its content is, whenever that
 # changes and whenever it is asked.
@@ -149,13 +149,13 @@ def _films(folder: Path | None, name: str) -> dict[str, str]:
     found = {}
     for path in sorted(folder.glob(f"{name}/*/film.json")) if folder else ():
         told = json.loads(path.read_text("utf-8"))
-        still = ", ".join(f"“{label}”" for label in told["still"])
+        rest = ", ".join(f"“{label}”" for label in told["still"])
         found[told["description"]] = FILM.format(
             words=html.escape(told["description"]),
             folder=f"../_static/films/{name}/{path.parent.name}",
             width=told["width"], height=told["height"],
             caption=told["captions"][told["first"] if len(told["captions"]) > 1 else 0],
-            still=f'<p class="still">In JupyterLab and Colab also: {still}.</p>' if still else "",
+            rest=f'<p class="film-rest">In JupyterLab and Colab also: {rest}.</p>' if rest else "",
             told=json.dumps(told, separators=(",", ":")).replace("</", "<\\/"),
         )
     return found
