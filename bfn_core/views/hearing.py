@@ -7,7 +7,8 @@ def hear(button):
     """Let a button act that was pressed meanwhile; to be called, often, by the cell that runs.
 
     A kernel lets what a widget is told wait until the cell has ended. Of what waits, the button's
-    messages are taken out and handled; all else keeps its turn. It knows ipykernel 6 (Colab's) and
+    messages are taken out and handled; all else keeps its turn (but a cell that is sent at the very
+    moment at which this one ends may come before what waits). It knows ipykernel 6 (Colab's) and
     7; elsewhere a button is heard after the cell, and only an interrupt is heard before.
     """
     kernel = getattr(get_ipython(), "kernel", None)
