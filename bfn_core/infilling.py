@@ -122,14 +122,11 @@ def fill(
             a sampler and weights, or a basis that is not orthonormal, for classes, or with a
             sampler.
     """
-    options: dict[str, Any] = {"weigh": weigh, "sampler": sampler, "condition": condition}
-    options |= {"basis": basis, "generator": generator}
-    for step in filling_steps(bfn, x, known, n_steps, count, **options):
+    given = _given(bfn, x, known, basis, weigh, sampler)
+    for step in _steps(bfn, given, n_steps, count, weigh, sampler, condition, generator):
         last = step
     drawn = last.output.sample(generator=generator)
-    if basis is not None:
-        return Filling(_Coordinates(bfn, x, known, basis).put_into(drawn), last.log_weights.exp())
-    return Filling(_where(known, x, drawn), last.log_weights.exp())
+    return Filling(given.put_into(drawn), last.log_weights.exp())
 
 
 def filling_steps(
@@ -139,22 +136,32 @@ def filling_steps(
     condition: Condition = None, generator: Generator | None = None,
 ) -> Iterator[FillingStep]:
     """The n_steps + 1 states of `count` candidates; arguments and errors as for `fill`."""
+    given = _given(bfn, x, known, basis, weigh, sampler)
+    yield from _steps(bfn, given, n_steps, count, weigh, sampler, condition, generator)
+
+
+def _given(bfn, x, known, basis, weigh, sampler) -> "_Variables | _Coordinates":
+    """What is known, all of it checked."""
     if weigh and sampler is not None:
         raise ValueError(f"weigh must be False with a sampler, which sends no messages: {sampler}")
-    turned = None
     if basis is None:
-        _check(x, known)
-        bfn.flow.check(over(lambda part: part.unsqueeze(0), x))
-    elif sampler is not None:
+        return _Variables(bfn, x, known)
+    if sampler is not None:
         raise ValueError(f"sampler must be None with a basis, got {sampler}")
-    else:
-        turned = _Coordinates(bfn, x, known, basis)
+    return _Coordinates(bfn, x, known, basis)
+
+
+def _steps(
+    bfn: BFN, given: "_Variables | _Coordinates", n_steps: int, count: int, weigh: bool,
+    sampler: "Solver | FixedNoise | None", condition: Condition, generator: Generator | None,
+) -> Iterator[FillingStep]:
+    """`filling_steps`, whatever it is that is known."""
     n_steps, count = whole("n_steps", n_steps), whole("count", count)
-    flow, like = bfn.flow.trusting(), bfn._reference
-    x = in_precision(x, like.dtype)
-    many = over(lambda part: part.expand(count, *part.shape), x)
+    flow, like, known = bfn.flow.trusting(), bfn._reference, given.known
+    x = in_precision(given.x, like.dtype)
     condition = over(lambda part: part.expand(count, *part.shape), condition)
-    shape = {k: v.shape for k, v in many.items()} if isinstance(many, dict) else many.shape
+    shape = ({k: (count, *v.shape) for k, v in x.items()} if isinstance(x, dict)
+             else (count, *x.shape))
     if sampler is not None:
         even = placed(torch.full((count,), -math.log(count), dtype=torch.float64), like.device)
         options: dict[str, Any] = {"condition": condition, "generator": generator}
@@ -168,23 +175,16 @@ def filling_steps(
         with torch.no_grad(), evaluating(bfn):
             output = bfn.output(theta, i / n_steps, **told(condition))
         if i == n_steps and weigh:
-            cost = flow.final_cost(many, output) if turned is None else turned.final_cost(output)
+            cost = given.final_cost(output, count)
             log_weights = log_weights - _over(cost, known)
         shown = placed(log_weights.log_softmax(0), like.device)
         yield FillingStep(i, theta, output, shown, resampled)
         if i < n_steps:
             alpha = flow.alpha(i + 1, n_steps)
-            if turned is None:
-                y = _message(flow, x, known, output, alpha, generator)
-            else:
-                y = turned.message(output, alpha, generator)
+            y = given.message(output, alpha, generator)
             y = over(lambda part: part.to(like.dtype), y)
-            if weigh and turned is not None:
-                sent, foretold = turned.log_probs(y, output, alpha)
-                log_weights = log_weights + _over(foretold, known) - _over(sent, known)
-            elif weigh:  # how well this message about what is known was foretold
-                sent = flow.sender(cut(many, slice(1)), alpha).log_prob(cut(y, slice(1)))
-                foretold = flow.receiver(output, alpha).log_prob(y)
+            if weigh:  # how well this message about what is known was foretold
+                sent, foretold = given.log_probs(y, output, alpha)
                 log_weights = log_weights + _over(foretold, known) - _over(sent, known)
             theta = flow.update(theta, y, alpha)
             resampled = weigh and effective(log_weights.log_softmax(0)) < count / 2
@@ -236,6 +236,35 @@ def block_means(shape: tuple[int, ...], size: int) -> Tensor:
     return torch.kron(torch.eye(math.prod(planes)), one)
 
 
+class _Variables:
+    """What is known of some variables of x, and messages in which these are told truly."""
+
+    def __init__(self, bfn: BFN, x: Data, known: Data) -> None:
+        _check(x, known)
+        bfn.flow.check(over(lambda part: part.unsqueeze(0), x))
+        self.flow, self.x, self.known = bfn.flow.trusting(), x, known
+        self.precise = in_precision(x, bfn._reference.dtype)
+
+    def put_into(self, values: Data) -> Data:
+        """The values (N, *shape), the known ones replaced by the true ones."""
+        return _where(self.known, self.x, values)
+
+    def message(self, output: Any, alpha: Any, generator: Generator | None) -> Data:
+        """(N, *shape): the same true message to all about what is known."""
+        return _message(self.flow, self.precise, self.known, output, alpha, generator)
+
+    def log_probs(self, y: Data, output: Any, alpha: Any) -> tuple[Any, Any]:
+        """ln p_S (1, …) and ln p_R (N, …) of the variables of a message."""
+        one = over(lambda part: part.unsqueeze(0), self.precise)
+        sent = self.flow.sender(one, alpha).log_prob(cut(y, slice(1)))
+        return sent, self.flow.receiver(output, alpha).log_prob(y)
+
+    def final_cost(self, output: Any, count: int) -> Any:
+        """−ln p_O of every variable, (N, …)."""
+        many = over(lambda part: part.expand(count, *part.shape), self.precise)
+        return self.flow.final_cost(many, output)
+
+
 class _Coordinates:
     """What is known of some coordinates of x, and messages in which these are told truly."""
 
@@ -252,6 +281,7 @@ class _Coordinates:
             raise ValueError(f"known must be bool of shape {shape[:1]}, one for each row of basis, "
                              f"got {known.dtype} of shape {tuple(known.shape)}")
         self.flow, like = cast(GaussianFlow, bfn.flow.trusting()), bfn._reference
+        self.x, self.known = x, known
         self.basis = basis.to(like)
         self.rows = self.basis[known.to(like.device)]
         self.told = self.basis @ x.flatten().to(like)  # (M,)
@@ -277,7 +307,7 @@ class _Coordinates:
         sent = Gaussian(self.told.unsqueeze(0), precision).log_prob(coordinates[:1])
         return sent, Gaussian(expected, precision).log_prob(coordinates)
 
-    def final_cost(self, output: Output) -> Tensor:
+    def final_cost(self, output: Output, count: int) -> Tensor:
         """−ln N(the true coordinate; the guessed one, σ₁²), (N, M)."""
         expected = output.mean.flatten(1) @ self.basis.T
         precision = torch.full_like(self.told, self.flow.sigma_1**-2)
