@@ -35,6 +35,7 @@ from bfn_core.networks.unet import UNet
 from bfn_core.training import own_settings, train
 from bfn_core.training.seeds import mix
 from bfn_core.training.tasks import Task
+from tools.record import write
 
 TARGET = CHECKOUT / "networks.json"
 
@@ -332,8 +333,7 @@ def keep(name: str, found: dict[str, Any]) -> None:
     studies = {**record.get("studies", {}), name: found}
     record = {"unit": "nats per example",
               "studies": {name: studies[name] for name in STUDIES if name in studies}}
-    text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
-    TARGET.write_text(text, encoding="utf-8", newline="\n")
+    write(TARGET, record)
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from bfn_core.samplers import Ancestral
 from bfn_core.training import load
 from bfn_core.training.evaluation import grid
 from bfn_core.training.memory import keep_memory
-from tools.record import renew_digests
+from tools.record import renew_digests, write
 
 TARGET = CHECKOUT / "cifar10_calibration.json"
 TIMES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
@@ -83,8 +83,7 @@ def main(name: str, weights: Path) -> None:
     entry["difference of neighbours, test images"] = round(
         (x[..., 1:] - x[..., :-1]).abs().mean().item(), 4)
     record = json.loads(TARGET.read_text("utf-8")) if TARGET.exists() else {}
-    text = json.dumps({**record, name: entry}, indent=1, ensure_ascii=False) + "\n"
-    TARGET.write_text(text, encoding="utf-8", newline="\n")
+    write(TARGET, {**record, name: entry})
     print(json.dumps(entry, indent=1, ensure_ascii=False))
     renew_digests()
 

@@ -28,7 +28,7 @@ from bfn_core.data.assets import CHECKOUT
 from bfn_core.data.digits import LEVELS, digits
 from bfn_core.networks.mlp import MLP
 from bfn_core.training import shipped
-from tools.record import renew_digests
+from tools.record import renew_digests, write
 
 SEED = 0
 TARGET = CHECKOUT / "compression.json"
@@ -185,8 +185,7 @@ def main() -> None:
     record = json.loads(TARGET.read_text("utf-8")) if TARGET.exists() else {}
     record = {**record, options.name: found}
     record = {name: record[name] for name in SOURCES if name in record}
-    text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
-    TARGET.write_text(text, encoding="utf-8", newline="\n")
+    write(TARGET, record)
     renew_digests()
 
 

@@ -11,7 +11,6 @@ import platform
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,7 +24,7 @@ from bfn_core.frechet import features, frechet
 from bfn_core.samplers import Ancestral
 from bfn_core.solvers import steps_within
 from bfn_core.training import shipped
-from tools.record import renew_digests, weights
+from tools.record import renew_digests, weights, write
 
 PATH = CHECKOUT / "fast_samplers.json"
 SAMPLERS: dict[str, Any] = {
@@ -144,13 +143,8 @@ def measured(name: str, calls: int, record: dict[str, Any], task: tuple) -> None
             "sampler": label, "steps": n, "calls": sampler.calls(n),
             "seconds": float(f"{seconds:.3g}"), **judge(torch.cat(drawn)),
         }
-        write(record)
+        write(PATH, record)
         print(name, key, rows["rows"][key], flush=True)
-
-
-def write(record: dict[str, Any], path: Path = PATH) -> None:
-    text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
-    path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def main(names: list[str]) -> None:

@@ -80,8 +80,8 @@ def name_of(description: str) -> str:
 def _spread(count: int, most: int, start: int) -> list[int]:
     """At most so many of range(count), evenly, with both ends and the start among them."""
     places = numpy.linspace(0, count - 1, min(count, most)).round().astype(int)
-    places[numpy.abs(places - start).argmin()] = start
-    places[0], places[-1] = 0, count - 1
+    if start not in places and len(places) > 2:  # in the place of the nearest, but of no end
+        places[1 + numpy.abs(places[1:-1] - start).argmin()] = start
     return sorted({*places.tolist(), start})
 
 
@@ -111,11 +111,6 @@ def _spelled(control, value) -> str:
         return f"{value:.3g}"
 
 
-def _full(control) -> tuple[list, list]:
-    words, values = zip(*control._options_full, strict=True)
-    return list(values), list(words)
-
-
 def axis(name: str, control) -> Axis | None:
     """All that a control can be set to; None if it is no such control."""
     label = control.description
@@ -127,15 +122,14 @@ def axis(name: str, control) -> Axis | None:
         values, start = _slide(control)
         return Axis(name, label, "slide", values, [_spelled(control, v) for v in values], start)
     if isinstance(control, (ipywidgets.ToggleButtons, ipywidgets.Dropdown)):
-        return Axis(name, label, "choose", *_full(control), control.index)
+        words, values = zip(*control._options_full, strict=True)
+        return Axis(name, label, "choose", list(values), list(words), control.index)
     return None
 
 
 def _thinned(made: Axis, count: int) -> Axis:
     """The same control with fewer values."""
-    kept = _spread(len(made.values), count, made.start)[: max(count, 2)]
-    if made.start not in kept:
-        kept[-1] = made.start
+    kept = _spread(len(made.values), count, made.start)
     values, words = [made.values[i] for i in kept], [made.words[i] for i in kept]
     return replace(made, values=values, words=words, start=kept.index(made.start))
 
@@ -350,17 +344,23 @@ def run(path: Path, folder: Path, scale: str = "smoke") -> None:
         execute_book(book, path.resolve().parent, scale, timeout=1200)
 
 
-def digest(path: Path) -> str:
-    """Of all that a notebook's films depend on: its code, the package, what was recorded."""
+def _shared() -> bytes:
+    """A digest of what the films of all notebooks depend on: the package, what was recorded."""
     found = hashlib.sha256()
-    for cell in nbformat.read(path, as_version=4).cells:
-        if cell.cell_type == "code":
-            found.update(cell.source.encode())
     files = [Path(__file__), *(ROOT / "bfn_core").rglob("*.py"), *(ROOT / "assets").glob("*.json"),
              *(ROOT / "assets").glob("*.safetensors")]
     for file in sorted(files):
         found.update(file.read_bytes())
     found.update(f"{matplotlib.__version__} {torch.__version__}".encode())
+    return found.digest()
+
+
+def _digest(path: Path, shared: bytes) -> str:
+    """Of all that a notebook's films depend on: its code, and what they share with the others."""
+    found = hashlib.sha256(shared)
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "code":
+            found.update(cell.source.encode())
     return found.hexdigest()
 
 
@@ -378,9 +378,10 @@ def gather(folder: Path, notebooks: list[Path] | None = None, processes: int = 2
     if notebooks is None:
         notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
     folder.mkdir(parents=True, exist_ok=True)
+    shared = _shared()
 
     def one(path: Path) -> None:
-        made, now = folder / path.stem, digest(path)
+        made, now = folder / path.stem, _digest(path, shared)
         if (made / "digest.txt").exists() and (made / "digest.txt").read_text("utf-8") == now:
             return
         shutil.rmtree(made, ignore_errors=True)

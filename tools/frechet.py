@@ -8,7 +8,6 @@ another run, or a file of weights, and --out writes elsewhere.
 """
 
 import argparse
-import json
 import platform
 import time
 from pathlib import Path
@@ -22,7 +21,7 @@ from bfn_core.frechet import CLASSIFIERS, Features, features, frechet
 from bfn_core.samplers import Ancestral
 from bfn_core.training import load, shipped
 from bfn_core.training.memory import keep_memory
-from tools.record import renew_digests
+from tools.record import renew_digests, write
 from tools.record import weights as shipped_weights
 
 NS = (10, 25, 50, 100)
@@ -128,8 +127,7 @@ def main() -> None:
                            ("draw", "mean") if options.mean else ("draw",)),
     }
     target = options.out or CHECKOUT / f"{name}_frechet.json"
-    text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
-    target.write_text(text, encoding="utf-8", newline="\n")
+    write(target, record)
     if options.out is None:
         renew_digests()
 

@@ -7,19 +7,17 @@ difference is known better than either. One message and one last fee for each te
 record is assets/mnist_pricing.json.
 """
 
-import json
 import time
 
 import torch
 
 from bfn_core import Estimate, data
 from bfn_core.data.assets import CHECKOUT
-from bfn_core.data.files import digest
 from bfn_core.model import BFN, stratified
 from bfn_core.modes import evaluating
 from bfn_core.official import OfficialDiscreteFlow
 from bfn_core.training import shipped
-from tools.record import renew_digests
+from tools.record import renew_digests, weights, write
 
 TARGET = CHECKOUT / "mnist_pricing.json"
 NS = (10, 25, 50, 100)
@@ -70,12 +68,11 @@ def main() -> None:
     x = data.binarise(images.test, generator=torch.Generator().manual_seed(SEED))
     rows = priced(shipped("mnist"), x)
     record = {
-        "command": "python -m tools.pricing", "weights": digest(CHECKOUT / "mnist.safetensors")[:8],
+        "command": "python -m tools.pricing", "weights": weights("mnist"),
         "data": images.name, "split": "test", "examples": len(x), "seed": SEED, "device": "cpu",
         "seconds": round(time.monotonic() - start), "unit": "nats per example", "n": rows,
     }
-    text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
-    TARGET.write_text(text, encoding="utf-8", newline="\n")
+    write(TARGET, record)
     renew_digests()
 
 

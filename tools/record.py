@@ -42,13 +42,17 @@ def record(run: Path, target: Path, remark: str = "") -> dict:
         "evaluation": evaluation,
         "bill": bill,
     }
-    target.with_suffix(".json").write_text(
-        json.dumps(written, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n"
-    )
+    write(target.with_suffix(".json"), written)
     for name in ("weights.safetensors", "samples.png", "samples.txt"):
         if (run / name).exists():
             shutil.copyfile(run / name, target.with_suffix(Path(name).suffix))
     return written
+
+
+def write(path: Path, record: dict) -> None:
+    """Write a record as all records in assets/ are written."""
+    text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+    path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def renew_digests() -> dict[str, str]:

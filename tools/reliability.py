@@ -6,7 +6,6 @@ alone, the messages without what the network adds; and at t = 0 for a table of h
 is ink in the training images. The record is assets/mnist_reliability.json.
 """
 
-import json
 import math
 import time
 
@@ -15,9 +14,8 @@ import torch
 from bfn_core import BFN, data
 from bfn_core.calibration import Reliability, reliability
 from bfn_core.data.assets import CHECKOUT
-from bfn_core.data.files import digest
 from bfn_core.training import shipped
-from tools.record import renew_digests
+from tools.record import renew_digests, weights, write
 
 TARGET = CHECKOUT / "mnist_reliability.json"
 TIMES = (0.0, 0.1, 0.2, 0.4, 0.7)
@@ -66,12 +64,11 @@ def main() -> None:
         print(name, found[name]["gap"], flush=True)
     record = {
         "command": "python -m tools.reliability",
-        "weights": digest(CHECKOUT / "mnist.safetensors")[:8],
+        "weights": weights("mnist"),
         "data": images.name, "split": "test", "examples": len(x), "seed": SEED, "device": "cpu",
         "seconds": round(time.monotonic() - start), "t": list(TIMES), **found,
     }
-    text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
-    TARGET.write_text(text, encoding="utf-8", newline="\n")
+    write(TARGET, record)
     renew_digests()
 
 

@@ -11,7 +11,6 @@ calibration   writes assets/text8_calibration.json: how often the likeliest lett
               the text backwards, a language that the weights have not learnt.
 """
 
-import json
 import lzma
 import math
 import sys
@@ -23,11 +22,10 @@ import torch
 from bfn_core import BFN, data
 from bfn_core.calibration import Reliability, reliability
 from bfn_core.data.assets import CHECKOUT
-from bfn_core.data.files import digest
 from bfn_core.data.vocabulary import spelling, whole_words
 from bfn_core.training import shipped
 from bfn_core.views.language import KINDS, Sharpened, settled
-from tools.record import renew_digests
+from tools.record import renew_digests, weights, write
 
 STEPS = (5, 10, 25, 50, 100, 200)
 COUNT = 32  # samples for each
@@ -102,7 +100,7 @@ def calibration() -> dict[str, Any]:
         seen = reliability(model, read, TIMES, generator=generator)
         found[name] = entry(seen)
         print(name, [round(gap, 4) for gap in seen.gap.tolist()], flush=True)
-    return {"weights": digest(data.asset("text8.safetensors"))[:8], "device": "cpu", "seed": 0,
+    return {"weights": weights("text8"), "device": "cpu", "seed": 0,
             "data": text.name, "sequences": len(x), "length": length,
             "temperature": temperature, "rows": found}
 
@@ -120,8 +118,7 @@ def entry(seen: Reliability) -> dict[str, Any]:
 def _keep(name: str, measured: dict[str, Any]) -> None:
     """Write assets/text8_{name}.json, and the digests anew."""
     measured = {"command": f"python -m tools.text8 {name}", **measured}
-    text = json.dumps(measured, indent=1, ensure_ascii=False) + "\n"
-    (CHECKOUT / f"text8_{name}.json").write_text(text, encoding="utf-8", newline="\n")
+    write(CHECKOUT / f"text8_{name}.json", measured)
     renew_digests()
 
 
