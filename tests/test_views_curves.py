@@ -35,18 +35,24 @@ def test_a_narrow_axis_has_marks_too():
     assert len(marks) >= 3 and all(75 <= mark <= 105 for mark in marks)
 
 
+def six_steps_of(folder, live):
+    """A run's metrics, and what is drawn of it, which must be the six steps that they tell of."""
+    metrics = Run(folder).read_metrics()
+    losses = [(r["step"], r["loss"]) for r in metrics if "loss" in r]
+    assert [step for step, _ in losses] == [1, 2, 3, 4, 5, 6]
+    shown = drawn(live.figure())
+    assert shown["training"] == losses
+    assert [step for step, _ in shown["validation"]] == [3]
+    return metrics, shown
+
+
 def test_a_live_curve_shows_the_run_and_goes_on_with_it(tmp_path):
     settings = settings_for("mnist", "smoke", steps=6, validate_every=3)
     curve = curves.LiveCurve(settings, {"coin": 543.4}, every=0.0, **LOOK)
     before = curve._image.value
     train(settings, tmp_path, watch=curve)
     assert curve._image.value != before
-    metrics = Run(tmp_path).read_metrics()
-    losses = [(r["step"], r["loss"]) for r in metrics if "loss" in r]
-    assert [step for step, _ in losses] == [1, 2, 3, 4, 5, 6]
-    shown = drawn(curve.figure())
-    assert shown["training"] == losses
-    assert [step for step, _ in shown["validation"]] == [3]
+    metrics, shown = six_steps_of(tmp_path, curve)
     assert "step 6 of 6" in curve._words.value
     again = curves.LiveCurve(settings, {}, before=metrics, **LOOK)
     assert drawn(again.figure()) == shown

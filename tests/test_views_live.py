@@ -7,10 +7,9 @@ import ipywidgets
 import pytest
 
 from bfn_core.training import settings_for, train, train_or_load
-from bfn_core.training.runs import Run
 from bfn_core.views import curves, hearing, live
 from tests.hearing import press_while_busy
-from tests.test_views_curves import drawn
+from tests.test_views_curves import drawn, six_steps_of
 
 LOOK = {"limits": (50, 600)}
 
@@ -25,12 +24,7 @@ def test_it_shows_the_run_and_goes_on_with_it(tmp_path):
     before = shown._image.value
     result = shown.end(train(settings, tmp_path, **shown.watching))
     assert result.finished and shown._image.value != before
-    metrics = Run(tmp_path).read_metrics()
-    losses = [(r["step"], r["loss"]) for r in metrics if "loss" in r]
-    assert [step for step, _ in losses] == [1, 2, 3, 4, 5, 6]
-    points = drawn(shown.figure())
-    assert points["training"] == losses
-    assert [step for step, _ in points["validation"]] == [3]
+    _, points = six_steps_of(tmp_path, shown)
     again = live.LiveRun(settings, tmp_path, {}, **LOOK)
     assert drawn(again.figure()) == points
 
