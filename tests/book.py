@@ -25,7 +25,7 @@ from PIL import Image
 
 import bfn_core
 from bfn_core import flows
-from bfn_core.views.plotly_figure import MIME
+from bfn_core.views.kit.plotly_figure import MIME
 from tools import links as repository_links
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from jupyter_client.manager import start_new_kernel
 
-HEARING = Path(__file__).resolve().parents[1] / "bfn_core" / "views" / "hearing.py"
+HEARING = Path(__file__).resolve().parents[1] / "bfn_core" / "views" / "kit" / "hearing.py"
 CELL = """
 import time, ipywidgets
 button, slider, pressed, moved = ipywidgets.Button(), ipywidgets.IntSlider(), [], []

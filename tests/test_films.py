@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bfn_core.views import bayes, style
-from bfn_core.views.explorer import (
+from bfn_core.views import bayesian_updates
+from bfn_core.views.kit import style
+from bfn_core.views.kit.explorer import (
     Explorer,
     button,
     choice,
@@ -165,7 +166,7 @@ def test_an_explorer_is_as_before_once_it_was_filmed(tmp_path):
 
 
 def test_a_message_is_taken_back_where_the_button_was_pressed_less():
-    explorer = bayes.message_explorer()
+    explorer = bayesian_updates.message_explorer()
     fresh = explorer.shot(1.0, send=0)
     sent = explorer.shot(1.0, send=3)
     again = explorer.shot(1.0, send=0)
@@ -174,8 +175,8 @@ def test_a_message_is_taken_back_where_the_button_was_pressed_less():
 
 BOOK = """
 # %%
-from bfn_core.views import style
-from bfn_core.views.explorer import Explorer, slider
+from bfn_core.views.kit import style
+from bfn_core.views.kit.explorer import Explorer, slider
 
 def line_explorer():
     figure, axes = style.subplots(size=(3, 2))

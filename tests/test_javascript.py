@@ -1,4 +1,4 @@
-"""The numbers and the drawing of bfn_core/views/javascript, in a real browser.
+"""The numbers and the drawing of bfn_core/views/kit/javascript, in a real browser.
 
 The pure functions of a module are called in Chromium and held against bfn_core.
 """
@@ -11,12 +11,14 @@ import pytest
 import torch
 
 from bfn_core import ContinuousFlow, ExactBFN, GaussianParameters
-from bfn_core.views import browser, gaussian
+from bfn_core.views import gaussian_mixture
+from bfn_core.views.gaussian_mixture import MEANS, STD
+from bfn_core.views.kit import browser
 from tests.chromium import functions, headless, static_page
 
 SIGMAS = [0.01, 0.02, 0.2, 0.5]
 TIMES = [1e-6, 0.01, 0.3, 0.5, 0.99, 1.0]
-DATA = {"means": list(gaussian.MEANS), "weights": [0.25] * 4, "std": gaussian.STD}
+DATA = {"means": list(MEANS), "weights": [0.25] * 4, "std": STD}
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +73,7 @@ def test_the_flow_distribution(call):
 def test_the_output_distribution(call):
     sigma_1 = 0.05
     x = torch.linspace(-1, 1, 1201, dtype=torch.float64)
-    weights = sum(torch.exp(-0.5 * ((x - m) / gaussian.STD) ** 2) for m in gaussian.MEANS)
+    weights = sum(torch.exp(-0.5 * ((x - m) / STD) ** 2) for m in MEANS)
     perfect = ExactBFN(ContinuousFlow(sigma_1), x.unsqueeze(1), weights)
     asked, expected = [], []
     for t in (0.02, 0.3, 0.7, 1.0):
@@ -82,7 +84,7 @@ def test_the_output_distribution(call):
             asked.append((mu, beta, DATA))
     ours = call("output", asked)
     assert [o["mean"] for o in ours] == pytest.approx(expected, abs=2e-4)
-    weights, means, std = gaussian.mixture_output(0.02, 5.0)
+    weights, means, std = gaussian_mixture.mixture_output(0.02, 5.0)
     (ours,) = call("output", [(0.02, 5.0, DATA)])
     assert ours["weights"] == pytest.approx(weights)
     assert ours["means"] == pytest.approx(means)
@@ -126,7 +128,7 @@ def test_the_noise_is_standard_normal(call):
 
 @pytest.fixture
 def static(chromium, tmp_path):
-    with static_page(chromium, tmp_path, gaussian.flow_explorer()) as page:
+    with static_page(chromium, tmp_path, gaussian_mixture.flow_explorer()) as page:
         yield page
 
 
@@ -182,7 +184,7 @@ def test_the_picture_moves_at_thirty_redraws_a_second_or_more(static):
 
 
 def test_a_page_of_its_own_holds_the_settings(chromium):
-    made = gaussian.flow_explorer(x=-0.5, sigma_1=0.1)
+    made = gaussian_mixture.flow_explorer(x=-0.5, sigma_1=0.1)
     page = chromium.new_page()
     page.set_content(made.page())
     page.locator("canvas[data-redraws]").wait_for()

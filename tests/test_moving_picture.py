@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bfn_core.views.style import COLOURS
+from bfn_core.views.kit.style import COLOURS
 from tools import moving_picture
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -16,13 +16,14 @@ from plotly import graph_objects
 
 from bfn_core import ContinuousFlow
 from bfn_core.data.toy import GaussianMixture
-from bfn_core.views import gaussian, plotly_figure, simplex, style
-from bfn_core.views.plotly_figure import MIME, PlotlyFigure, lean, unpacked
+from bfn_core.views import gaussian_mixture, simplex
+from bfn_core.views.kit import plotly_figure, style
+from bfn_core.views.kit.plotly_figure import MIME, PlotlyFigure, lean, unpacked
 from tests.book import NOTEBOOKS
 
 MOST = 200_000  # bytes of a figure
 MADE = {  # what the notebooks show
-    "gaussian.flow_surface()": gaussian.flow_surface,
+    "gaussian_mixture.flow_surface()": gaussian_mixture.flow_surface,
     "simplex.tetrahedron()": simplex.tetrahedron,
 }
 
@@ -211,7 +212,7 @@ def test_the_landscape_is_the_flow_over_the_data(t):
     drawn = ContinuousFlow(0.05).sample_flow(x, t, generator).mean[:, 0]
     mu = numpy.linspace(-2.995, 2.995, 600)
     of_data = {"means": (-0.5, 0.6), "weights": (0.3, 0.7), "std": 0.1, "sigma_1": 0.05}
-    density = gaussian.flow_over_data(mu, t, **of_data)
+    density = gaussian_mixture.flow_over_data(mu, t, **of_data)
     assert density.sum() * 0.01 == pytest.approx(1, abs=1e-6)
     share = (0.01 * density).reshape(-1, 10).sum(1)
     count = numpy.histogram(drawn, numpy.linspace(-3, 3, 61))[0]
@@ -221,8 +222,8 @@ def test_the_landscape_is_the_flow_over_the_data(t):
 
 
 def test_the_surface_is_drawn_from_that_density():
-    (surface,) = gaussian.flow_surface().json["data"]
+    (surface,) = gaussian_mixture.flow_surface().json["data"]
     times, mu, density = (unpacked(surface[axis]) for axis in "xyz")
     assert density.shape == (len(mu), len(times))
-    exact = gaussian.flow_over_data(mu[:, None].astype("f8"), times.astype("f8"))
+    exact = gaussian_mixture.flow_over_data(mu[:, None].astype("f8"), times.astype("f8"))
     assert abs(density - exact).max() < 0.01

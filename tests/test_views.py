@@ -22,7 +22,9 @@ pytest.importorskip("matplotlib")
 import ipywidgets
 from PIL import Image
 
-from bfn_core.views import explorer, gaussian, style
+from bfn_core.views import gaussian_mixture, start_here
+from bfn_core.views.gaussian_mixture import MEANS, STD, mixture_density, mixture_guess
+from bfn_core.views.kit import explorer, style
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -234,7 +236,7 @@ def _lab(colour, sight):
 def exact(sigma_1, points=1201):
     """The perfect network for a fine grid in place of the mixture."""
     x = torch.linspace(-1, 1, points, dtype=torch.float64)
-    weights = sum(torch.exp(-0.5 * ((x - m) / gaussian.STD) ** 2) for m in gaussian.MEANS)
+    weights = sum(torch.exp(-0.5 * ((x - m) / STD) ** 2) for m in MEANS)
     return ExactBFN(ContinuousFlow(sigma_1), x.unsqueeze(1), weights)
 
 
@@ -245,26 +247,26 @@ def test_the_closed_form_output_is_that_of_the_perfect_network(t):
     mu = torch.tensor([-0.9, -0.31, 0.0, 0.02, 0.6], dtype=torch.float64)
     theta = GaussianParameters(mu.unsqueeze(1), torch.full((5,), 1 + beta, dtype=torch.float64))
     expected = perfect.output(theta, torch.full((5,), t)).mean[:, 0]
-    weights, means, _ = gaussian.mixture_output(mu.numpy(), beta)
+    weights, means, _ = gaussian_mixture.mixture_output(mu.numpy(), beta)
     assert (weights * means).sum(-1) == pytest.approx(expected.numpy(), abs=2e-4)
-    assert gaussian.mixture_guess(mu.numpy(), beta) == pytest.approx(expected.numpy(), abs=2e-4)
+    assert mixture_guess(mu.numpy(), beta) == pytest.approx(expected.numpy(), abs=2e-4)
 
 
 def test_the_output_is_a_density_that_bayes_rule_gives():
     v = numpy.linspace(-3, 3, 6001)
     mu, beta = 0.2, 7.0
-    prior = gaussian._mixture_density(v, gaussian.MEANS, [0.25] * 4, gaussian.STD)
+    prior = mixture_density(v, MEANS, [0.25] * 4, STD)
     evidence = (1 + beta) * mu / beta  # the mean of all messages, with their accuracy beta
     posterior = prior * numpy.exp(-0.5 * beta * (v - evidence) ** 2)
     posterior /= posterior.sum() * (v[1] - v[0])
-    weights, means, std = gaussian.mixture_output(mu, beta)
-    assert gaussian._mixture_density(v, means, weights, std) == pytest.approx(posterior, abs=1e-6)
+    weights, means, std = gaussian_mixture.mixture_output(mu, beta)
+    assert mixture_density(v, means, weights, std) == pytest.approx(posterior, abs=1e-6)
 
 
 @pytest.mark.parametrize("n", [1, 2, 10])
 def test_sampled_paths_are_those_of_the_sampler(n):
     noise = numpy.random.default_rng(0).normal(size=(n, 4000))
-    _, ours = gaussian.sample_paths(n, 0.1, noise)
+    _, ours = gaussian_mixture.sample_paths(n, 0.1, noise)
     theirs = exact(0.1, 401).sample((4000, 1), n, generator=torch.Generator().manual_seed(0))
     edges = numpy.linspace(-1.2, 1.2, 25)
     one, two = (numpy.histogram(x, edges)[0] / 4000 for x in (ours, theirs[:, 0].numpy()))
@@ -275,7 +277,7 @@ def test_a_conversation_is_bayesian_updates_and_a_network_makes_it_cheaper():
     x, n, sigma_1 = 0.25, 12, 0.05
     flow = ContinuousFlow(sigma_1)
     noise = numpy.random.default_rng(1).normal(size=n)
-    c = gaussian.converse(x, n, sigma_1, noise, network=False)
+    c = start_here.converse(x, n, sigma_1, noise, network=False)
     theta = flow.prior((1, 1))
     for i in range(1, n + 1):
         alpha = float(flow.alpha(i, n))
@@ -285,7 +287,7 @@ def test_a_conversation_is_bayesian_updates_and_a_network_makes_it_cheaper():
         assert c.rho[i] == pytest.approx(float(theta.precision), rel=1e-5)
     noise = numpy.random.default_rng(2).normal(size=(300, n))
     alone, helped = (
-        numpy.mean([gaussian.converse(x, n, sigma_1, z, network=k).bits(x)[-1] for z in noise])
+        numpy.mean([start_here.converse(x, n, sigma_1, z, network=k).bits(x)[-1] for z in noise])
         for k in (False, True)
     )
     # Without a network, x̂ − x has variance about 1/ρ: the bill is Σ α/2 (1/ρ) within its noise.
@@ -296,7 +298,7 @@ def test_a_conversation_is_bayesian_updates_and_a_network_makes_it_cheaper():
 
 
 def test_more_steps_bring_the_samples_closer_to_the_data():
-    made = gaussian.steps_explorer()
+    made = gaussian_mixture.steps_explorer()
     distances = []
     for n in (1, 5, 100):
         made.set(n=n)
@@ -311,18 +313,18 @@ def test_the_distance_of_the_data_from_itself_is_the_stated_floor():
     rng = numpy.random.default_rng(0)
     edges = numpy.linspace(-1.2, 1.2, 81)
     weights = [0.25] * 4
-    mass = numpy.array([gaussian._mass(a, b, gaussian.MEANS, weights, gaussian.STD)
+    mass = numpy.array([gaussian_mixture._mass(a, b, MEANS, weights, STD)
                         for a, b in itertools.pairwise(edges)])
-    x = rng.choice(gaussian.MEANS, size=(50, 2000)) + gaussian.STD * rng.normal(size=(50, 2000))
+    x = rng.choice(MEANS, size=(50, 2000)) + STD * rng.normal(size=(50, 2000))
     shares = [numpy.histogram(row, edges)[0] / 2000 for row in x]
     measured = numpy.mean([0.5 * numpy.abs(share - mass).sum() for share in shares])
-    caption = gaussian.steps_explorer().caption
+    caption = gaussian_mixture.steps_explorer().caption
     assert float(re.search(r"about ([\d.]+) away", caption)[1]) == pytest.approx(measured, rel=0.05)
 
 
 @pytest.mark.parametrize("knows", [False, True])
 def test_the_bill_grows_and_the_belief_sharpens_as_messages_come(knows):
-    made = gaussian.start_explorer()
+    made = start_here.start_explorer()
     bills, spreads = [], []
     for sent in (0, 4, 16):
         made.set(sent=sent, knows=knows)
@@ -334,19 +336,19 @@ def test_the_bill_grows_and_the_belief_sharpens_as_messages_come(knows):
 
 
 def test_the_flow_explorer_is_alive_on_a_static_page():
-    made = gaussian.flow_explorer(t=0.5)
+    made = gaussian_mixture.flow_explorer(t=0.5)
     data, metadata = made.bundle()
     assert list(data) == [VIEW, "text/html", "image/png", "text/plain"]
     assert data["text/html"].startswith("<iframe title=")
     assert "src=" not in re.sub(r"srcdoc=", "", data["text/html"])
     assert not re.search(r"https?://", made.page())  # nothing is asked of another host
-    assert data == gaussian.flow_explorer(t=0.5).bundle()[0] | {VIEW: data[VIEW]}
+    assert data == gaussian_mixture.flow_explorer(t=0.5).bundle()[0] | {VIEW: data[VIEW]}
     assert metadata["image/png"]["alt"] == data["text/plain"]
     assert "bfn-explorer" in made._dom_classes
 
 
 def test_the_state_of_the_flow_explorer_can_be_set_from_python():
-    made = gaussian.flow_explorer()
+    made = gaussian_mixture.flow_explorer()
     made.state = {"t": 0.75}
     assert made.state["t"] == 0.75 and made.state["x"] == 0.25
     with pytest.raises(ValueError, match="time"):
@@ -360,7 +362,7 @@ def test_the_state_of_the_flow_explorer_can_be_set_from_python():
 )
 def test_settings_out_of_range_are_refused(settings, word):
     with pytest.raises(ValueError, match=word):
-        gaussian.flow_explorer(**settings)
+        gaussian_mixture.flow_explorer(**settings)
 
 
 def test_colab_is_spared_the_widget_of_another_maker(monkeypatch):

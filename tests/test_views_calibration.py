@@ -5,7 +5,7 @@ import torch
 
 from bfn_core.calibration import Coverage, Reliability
 from bfn_core.likelihood import Estimate
-from bfn_core.views import calibration, style
+from bfn_core.views.kit import calibration, style
 
 
 def covered(share):

@@ -3,7 +3,7 @@
 from bfn_core.training import settings_for, train
 from bfn_core.training.progress import spelled
 from bfn_core.training.runs import Run
-from bfn_core.views import curves
+from bfn_core.views.kit import curves
 
 RECORD = {
     "settings": {"steps": 100},

@@ -7,7 +7,7 @@ import ipywidgets
 import pytest
 
 from bfn_core.training import settings_for, train, train_or_load
-from bfn_core.views import curves, hearing, live
+from bfn_core.views.kit import curves, hearing, live
 from tests.hearing import press_while_busy
 from tests.test_views_curves import drawn, six_steps_of
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from bfn_core import CategoricalParameters, DiscreteFlow, ExactBFN
-from bfn_core.views import browser, simplex
+from bfn_core.views import simplex
+from bfn_core.views.kit import browser
 from tests.browser.lab import ROOT
 from tests.chromium import functions, headless, static_page
 from tests.oracles import generator

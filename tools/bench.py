@@ -178,7 +178,7 @@ def explorers():
 
 def bench_explorers(moves: int = 20) -> None:
     """From a slider's move to the new picture in the kernel, per explorer."""
-    from bfn_core.views.explorer import Explorer
+    from bfn_core.views.kit.explorer import Explorer
 
     print("Explorers, from a slider's move to the new picture (in the kernel; aim: under 100 ms):")
     for name, factory in explorers():

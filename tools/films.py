@@ -36,7 +36,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from bfn_core.views.explorer import Explorer
+from bfn_core.views.kit.explorer import Explorer
 from tools.notebooks import execute_book
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -24,7 +24,7 @@ from bfn_core.calibration import Reliability, reliability
 from bfn_core.data.assets import CHECKOUT
 from bfn_core.data.vocabulary import spelling, whole_words
 from bfn_core.training import shipped
-from bfn_core.views.language import KINDS, Sharpened, settled
+from bfn_core.views.text8 import KINDS, Sharpened, settled
 from tools.record import renew_digests, weights, write
 
 STEPS = (5, 10, 25, 50, 100, 200)

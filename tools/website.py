@@ -36,7 +36,7 @@ from pathlib import Path
 import nbformat
 import plotly
 
-from bfn_core.views.plotly_figure import MIME
+from bfn_core.views.kit.plotly_figure import MIME
 from tools.films import EXPLORER, gather
 
 ROOT = Path(__file__).resolve().parent.parent

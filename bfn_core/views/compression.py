@@ -9,9 +9,9 @@ from torch import Tensor
 from bfn_core.beliefs import Data
 from bfn_core.compression import Codec, Moment, Packed, compress, decompress
 from bfn_core.model import BFN
-from bfn_core.views import style
-from bfn_core.views.explorer import Explorer, slider
-from bfn_core.views.style import COLOURS
+from bfn_core.views.kit import style
+from bfn_core.views.kit.explorer import Explorer, slider
+from bfn_core.views.kit.style import COLOURS
 
 OURS = "a BFN's messages"
 

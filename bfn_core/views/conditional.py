@@ -19,11 +19,11 @@ from bfn_core.infilling import Filling, block_means, fill
 from bfn_core.likelihood import Estimate
 from bfn_core.model import BFN
 from bfn_core.solvers import Solver
-from bfn_core.views import style
-from bfn_core.views.digits import tile
-from bfn_core.views.explorer import Explorer, choice, slider, tick
 from bfn_core.views.fast_samplers import Normal, even_noise
-from bfn_core.views.style import COLOURS
+from bfn_core.views.kit import style
+from bfn_core.views.kit.explorer import Explorer, choice, slider, tick
+from bfn_core.views.kit.style import COLOURS
+from bfn_core.views.kit.tiling import framed, tile
 
 SIGMA_1 = 2e-3  # of the normals, so small that their spread at the end is next to the data's
 SPREAD = 0.5  # of the normal without a condition
@@ -159,19 +159,11 @@ def bars_figure(rows: dict[str, Estimate], unit: str, limit: float | None = None
     return figure
 
 
-def _blank(axis, title: str = "", colour: str = COLOURS.text) -> None:
-    axis.set(xticks=[], yticks=[])
-    axis.grid(False)
-    axis.set_title(title, color=colour, fontsize=10, loc="center")
-    for spine in axis.spines.values():
-        spine.set(visible=True, color=COLOURS.faint)
-
-
 def _picture(axis, images: Tensor, columns: int):
     """Images side by side; returns the artist."""
     shown = axis.imshow(_tiles(images, columns), cmap=_greys(), vmin=0, vmax=1,
                         interpolation="nearest")
-    _blank(axis)
+    framed(axis)
     return shown
 
 
@@ -454,7 +446,7 @@ def resolution_explorer(
     pictures = [_picture(axis, torch.zeros(1, side, side), 1) for axis in axes]
     titles = ["data", "told", "bicubic", *[f"draw {k + 1}" for k in range(drawn)], "mean"]
     for axis, title in zip(axes, titles, strict=True):
-        _blank(axis, title)
+        framed(axis, title)
 
     def update(known, digit, tell, seed):
         size, image = side // known, images[digit]

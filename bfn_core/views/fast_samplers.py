@@ -23,9 +23,9 @@ from bfn_core.model import BFN
 from bfn_core.samplers import Ancestral
 from bfn_core.solvers import FixedNoise, Solver, steps_within
 
-from . import style
-from .explorer import Explorer, choice, count_slider, slider
-from .style import COLOURS
+from .kit import style
+from .kit.explorer import Explorer, choice, count_slider, slider
+from .kit.style import COLOURS
 
 SIGMA_1 = 0.02
 TOY = GaussianMixture(weights=(0.1, 0.2, 0.3, 0.4))

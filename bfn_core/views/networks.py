@@ -12,11 +12,11 @@ from bfn_core.data.strings import Strings
 from bfn_core.model import BFN
 from bfn_core.modes import evaluating
 
-from . import style
-from .digits import tile
-from .explorer import Explorer, button, choice, slider
-from .style import COLOURS
-from .text import LetterMap, shades
+from .kit import style
+from .kit.explorer import Explorer, button, choice, slider
+from .kit.letters import LetterMap, shades
+from .kit.style import COLOURS
+from .kit.tiling import framed, tile
 
 SIGNED = "PuOr"  # from brown over white to violet: also the colour-blind see which side is which
 STEPS = 40  # messages of a path that an explorer walks
@@ -220,14 +220,6 @@ class Path:
         return belief, guess
 
 
-def _frame(axes, title, colour=COLOURS.text):
-    axes.grid(False)
-    axes.set(xticks=[], yticks=[])
-    axes.set_title(title, fontsize=10, color=colour)
-    for spine in axes.spines.values():
-        spine.set(visible=True, color=COLOURS.faint)
-
-
 def _sheet(maps: Tensor) -> Tensor:
     """Feature maps (channels, h, w) side by side in a square of 16 × 16 pixels a map."""
     scaled = maps.repeat_interleave(16 // maps.shape[1], 1).repeat_interleave(
@@ -253,7 +245,7 @@ def feature_explorer(bfn: BFN, images: Tensor, layers: dict[str, nn.Module], *, 
     titles = (("data", COLOURS.data), ("input: mean belief", COLOURS.input),
               ("output: mean guess", COLOURS.output), ("feature maps", COLOURS.text))
     for axis, (title, colour) in zip(axes, titles, strict=True):
-        _frame(axis, title, colour)
+        framed(axis, title, colour)
     grey = {"cmap": "gray", "vmin": -1, "vmax": 1, "interpolation": "nearest"}
     panels = [axis.imshow(images[0, 0].numpy(), **grey) for axis in axes[:3]]
     # Sheets of several sizes share one frame, so that the axes stay where they are.
@@ -297,7 +289,7 @@ def feature_figure(bfn: BFN, x: Tensor, layers, steps=(2, 8, 16, 32), *, seed: i
     grey = {"cmap": "gray", "vmin": -1, "vmax": 1, "interpolation": "nearest"}
     for column, i in zip(axes.T, steps, strict=True):
         for axis in column:
-            _frame(axis, "")
+            framed(axis, "")
         column[0].set_title(f"t = {i / STEPS:.2f}", fontsize=10)
         for axis, picture in zip(column, (path.means[i], path.guesses[i]), strict=False):
             axis.imshow(picture.numpy(), **grey)

@@ -22,11 +22,11 @@ from torch import Tensor
 
 from bfn_core import CategoricalParameters, DiscreteFlow, ExactBFN
 
-from . import plotly_figure, style
-from .browser import BrowserExplorer
-from .explorer import Explorer, choice, log_slider, slider
-from .plotly_figure import PlotlyFigure
-from .style import COLOURS
+from .kit import plotly_figure, style
+from .kit.browser import BrowserExplorer
+from .kit.explorer import Explorer, choice, log_slider, slider
+from .kit.plotly_figure import PlotlyFigure
+from .kit.style import COLOURS
 
 NAMES = "ABC"
 CORNERS = torch.tensor([[0.5, 3**0.5 / 2], [0.0, 0.0], [1.0, 0.0]], dtype=torch.float64)

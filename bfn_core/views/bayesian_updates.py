@@ -14,9 +14,9 @@ from torch.distributions import Normal
 from bfn_core.flows import ContinuousFlow
 from bfn_core.schedules import GeometricSchedule
 
-from . import style
-from .explorer import Explorer, button, choice, log_slider, slider
-from .style import COLOURS
+from .kit import style
+from .kit.explorer import Explorer, button, choice, log_slider, slider
+from .kit.style import COLOURS
 
 FLOW = ContinuousFlow(0.02)  # its prior, sender and update do not depend on sigma_1
 EDGE = 3.0  # the values shown run from −EDGE to EDGE

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from bfn_core import ContinuousFlow
-from bfn_core.views import bayes, style
+from bfn_core.views import bayesian_updates as views
+from bfn_core.views.kit import style
 
 FLOW = ContinuousFlow(0.1)
-EXPLORERS = (bayes.message_explorer, bayes.split_explorer, bayes.schedule_explorer)
+EXPLORERS = (views.message_explorer, views.split_explorer, views.schedule_explorer)
 SLIDERS = [(make, name) for make in EXPLORERS for name, control in make().controls.items()
            if hasattr(control, "max")]
 
@@ -46,21 +47,21 @@ def test_every_slider_moves_the_picture_up_to_its_ends(make, name):
 
 
 def test_the_way_to_cut_moves_the_picture():
-    explorer = bayes.split_explorer()
+    explorer = views.split_explorer()
     pictures = {explorer.png}
-    for kind in bayes.SPLITS:
+    for kind in views.SPLITS:
         explorer.set(kind=kind)
         assert explorer.error is None
         pictures.add(explorer.png)
-    assert len(pictures) == len(bayes.SPLITS)
+    assert len(pictures) == len(views.SPLITS)
 
 
 @pytest.mark.parametrize(
     ("make", "values"),
     [
-        (bayes.message_explorer, {"x": -0.5, "alpha": 16.0}),
-        (bayes.split_explorer, {"x": -0.5, "total": 2.0, "n": 40, "kind": "growing"}),
-        (bayes.schedule_explorer, {"sigma_1": 0.1, "n": 4}),
+        (views.message_explorer, {"x": -0.5, "alpha": 16.0}),
+        (views.split_explorer, {"x": -0.5, "total": 2.0, "n": 40, "kind": "growing"}),
+        (views.schedule_explorer, {"sigma_1": 0.1, "n": 4}),
     ],
 )
 def test_a_picture_does_not_depend_on_the_way_to_it(make, values):
@@ -74,7 +75,7 @@ def test_a_picture_does_not_depend_on_the_way_to_it(make, values):
 
 def test_beliefs_after_messages_are_those_of_the_closed_form():
     alphas = [0.5, 4.0, 30.0]
-    ys, thetas = bayes.listen(0.3, alphas, generator())
+    ys, thetas = views.listen(0.3, alphas, generator())
     votes, precision = 0.0, 1.0
     for y, alpha, theta in zip(ys, alphas, thetas[1:], strict=True):
         votes, precision = votes + alpha * y, precision + alpha
@@ -84,20 +85,20 @@ def test_beliefs_after_messages_are_those_of_the_closed_form():
 
 
 def test_noise_stays_when_the_truth_moves():
-    low, _ = bayes.listen(-0.5, [1.0, 4.0], generator())
-    high, _ = bayes.listen(0.5, [1.0, 4.0], generator())
+    low, _ = views.listen(-0.5, [1.0, 4.0], generator())
+    high, _ = views.listen(0.5, [1.0, 4.0], generator())
     assert [b - a for a, b in zip(low, high, strict=True)] == pytest.approx([1, 1])
 
 
 def test_noise_of_messages_has_the_variance_of_their_accuracy():
-    ys, _ = bayes.listen(0.3, [16.0] * 4000, generator())
+    ys, _ = views.listen(0.3, [16.0] * 4000, generator())
     ys = torch.tensor(ys)
     assert ys.mean() == pytest.approx(0.3, abs=5 * 0.25 / 4000**0.5)
     assert ys.std() == pytest.approx(0.25, rel=5 / 8000**0.5)
 
 
 def test_the_message_explorer_says_what_the_flow_computes():
-    explorer = bayes.message_explorer(x=-0.3, alpha=4.0, seed=18)
+    explorer = views.message_explorer(x=-0.3, alpha=4.0, seed=18)
     explorer.controls["send"].click()
     explorer.set(alpha=8.0)
     truth, draws = torch.tensor([-0.3], dtype=torch.float64), generator(18)
@@ -110,7 +111,7 @@ def test_the_message_explorer_says_what_the_flow_computes():
 
 
 def test_sending_adds_messages_and_starting_again_forgets_them_and_their_noise():
-    explorer = bayes.message_explorer()
+    explorer = views.message_explorer()
     first = explorer.caption
     for _ in range(3):
         explorer.controls["send"].click()
@@ -122,8 +123,8 @@ def test_sending_adds_messages_and_starting_again_forgets_them_and_their_noise()
 
 def test_bells_are_densities_up_to_one_common_factor():
     _, axes = style.subplots()
-    bells = bayes._Bells(axes)
-    ys, thetas = bayes.listen(0.2, [3.0], generator(1))
+    bells = views._Bells(axes)
+    ys, thetas = views.listen(0.2, [3.0], generator(1))
     bells.show(0.2, thetas[0], ys[0], 3.0, thetas[1])
     areas = {}
     for name, line in bells.lines.items():
@@ -138,7 +139,7 @@ def test_bells_are_densities_up_to_one_common_factor():
 @pytest.mark.parametrize(("y", "marker", "place"), [(9.0, ">", 3), (-9.0, "<", -3), (1.0, "v", 1)])
 def test_a_message_beyond_the_edge_is_marked_at_the_edge(y, marker, place):
     _, axes = style.subplots()
-    bells = bayes._Bells(axes)
+    bells = views._Bells(axes)
     prior = FLOW.prior((1,), dtype=torch.float64)
     after = FLOW.update(prior, torch.tensor([y], dtype=torch.float64), 1.0)
     bells.show(0.0, prior, y, 1.0, after)
@@ -149,12 +150,12 @@ def test_a_message_beyond_the_edge_is_marked_at_the_edge(y, marker, place):
 @pytest.mark.parametrize("alphas", [[4.0], [0.2], [200.0], [4.0] * 20 + [0.2], [0.2, 200.0, 0.2]])
 def test_the_pile_shows_the_parts_of_the_precision_and_its_words_stay_apart(alphas):
     _, axes = style.subplots()
-    say = bayes._Say(axes)
+    say = views._Say(axes)
     say.show(alphas)
     total = 1 + sum(alphas)
     parts = [1, sum(alphas[:-1]), alphas[-1]]
     assert [block.get_height() for block in say.blocks] == pytest.approx([p / total for p in parts])
-    assert say.total.get_text() == f"precision ρ = {bayes._number(total)}"
+    assert say.total.get_text() == f"precision ρ = {views._number(total)}"
     places = sorted(text.get_position()[1] for text in say.texts if text.get_text())
     assert min(b - a for a, b in itertools.pairwise(places)) > 0.06
     assert places[0] > 0 and places[-1] < 1
@@ -163,9 +164,9 @@ def test_the_pile_shows_the_parts_of_the_precision_and_its_words_stay_apart(alph
 # Many messages against one
 
 
-@pytest.mark.parametrize("kind", bayes.SPLITS)
+@pytest.mark.parametrize("kind", views.SPLITS)
 def test_the_parts_of_an_accuracy_add_up_to_it(kind):
-    parts = bayes.split(24.0, 30, kind, generator())
+    parts = views.split(24.0, 30, kind, generator())
     assert parts.shape == (30,)
     assert parts.min() > 0
     assert parts.sum() == pytest.approx(24)
@@ -173,22 +174,22 @@ def test_the_parts_of_an_accuracy_add_up_to_it(kind):
 
 def test_growing_parts_are_those_of_the_schedule():
     flow = ContinuousFlow(0.2)  # 1 + β(1) = 25
-    parts = bayes.split(24.0, 5, "growing")
+    parts = views.split(24.0, 5, "growing")
     assert parts.tolist() == pytest.approx([flow.alpha(i, 5) for i in range(1, 6)])
 
 
 def test_an_unknown_way_to_cut_is_refused():
     with pytest.raises(ValueError, match="kind must be one of .* but is 'odd'"):
-        bayes.split(1.0, 2, "odd")
+        views.split(1.0, 2, "odd")
 
 
-@pytest.mark.parametrize("kind", bayes.SPLITS)
+@pytest.mark.parametrize("kind", views.SPLITS)
 def test_a_crowd_lands_where_the_flow_says(kind):
     runs, x, total = 20_000, 0.6, 24.0
-    means, theta = bayes.crowd(x, bayes.split(total, 15, kind, generator(1)), runs, generator())
+    means, theta = views.crowd(x, views.split(total, 15, kind, generator(1)), runs, generator())
     assert means.shape == (16, runs) and (means[0] == 0).all()
     torch.testing.assert_close(theta.precision, torch.full((runs,), 25.0, dtype=torch.float64))
-    mean, std = bayes.flow_at(x, total)
+    mean, std = views.flow_at(x, total)
     assert means[-1].mean() == pytest.approx(mean, abs=5 * std / runs**0.5)
     assert means[-1].std() == pytest.approx(std, rel=5 / (2 * runs) ** 0.5)
 
@@ -196,19 +197,19 @@ def test_a_crowd_lands_where_the_flow_says(kind):
 def test_the_formula_is_the_flow_distribution_of_the_core():
     flow, runs = ContinuousFlow(0.2), 200_000
     drawn = flow.sample_flow(torch.full((runs,), 0.6), 0.4, generator=generator()).mean
-    mean, std = bayes.flow_at(0.6, flow.beta(0.4))
+    mean, std = views.flow_at(0.6, flow.beta(0.4))
     assert mean == pytest.approx(0.6 * flow.gamma(0.4))
     assert drawn.mean() == pytest.approx(mean, abs=5 * std / runs**0.5)
     assert drawn.std() == pytest.approx(std, rel=5 / (2 * runs) ** 0.5)
 
 
 def test_the_split_explorer_says_what_the_flow_computes():
-    explorer = bayes.split_explorer()
+    explorer = views.split_explorer()
     explorer.set(total=8.0, n=30, x=-0.5)
     n, total, many, one_of, one, runs, *rest = numbers(explorer.caption)
     assert (n, total, one_of, runs) == (30, 8, 8, 4000)
     assert many == one == pytest.approx(1 / 3, abs=5e-5)
-    mean, std = bayes.flow_at(-0.5, 8.0)
+    mean, std = views.flow_at(-0.5, 8.0)
     assert rest[4:] == pytest.approx([mean, std], abs=0.0051)
     assert rest[0::2] == pytest.approx([mean] * 3, abs=5 * std / 4000**0.5 + 0.01)
     assert rest[1::2] == pytest.approx([std] * 3, abs=0.02)
@@ -216,7 +217,7 @@ def test_the_split_explorer_says_what_the_flow_computes():
 
 def test_the_outline_of_a_histogram_is_a_density():
     values = torch.randn(5000, generator=generator())
-    across, height = bayes._outline(values, -6.0, 6.0)
+    across, height = views._outline(values, -6.0, 6.0)
     assert float(torch.trapezoid(height, across)) == pytest.approx(1, rel=1e-5)
     assert height[0] == height[-1] == 0
 
@@ -228,17 +229,17 @@ def test_the_outline_of_a_histogram_is_a_density():
 def test_all_schedules_rise_from_zero_to_the_same_end(sigma_1):
     t = torch.linspace(0, 1, 201, dtype=torch.float64)
     flow = ContinuousFlow(sigma_1)
-    for name in bayes.RIVALS:
-        beta = bayes.rival_beta(name, t, sigma_1)
+    for name in views.RIVALS:
+        beta = views.rival_beta(name, t, sigma_1)
         assert beta[0] == 0
         assert float(beta[-1]) == pytest.approx(flow.beta(1.0), rel=1e-9)
         assert (beta.diff() > 0).all()
-    torch.testing.assert_close(bayes.rival_beta("geometric", t, sigma_1), flow.beta(t))
+    torch.testing.assert_close(views.rival_beta("geometric", t, sigma_1), flow.beta(t))
 
 
 def test_only_the_geometric_schedule_makes_entropy_a_straight_line():
     t = torch.linspace(0, 1, 101, dtype=torch.float64)
-    bend = {n: bayes.entropy(bayes.rival_beta(n, t, 0.02)).diff().diff() for n in bayes.RIVALS}
+    bend = {n: views.entropy(views.rival_beta(n, t, 0.02)).diff().diff() for n in views.RIVALS}
     assert bend["geometric"].abs().max() < 1e-12
     assert (bend["linear"] > 0).all()
     assert (bend["cosine"] < 0).all()
@@ -247,24 +248,24 @@ def test_only_the_geometric_schedule_makes_entropy_a_straight_line():
 def test_entropy_is_that_of_a_gaussian_in_nats():
     beta = torch.tensor([0.0, 3.0], dtype=torch.float64)
     expected = [0.5 * math.log(2 * math.pi * math.e / rho) for rho in (1, 4)]
-    assert bayes.entropy(beta).tolist() == pytest.approx(expected)
+    assert views.entropy(beta).tolist() == pytest.approx(expected)
 
 
 def test_the_cosine_schedule_lets_the_width_fall_like_a_cosine():
     t = torch.tensor([0.25, 0.5, 1.0], dtype=torch.float64)
-    width = (1 + bayes.rival_beta("cosine", t, 0.02)).rsqrt()
+    width = (1 + views.rival_beta("cosine", t, 0.02)).rsqrt()
     torch.testing.assert_close(width, (math.acos(0.02) * t).cos())
 
 
 def test_an_unknown_schedule_is_refused():
     with pytest.raises(ValueError, match="name must be one of .* but is 'square'"):
-        bayes.rival_beta("square", torch.zeros(1), 0.1)
+        views.rival_beta("square", torch.zeros(1), 0.1)
 
 
 @pytest.mark.parametrize(("sigma_1", "n"), [(0.001, 40), (0.02, 10), (0.5, 2)])
 def test_the_schedules_drawn_are_the_entropies_and_shares_of_the_core(sigma_1, n):
     _, (falls, takes) = style.subplots(1, 2)
-    drawing = bayes._Schedules(falls, takes)
+    drawing = views._Schedules(falls, takes)
     taken = drawing.show(sigma_1, n)
     flow = ContinuousFlow(sigma_1)
     t, nats = (torch.as_tensor(v) for v in drawing.lines["geometric"].get_data())
@@ -284,7 +285,7 @@ def test_the_schedules_drawn_are_the_entropies_and_shares_of_the_core(sigma_1, n
 
 
 def test_the_schedule_explorer_says_what_the_schedule_costs():
-    explorer = bayes.schedule_explorer(sigma_1=0.1, n=5)
+    explorer = views.schedule_explorer(sigma_1=0.1, n=5)
     found = numbers(explorer.caption)
     assert found[:6] == pytest.approx([1, 99, 2.30, 3.32, 5, 20.0], abs=0.0051)
     first = 0.5 * math.log(1 + 99 / 5) / math.log(10)
@@ -295,8 +296,8 @@ def test_the_schedule_explorer_says_what_the_schedule_costs():
 
 
 def test_the_figures_show_what_they_are_asked_for():
-    assert len(bayes.message_figure((1.0, 2.0)).axes) == 2
-    titles = [axes.get_title("left") for axes in bayes.split_figure((3, 7), runs=200).axes]
+    assert len(views.message_figure((1.0, 2.0)).axes) == 2
+    titles = [axes.get_title("left") for axes in views.split_figure((3, 7), runs=200).axes]
     assert titles == ["3 messages against one", "7 messages against one"]
-    titles = [axes.get_title("left") for axes in bayes.schedule_figure((0.3, 0.1)).axes]
+    titles = [axes.get_title("left") for axes in views.schedule_figure((0.3, 0.1)).axes]
     assert titles[::2] == ["σ₁ = 0.3: entropy", "σ₁ = 0.1: entropy"]

@@ -17,9 +17,9 @@ from bfn_core.exact import ExactBFN
 from bfn_core.flows import ContinuousFlow, DiscreteFlow, DiscretisedFlow
 from bfn_core.model import BFN
 
-from . import style
-from .explorer import Explorer, button, choice, count_slider, log_slider, slider
-from .style import COLOURS
+from .kit import style
+from .kit.explorer import Explorer, button, choice, count_slider, log_slider, slider
+from .kit.style import COLOURS
 
 NATS = math.log(2.0)  # in a bit
 GAIN, LOSS = COLOURS.sender, "#9AA5AE"  # where an integrand is above and below zero

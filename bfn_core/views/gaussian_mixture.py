@@ -2,7 +2,7 @@
 
 `flow_explorer` moves in the reader's browser; `flow_figure` is the same picture at rest.
 `flow_surface` is the flow over all the data, to turn; `steps_explorer` draws samples with the
-perfect network; `start_explorer` is the whole idea at once.
+perfect network.
 Equation numbers are those of Graves et al., arXiv 2308.07037.
 """
 
@@ -16,17 +16,17 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap
 from plotly import graph_objects
 
-from . import plotly_figure, style
-from .browser import BrowserExplorer
-from .explorer import Explorer, button, choice, slider
-from .plotly_figure import PlotlyFigure
-from .style import COLOURS
+from .kit import plotly_figure, style
+from .kit.browser import BrowserExplorer
+from .kit.explorer import Explorer, button, slider
+from .kit.plotly_figure import PlotlyFigure
+from .kit.style import COLOURS
 
 MEANS = (-0.75, -0.25, 0.25, 0.75)
 STD = 0.05
 
 
-def _mixture(means, weights, std):
+def mixture(means, weights, std):
     means = [float(mean) for mean in means]
     if not means:
         raise ValueError("means must hold at least one number, but is empty")
@@ -38,12 +38,12 @@ def _mixture(means, weights, std):
     return means, [weight / sum(weights) for weight in weights], float(std)
 
 
-def _normal(v, mean, std):
+def normal(v, mean, std):
     return numpy.exp(-0.5 * ((v - mean) / std) ** 2) / (std * math.sqrt(2 * math.pi))
 
 
-def _mixture_density(v, means, weights, std):
-    return sum(w * _normal(v, m, std) for m, w in zip(means, weights, strict=True))
+def mixture_density(v, means, weights, std):
+    return sum(w * normal(v, m, std) for m, w in zip(means, weights, strict=True))
 
 
 def mixture_output(mu, beta, means=MEANS, weights=None, std=STD):
@@ -61,7 +61,7 @@ def mixture_output(mu, beta, means=MEANS, weights=None, std=STD):
     Returns:
         (weights, means, std) of the posterior mixture, S + (J,) twice, and S.
     """
-    means, weights, std = _mixture(means, weights, std)
+    means, weights, std = mixture(means, weights, std)
     m, mu, beta = numpy.array(means), numpy.asarray(mu)[..., None], numpy.asarray(beta)[..., None]
     evidence = (1 + beta) * mu  # accuracy times mean of all messages
     logs = (evidence * m - 0.5 * beta * m**2) / (1 + beta * std**2)
@@ -76,7 +76,7 @@ def mixture_guess(mu, beta, means=MEANS, weights=None, std=STD):
 
     Arguments as there, but `mu` is (B,) and `beta` a number. Returns (B,).
     """
-    means, weights, std = _mixture(means, weights, std)
+    means, weights, std = mixture(means, weights, std)
     evidence = (1 + beta) * mu
     scale = 1 / (1 + beta * std**2)
     shift = 0.5 * beta * scale
@@ -107,7 +107,7 @@ def flow_explorer(
     Returns:
         A `BrowserExplorer`.
     """
-    means, weights, std = _mixture(means, weights, std)
+    means, weights, std = mixture(means, weights, std)
     for name, value, low, high in (("t", t, 0, 1), ("x", x, -1, 1), ("sigma_1", sigma_1, 0.01, 0.5),
                                    ("steps", steps, 1, 100)):
         if not low <= value <= high:
@@ -133,7 +133,7 @@ def flow_figure(
     Beside each belief the perfect network's whole posterior, and its mean x̂, which for continuous
     data is the output; on the right the next of 20 messages at the first of `times`.
     """
-    means, weights, std = _mixture(means, weights, std)
+    means, weights, std = mixture(means, weights, std)
     grid = numpy.linspace(0, 1, 481)
     beta = numpy.expm1(-2 * grid * math.log(sigma_1))  # (72)
     gamma = beta / (1 + beta)  # (80)
@@ -159,9 +159,9 @@ def flow_figure(
         axes[0].plot(t, mu[k], "o", color=COLOURS.input)
         w, m, s = mixture_output(mu[k], beta[k], means, weights, std)
         curves = (
-            ("data", _mixture_density(v, means, weights, std), {"alpha": 0.35}),
-            ("input", _normal(v, mu[k], (1 + beta[k]) ** -0.5), {}),
-            ("output", _mixture_density(v, m, w, s), {"label": "what x may be, given the belief"}),
+            ("data", mixture_density(v, means, weights, std), {"alpha": 0.35}),
+            ("input", normal(v, mu[k], (1 + beta[k]) ** -0.5), {}),
+            ("output", mixture_density(v, m, w, s), {"label": "what x may be, given the belief"}),
         )
         for name, density, look in curves:
             _sideways(panel, v, density, name, **look)
@@ -192,7 +192,7 @@ def _draw_next_message(panel, v, x, sigma_1, t, mu, means, weights, std, steps=2
     beta, later = (math.expm1(-2 * u * math.log(sigma_1)) for u in (t, t + 1 / steps))
     w, m, _ = mixture_output(mu[round(t * 480)], beta, means, weights, std)
     for name, centre in (("receiver", float((w * m).sum())), ("sender", x)):
-        _sideways(panel, v, _normal(v, centre, (later - beta) ** -0.5), name)
+        _sideways(panel, v, normal(v, centre, (later - beta) ** -0.5), name)
     panel.set(title=f"Message at {t:g}", xticks=[], xlim=(0, 1.08))
 
 
@@ -212,10 +212,10 @@ def flow_over_data(mu, t, means=MEANS, weights=None, std=STD, *, sigma_1=0.02):
       means, weights, std: the data, a mixture of Gaussians; equal weights by default.
       sigma_1: the noise that is left at t = 1.
     """
-    means, weights, std = _mixture(means, weights, std)
+    means, weights, std = mixture(means, weights, std)
     gamma = -numpy.expm1(2 * numpy.asarray(t) * math.log(sigma_1))  # (80)
     spread = numpy.sqrt(gamma * (1 - gamma) + (gamma * std) ** 2)
-    return sum(w * _normal(mu, gamma * m, spread) for m, w in zip(means, weights, strict=True))
+    return sum(w * normal(mu, gamma * m, spread) for m, w in zip(means, weights, strict=True))
 
 
 SEEN_FROM = (-38, 38)  # where the eye stands before `flow_surface`: degrees around, and above
@@ -315,7 +315,7 @@ def steps_explorer(
     Returns:
         An `Explorer`.
     """
-    means, weights, std = _mixture(means, weights, std)
+    means, weights, std = mixture(means, weights, std)
     edges = numpy.linspace(-1.2, 1.2, 81)
     v = numpy.linspace(-1.2, 1.2, 600)
     mass = numpy.array([_mass(a, b, means, weights, std) for a, b in itertools.pairwise(edges)])
@@ -327,7 +327,7 @@ def steps_explorer(
     left.add_collection(lines)
     left.set(title=f"{paths} beliefs on their way", xlabel="time t", ylabel="value", xlim=(0, 1),
              ylim=(-1.35, 1.35))
-    data = _mixture_density(v, means, weights, std)
+    data = mixture_density(v, means, weights, std)
     right.fill_betweenx(v, data, color=COLOURS.data, alpha=0.15, lw=0)
     right.plot(data, v, color=COLOURS.data, lw=1.2, label="data")
     bars = right.stairs(numpy.zeros(80), edges, orientation="horizontal", fill=True, alpha=0.6,
@@ -378,156 +378,3 @@ def _mass(a, b, means, weights, std):
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class Conversation:
-    """What Alice sent and what Bob made of it; belief i is the one after i messages."""
-
-    y: numpy.ndarray  # the messages, (n,)
-    alpha: numpy.ndarray  # their accuracies, (n,)
-    mu: numpy.ndarray  # mean of Bob's belief, (n + 1,)
-    rho: numpy.ndarray  # its precision, (n + 1,)
-    guess: numpy.ndarray  # what Bob expects x to be, (n + 1,)
-
-    def bits(self, x):
-        """What the messages have cost so far, (n + 1,): the sum of α/2 (x − x̂)² (96), in bits."""
-        nats = 0.5 * self.alpha * (x - self.guess[:-1]) ** 2
-        return numpy.concatenate(([0.0], numpy.cumsum(nats))) / math.log(2)
-
-
-def converse(x, steps, sigma_1, noise, *, network=True, means=MEANS, weights=None, std=STD):
-    """Alice sends n messages about x.
-
-    Bob guesses with the perfect network for the mixture, or without: then with his belief's mean.
-    `noise` are standard normal numbers, at least n.
-    """
-    times = numpy.arange(steps + 1) / steps
-    beta = numpy.expm1(-2 * times * math.log(sigma_1))  # (72)
-    alpha = numpy.diff(beta)
-    y = x + noise[:steps] / numpy.sqrt(alpha)
-    mu = numpy.concatenate(([0.0], numpy.cumsum(alpha * y))) / (1 + beta)
-    guess = mu
-    if network:
-        w, m, _ = mixture_output(mu, beta, means, weights, std)
-        guess = (w * m).sum(-1)
-    return Conversation(y, alpha, mu, 1 + beta, guess)
-
-
-def start_explorer(means=MEANS, weights=None, std=STD, *, x=0.25, steps=16, sigma_1=0.05, seed=0):
-    """The whole idea at once: Alice's messages, Bob's belief, and the bill.
-
-    Alice tells Bob a number x in `steps` noisy messages, each more accurate than the last. Drag how
-    many have been sent. Left, the messages and Bob's belief; in the middle, the belief as a
-    density, with Bob's guess; right, what the messages have cost him in bits.
-
-    Args:
-      means, weights, std: what Bob's network knows about x, a mixture of Gaussians.
-      x, steps, sigma_1: the true number, how many messages, and the noise that is left at the end.
-      seed: of the noise in the messages.
-
-    Returns:
-        An `Explorer`.
-    """
-    means, weights, std = _mixture(means, weights, std)
-    reach = 1.9
-    v = numpy.linspace(-reach, reach, 700)
-    figure, (story, now, bill) = style.subplots(1, 3, size=(9, 3.5), width_ratios=(1.7, 1, 1.05))
-    art = _draw_story(story, now, bill, steps, reach, _mixture_density(v, means, weights, std), v)
-
-    def update(sent, x, knows, talk):
-        noise = numpy.random.default_rng(seed + talk).normal(size=steps)
-        kind = {"means": means, "weights": weights, "std": std}
-        both = [converse(x, steps, sigma_1, noise, network=k, **kind) for k in (False, True)]
-        c, bills = both[knows], [conversation.bits(x) for conversation in both]
-        height = _normal(v, c.mu[sent], c.rho[sent] ** -0.5)
-        _update_story(art, c, bills, knows, x, sent, v, height / height.max(), reach)
-        spread = c.rho[sent] ** -0.5
-        return (
-            f"After <b>{sent} of {steps}</b> messages Bob believes x is {c.mu[sent]:.2f}, give or "
-            f"take {spread:.2f}, and guesses {c.guess[sent]:.2f}. The messages have cost "
-            f"<b>{bills[knows][sent]:.1f} bits</b>: each costs more, the further Bob's guess was "
-            "from the truth."
-        )
-
-    return Explorer(
-        figure,
-        update,
-        {
-            "sent": slider("messages sent", 0, steps, min(8, steps), width=175),
-            "x": slider("Alice's number x", -1.0, 1.0, x, 0.05, width=165),
-            "knows": choice("Bob guesses with", [("his belief alone", False),
-                                                 ("a network too", True)], True),
-            "talk": button("New messages"),
-        },
-        description="Alice tells Bob a number in noisy messages: drag how many have been sent, and "
-        "watch his belief sharpen and the bill grow.",
-        play="sent",
-        filmed=["sent", "knows"],
-        moving=art.values(),
-        seconds=6,
-    )
-
-
-def _draw_story(story, now, bill, steps, reach, data, v):
-    """The still parts of `start_explorer`'s picture; returns the artists that move, by name."""
-    art = {}
-    story.set(title="What Alice sends, what Bob believes", xlabel="message number", ylabel="value",
-              xlim=(-0.4, steps + 0.5), ylim=(-reach, reach))
-    art["band"] = story.fill_between([0], [0], [0], color=COLOURS.input, alpha=0.2, lw=0,
-                                     label="Bob's belief")
-    (art["mean"],) = story.plot([], [], color=COLOURS.input)
-    art["noise"] = LineCollection([], colors=COLOURS.sender, linewidths=1.2, alpha=0.45)
-    story.add_collection(art["noise"])
-    (art["dots"],) = story.plot([], [], "o", color=COLOURS.sender, ms=5.5, label="Alice's message")
-    for key, marker in (("above", "^"), ("below", "v")):  # messages beyond the axes
-        (art[key],) = story.plot([], [], marker, color=COLOURS.sender, ms=5.5)
-    art["truth"] = story.axhline(0, color=COLOURS.data, lw=1, ls=(0, (5, 4)), label="the true x")
-    story.legend(loc="lower right")
-
-    now.set(title="Bob's belief now", xticks=[], xlabel="density, same peak", xlim=(0, 1.12),
-            ylim=(-reach, reach))
-    now.tick_params(labelleft=False)
-    now.plot(data / data.max(), v, color=COLOURS.data, alpha=0.3, lw=1.2, label="likely numbers")
-    art["density"] = now.fill_betweenx(v, v * 0, color=COLOURS.input, alpha=0.2, lw=0)
-    (art["outline"],) = now.plot([], [], color=COLOURS.input)
-    (art["guess"],) = now.plot([], [], color=COLOURS.output, lw=2.5, label="Bob's guess")
-    art["truth too"] = now.axhline(0, color=COLOURS.data, lw=1, ls=(0, (5, 4)))
-    now.legend(loc="lower right")
-
-    bill.set(title="The bill so far", xlabel="message number", ylabel="bits", ylim=(0, 5),
-             xlim=(0, steps + 0.5))
-    for knows, colour, label in ((False, COLOURS.input, "belief alone"),
-                                 (True, COLOURS.output, "with a network")):
-        (art["whole", knows],) = bill.plot([], [], color=colour, alpha=0.4, lw=1, ls=(0, (4, 2)))
-        (art["bill", knows],) = bill.plot([], [], color=colour, label=label)
-    art["sum"] = bill.fill_between([0], [0], color=COLOURS.data, alpha=0.12, lw=0)
-    (art["end"],) = bill.plot([], [], "o", color=COLOURS.text)
-    bill.legend(loc="upper left")
-    return art
-
-
-def _update_story(art, c, bills, chosen, x, sent, v, density, reach):
-    """Move the artists of `_draw_story` to where the conversation stands."""
-    number = numpy.arange(sent + 1)
-    mu, spread = c.mu[: sent + 1], c.rho[: sent + 1] ** -0.5
-    art["band"].set_data(number, mu - spread, mu + spread)
-    art["mean"].set_data(number, mu)
-    y, wide = c.y[:sent], c.alpha[:sent] ** -0.5
-    place, inside = number[1:], numpy.abs(y) < reach
-    art["noise"].set_segments([[(i, a), (i, b)] for i, a, b in zip(place, y - wide, y + wide,
-                                                                  strict=True)])
-    art["dots"].set_data(place[inside], y[inside])
-    art["above"].set_data(place[y >= reach], numpy.full((y >= reach).sum(), 0.96 * reach))
-    art["below"].set_data(place[y <= -reach], numpy.full((y <= -reach).sum(), -0.96 * reach))
-    for key in ("truth", "truth too"):
-        art[key].set_ydata([x, x])
-    art["density"].set_data(v, 0 * v, density)
-    art["outline"].set_data(density, v)
-    art["guess"].set_data([0, 1.12], [c.guess[sent]] * 2)
-    for knows, bits in enumerate(bills):
-        art["whole", knows].set_data(numpy.arange(len(bits)), bits)
-        art["bill", knows].set_data(number, bits[: sent + 1])
-    bits = bills[chosen][: sent + 1]
-    art["sum"].set_data(number, 0 * number, bits)
-    art["end"].set_data([sent], bits[-1:])
-    highest = max(bill[-1] for bill in bills)
-    art["sum"].axes.set_ylim(0, 5 * 2 ** max(0, math.ceil(math.log2(1.25 * highest / 5))))

@@ -20,9 +20,9 @@ from bfn_core.modes import evaluating
 from bfn_core.networks.unet import NEIGHBOURS
 from bfn_core.training.evaluation import grid
 
-from . import style
-from .explorer import Explorer, choice, slider
-from .style import COLOURS
+from .kit import style
+from .kit.explorer import Explorer, choice, slider
+from .kit.style import COLOURS
 
 BIT = math.log(2.0)  # in nats
 CHANNELS = {"red": "#B5202A", "green": "#3B8132", "blue": "#2B4FA2"}

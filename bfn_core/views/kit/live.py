@@ -13,7 +13,7 @@ from bfn_core.training.runs import Run
 from . import style
 from .curves import Curve, LiveCurve, picture
 from .hearing import hear
-from .text import MONOSPACE
+from .letters import MONOSPACE
 
 LINES = 5  # sentences of the run that are shown, the last ones
 WIDE, ROWS = 32, 11  # of the text that is shown of what was drawn

@@ -9,7 +9,8 @@ import torch
 from bfn_core import BFN, DiscretisedFlow, ExactBFN, elbo
 from bfn_core.data.digits import digits
 from bfn_core.distributions import DiscretisedNormal
-from bfn_core.views import bins
+from bfn_core.views import discretised_data as views
+from bfn_core.views.kit import records, tiling
 
 
 def numbers(caption):
@@ -32,7 +33,7 @@ def every_control_moves(explorer, **moves):
 
 
 def test_the_cut_normal_shows_the_library_s_numbers():
-    explorer = bins.bins_explorer(0.6, -0.7, 8)
+    explorer = views.bins_explorer(0.6, -0.7, 8)
     p = guess(0.6, -0.7, 8)
     outside, first, last, _, mean = numbers(explorer.caption)
     assert first == pytest.approx(100 * float(p.probs[0, 0]), abs=0.06)
@@ -46,7 +47,7 @@ def test_the_cut_normal_shows_the_library_s_numbers():
 
 @pytest.mark.parametrize("bar", [0, 1])
 def test_bars_and_tails_have_the_area_of_their_probability(bar):
-    picture = bins._Cut()
+    picture = views._Cut()
     picture(1.1, -0.5, 6)
     # Heights are scaled to the panel; the normal's peak, 1/(σ√(2π)), says by how much.
     scale = max(picture.curve.get_ydata()) * math.sqrt(2 * math.pi) * math.exp(-0.5)
@@ -62,19 +63,19 @@ def test_the_price_of_a_message_by_the_comb():
     x = flow.centres[6:7].double()
     y = flow.sender(x, 40.0).sample((200_000,), generator=torch.Generator().manual_seed(0))
     ratio = flow.sender(x, 40.0).log_prob(y) - flow.receiver(output, 40.0).log_prob(y)
-    comb, bell = bins.comb_costs(flow, output, 6, 40.0)
+    comb, bell = views.comb_costs(flow, output, 6, 40.0)
     assert comb == pytest.approx(float(ratio.mean()) / math.log(2), abs=0.01)
     assert bell == pytest.approx(20.0 * float((x - output.mean) ** 2) / math.log(2), rel=1e-6)
     naming = -float(output.log_probs[0, 6]) / math.log(2)
-    assert bins.comb_costs(flow, output, 6, 1e5)[0] == pytest.approx(naming, abs=1e-3)
-    assert bins.comb_costs(flow, output, 6, 1e-3)[0] == pytest.approx(0, abs=1e-3)
+    assert views.comb_costs(flow, output, 6, 1e5)[0] == pytest.approx(naming, abs=1e-3)
+    assert views.comb_costs(flow, output, 6, 1e-3)[0] == pytest.approx(0, abs=1e-3)
 
 
 def test_the_comb_moves_with_every_control():
-    explorer = bins.comb_explorer()
+    explorer = views.comb_explorer()
     shown = numbers(explorer.caption)
     flow, output = DiscretisedFlow(8, 0.02), guess(0.0, -0.8, 8)
-    comb, bell = bins.comb_costs(flow, output, 5, 60.0)
+    comb, bell = views.comb_costs(flow, output, 5, 60.0)
     assert shown[0] == pytest.approx(comb, abs=0.006)
     assert shown[-1] == pytest.approx(bell, abs=0.006)
     every_control_moves(explorer, alpha=2000.0, level=0, mean=1.6, log_std=-4.0)
@@ -82,8 +83,8 @@ def test_the_comb_moves_with_every_control():
 
 def test_the_two_bills_of_the_grid():
     """Who knows the grid pays the entropy; who does not goes on paying ln(σ/σ') per variable."""
-    t, knowing, smooth = bins.grid_bills(0.02)
-    model, fine = bins.grid_models(0.02)
+    t, knowing, smooth = views.grid_bills(0.02)
+    model, fine = views.grid_models(0.02)
     assert isinstance(model, ExactBFN)
     assert float(knowing[-1]) == pytest.approx(model.entropy() / math.log(2), abs=0.05)
     assert float(fine.log_weights.exp().sum()) == pytest.approx(1)
@@ -95,7 +96,7 @@ def test_the_two_bills_of_the_grid():
 
 
 def test_the_grid_moves_with_every_control():
-    explorer = bins.grid_explorer()
+    explorer = views.grid_explorer()
     every_control_moves(explorer, t=1.0, sigma_1=0.02, point=5)
     before = explorer.png
     explorer.controls["noise"].click()
@@ -109,14 +110,14 @@ class Same(torch.nn.Module):
 
 def test_steps_of_sampling_are_kept_and_shown():
     bfn = BFN(DiscretisedFlow(17, 0.05), Same())
-    got = bins.record(bfn, (4, 8, 8), 6, generator=torch.Generator().manual_seed(0))
+    got = views.record(bfn, (4, 8, 8), 6, generator=torch.Generator().manual_seed(0))
     beliefs, guesses, spreads, samples = got
     assert beliefs.shape == guesses.shape == spreads.shape == (7, 4, 8, 8)
     steps = bfn.sampling_steps((4, 8, 8), 6, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(guesses, torch.stack([s.output.mean for s in steps]), atol=1e-5,
                                rtol=0)
     torch.testing.assert_close(bfn.flow.quantise(samples), samples)
-    explorer = bins.samples_explorer(beliefs, guesses, spreads, step=2)
+    explorer = views.samples_explorer(beliefs, guesses, spreads, step=2)
     assert "2 of 6" in explorer.caption
     every_control_moves(explorer, step=6)
 
@@ -138,10 +139,10 @@ def test_digits_are_cut_in_the_order_of_the_file():
 
 def test_figures_without_a_kernel():
     for figure in (
-        bins.bins_figure(),
-        bins.comb_figure(),
-        bins.grid_figure(),
-        bins.bits_figure({"a": (2.0, 0.1), "b": (1.0, 0.0)}, ours=("b",)),
-        bins.images_figure(torch.zeros(20, 8, 8)),
+        views.bins_figure(),
+        views.comb_figure(),
+        views.grid_figure(),
+        records.bits_figure({"a": (2.0, 0.1), "b": (1.0, 0.0)}, ours=("b",)),
+        tiling.images_figure(torch.zeros(20, 8, 8)),
     ):
         assert figure.axes

@@ -9,7 +9,8 @@ import torch
 
 from bfn_core import DiscreteFlow, ExactBFN
 from bfn_core.data.strings import sums
-from bfn_core.views import style, text
+from bfn_core.views import discrete_text as views
+from bfn_core.views.kit import letters, style
 from tests.oracles import generator
 
 LANGUAGE = sums()
@@ -20,7 +21,7 @@ N_STEPS = 10
 
 @pytest.fixture
 def explorer():
-    return text.belief_explorer({"perfect": PERFECT, "faint": FAINT}, LANGUAGE, N_STEPS)
+    return views.belief_explorer({"perfect": PERFECT, "faint": FAINT}, LANGUAGE, N_STEPS)
 
 
 def walk(seed):
@@ -61,23 +62,23 @@ def test_every_control_changes_the_picture(explorer):
 
 def test_the_heat_map_holds_the_probabilities_and_their_letters():
     _, axes = style.subplots()
-    letters = text.LetterMap(axes, "abc", 2, "#0072B2", "title")
+    heat_map = letters.LetterMap(axes, "abc", 2, "#0072B2", "title")
     probs = torch.tensor([[0.9, 0.06, 0.04], [0.2, 0.1, 0.7]])
-    letters.show(probs)
-    assert torch.equal(torch.tensor(letters.mesh.get_array().tolist()), probs.T)
-    assert [head.get_text() for head in letters.heads] == ["a", "c"]
-    visible = [[cell.get_visible() for cell in row] for row in letters.cells]
+    heat_map.show(probs)
+    assert torch.equal(torch.tensor(heat_map.mesh.get_array().tolist()), probs.T)
+    assert [head.get_text() for head in heat_map.heads] == ["a", "c"]
+    visible = [[cell.get_visible() for cell in row] for row in heat_map.cells]
     assert visible == [[True, True], [False, True], [False, True]]
-    assert letters.heads[0].get_alpha() > letters.heads[1].get_alpha()
+    assert heat_map.heads[0].get_alpha() > heat_map.heads[1].get_alpha()
 
 
 def test_entropy_of_certainty_is_zero():
-    assert text.entropy(torch.eye(3)).tolist() == [0, 0, 0]
-    assert float(text.entropy(torch.full((12,), 1 / 12))) == pytest.approx(math.log(12))
+    assert letters.entropy(torch.eye(3)).tolist() == [0, 0, 0]
+    assert float(letters.entropy(torch.full((12,), 1 / 12))) == pytest.approx(math.log(12))
 
 
 def test_the_live_panel_renews_picture_and_samples_on_time():
-    panel = text.LivePanel(10, {"best": 2.0}, "A panel that falls.", every=4)
+    panel = views.LivePanel(10, {"best": 2.0}, "A panel that falls.", every=4)
     first, asked = panel._image.value, []
 
     def samples():
@@ -99,7 +100,7 @@ def test_the_bold_curve_is_the_mean_of_the_losses_around():
     _, axes = style.subplots()
     lines = [axes.plot([], [])[0] for _ in range(2)]
     losses = [float(k % 7) for k in range(80)]
-    text._draw_losses(lines, losses, window=5)
+    views._draw_losses(lines, losses, window=5)
     assert list(lines[0].get_ydata()) == losses
     means = lines[1].get_ydata()
     assert means[40] == pytest.approx(sum(losses[38:43]) / 5)
@@ -112,7 +113,7 @@ def test_the_bold_curve_does_not_lag():
     _, axes = style.subplots()
     lines = [axes.plot([], [])[0] for _ in range(2)]
     losses = [100.0 - k for k in range(80)]
-    text._draw_losses(lines, losses)
+    views._draw_losses(lines, losses)
     assert lines[1].get_ydata() == pytest.approx(losses[:-12])
-    text._draw_losses(lines, losses[:3])  # a live curve begins with fewer than half a window
+    views._draw_losses(lines, losses[:3])  # a live curve begins with fewer than half a window
     assert len(lines[1].get_ydata()) == 0

@@ -14,7 +14,8 @@ from bfn_core.calibration import Reliability
 from bfn_core.data.files import digest
 from bfn_core.infilling import Filling, fill
 from bfn_core.networks.transformer import Transformer
-from bfn_core.views import language, style
+from bfn_core.views import text8 as views
+from bfn_core.views.kit import style
 from tests.oracles import generator
 from tools import text8
 
@@ -40,7 +41,7 @@ def letters(page):
 
 def pages(explorer):
     return [artist for axes in explorer._canvas._figure.axes for artist in axes.get_children()
-            if isinstance(artist, language.Page)]
+            if isinstance(artist, views.Page)]
 
 
 # Pages --------------------------------------------------------------------------------------------
@@ -56,8 +57,8 @@ def test_a_page_draws_each_letter_in_its_cell_in_its_colours():
     figure, axes = style.subplots(size=(4, 1))
     axes.set_position([0, 0, 1, 1])
     figure.set_layout_engine("none")
-    page = language.Page(axes, 2, 10)
-    language._bare(axes)
+    page = views.Page(axes, 2, 10)
+    views._bare(axes)
     paper = numpy.ones((2, 10, 3))
     paper[1, 4] = (1, 0.5, 0)
     page.show(numpy.zeros((2, 10), int), numpy.zeros(3), paper)
@@ -71,7 +72,7 @@ def test_a_page_draws_each_letter_in_its_cell_in_its_colours():
 
 
 def test_every_letter_of_the_alphabet_looks_different_and_is_whole():
-    glyphs = language._glyphs(data.ALPHABET, 36, 21)
+    glyphs = views._glyphs(data.ALPHABET, 36, 21)
     assert not glyphs[0].any()
     assert len({glyph.tobytes() for glyph in glyphs}) == 27
     for glyph in glyphs[1:]:
@@ -81,7 +82,7 @@ def test_every_letter_of_the_alphabet_looks_different_and_is_whole():
 
 @pytest.mark.parametrize(("pixels", "count"), [(100, 7), (64, 64), (1280, 60), (9, 2)])
 def test_cells_share_the_pixels_evenly(pixels, count):
-    cell, place, size = language._cells(pixels, count)
+    cell, place, size = views._cells(pixels, count)
     assert cell[0] == 0 and cell[-1] == count - 1 and (numpy.diff(cell) >= 0).all()
     widths = numpy.bincount(cell)
     assert widths.max() == size and widths.min() >= size - 1 and widths.sum() == pixels
@@ -92,7 +93,7 @@ def test_cells_share_the_pixels_evenly(pixels, count):
 
 
 def test_a_reading_is_one_stream_of_messages_and_the_network_s_answers(bfn):
-    reading = language.read(bfn, LINE, n_steps=8, seed=3)
+    reading = views.read(bfn, LINE, n_steps=8, seed=3)
     g, x = generator(3), data.encode(LINE).long().unsqueeze(0)
     theta = bfn.flow.prior(x.shape)
     for i in range(9):
@@ -107,14 +108,14 @@ def test_a_reading_is_one_stream_of_messages_and_the_network_s_answers(bfn):
 
 def test_the_belief_explorer_counts_bits_and_right_letters(bfn):
     other = LINE[::-1]
-    explorer = language.belief_explorer(bfn, {"one": LINE, "two": other}, shown=60, n_steps=8)
+    explorer = views.belief_explorer(bfn, {"one": LINE, "two": other}, shown=60, n_steps=8)
     assert "bfn-explorer" in explorer._dom_classes
     seen = {explorer.png}
     for t, name, line in ((0.0, "one", LINE), (0.5, "one", LINE), (1.0, "two", other)):
         explorer.set(t=t, text=name)
         assert explorer.error is None and explorer.png not in seen
         seen.add(explorer.png)
-        reading, i = language.read(bfn, line, 8), round(8 * t)
+        reading, i = views.read(bfn, line, 8), round(8 * t)
         pair = reading.believed[i, :60], reading.guessed[i, :60]
         bits = [float(-torch.xlogy(p, p).sum(-1).mean()) / math.log(2) for p in pair]
         right = [int((p.argmax(-1) == reading.x[:60]).sum()) for p in pair]
@@ -134,8 +135,8 @@ def test_the_belief_explorer_counts_bits_and_right_letters(bfn):
 def test_a_letter_is_settled_from_the_last_time_that_it_changed():
     a, b, c = 1, 2, 3
     guesses = torch.tensor([[[a, b, c], [b, b, c], [b, a, a], [b, b, c]]])  # (1, 4, 3)
-    assert language.settled(guesses).tolist() == [[1, 3, 3]]
-    assert language.settled(guesses[:, :1]).tolist() == [[0, 0, 0]]
+    assert views.settled(guesses).tolist() == [[1, 3, 3]]
+    assert views.settled(guesses[:, :1]).tolist() == [[0, 0, 0]]
 
 
 def test_kinds_of_letters_are_told_apart():
@@ -147,24 +148,24 @@ def test_kinds_of_letters_are_told_apart():
         "vowels inside words":     "x           ",
         "consonants inside words": "    x   xx  ".replace("xx", "x "),
     }
-    for name, kind in language.KINDS.items():
+    for name, kind in views.KINDS.items():
         expected = [c == "x" for c in marks[name]]
         assert kind(x)[0].tolist() == expected, name
-    covered = sum(kind(x).int() for kind in language.KINDS.values())
+    covered = sum(kind(x).int() for kind in views.KINDS.values())
     assert covered.max() == 1
 
 
 def test_a_sharpened_network_raises_its_probabilities_to_a_power(bfn):
     theta = bfn.flow.prior((1, bfn.network.length))
     plain = bfn.output(theta, 0.0).probs
-    sharp = BFN(bfn.flow, language.Sharpened(bfn.network, 0.5)).output(theta, 0.0).probs
+    sharp = BFN(bfn.flow, views.Sharpened(bfn.network, 0.5)).output(theta, 0.0).probs
     squares = plain.square() / plain.square().sum(-1, keepdim=True)
     assert torch.allclose(sharp, squares, atol=1e-6) and not torch.allclose(sharp, plain)
 
 
 def test_the_writing_explorer_shows_the_samples_on_their_way(bfn):
-    explorer = language.writing_explorer(bfn, count=2, n_steps=5)
-    writing = language.write(bfn, 2, 5, seed=1)
+    explorer = views.writing_explorer(bfn, count=2, n_steps=5)
+    writing = views.write(bfn, 2, 5, seed=1)
     walk = list(bfn.sampling_steps((2, 128), 5, generator=generator(1)))
     seen = set()
     for step in (0, 3, 5):
@@ -194,27 +195,27 @@ def test_figures_of_the_record_hold_its_numbers():
             "infinity": {"bits per character": 2.4, "standard error": 2.0},
         }},
     }
-    curve = language.curve_figure(record, {"trigram": 2.9}).axes[0]
-    assert curve.get_title("right") == language.NOT_PUBLISHED
+    curve = views.curve_figure(record, {"trigram": 2.9}).axes[0]
+    assert curve.get_title("right") == views.NOT_PUBLISHED
     line = next(line for line in curve.lines if line.get_label() == "training")
     assert line.get_ydata()[0] == pytest.approx(395 / (128 * math.log(2)))
-    steps = language.steps_figure(record, {"a": 2.9, "b": 2.92}, 1.41).axes[0]
-    assert language.NOT_PUBLISHED in (steps.get_title("left"), steps.get_title())
+    steps = views.steps_figure(record, {"a": 2.9, "b": 2.92}, 1.41).axes[0]
+    assert views.NOT_PUBLISHED in (steps.get_title("left"), steps.get_title())
     heights = {text.get_text(): text.get_position()[1] for text in steps.texts}
     assert heights["b"] - heights["a"] > 0.05  # the labels do not overlap
     share = {"share": 0.5, "standard error": 0.1}
     writing = {"spelling": {"5": share, "10": share}, "spelling of the test text": {"share": 0.9}}
-    assert language.spelling_figure(writing).axes[0].get_ylim() == (0, 1.08)
-    kinds = {name: {"settled": [0.1, 0.5, 1.0]} for name in language.KINDS}
-    axes = language.settling_figure({"n": 2, "kinds": kinds}).axes[0]
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == list(language.KINDS)
+    assert views.spelling_figure(writing).axes[0].get_ylim() == (0, 1.08)
+    kinds = {name: {"settled": [0.1, 0.5, 1.0]} for name in views.KINDS}
+    axes = views.settling_figure({"n": 2, "kinds": kinds}).axes[0]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == list(views.KINDS)
 
 
 # Gaps ---------------------------------------------------------------------------------------------
 
 
 def test_a_sentence_with_holes_is_put_into_the_window():
-    hole = language.gap("In 7 days, the w__ was _ver!", 128)
+    hole = views.gap("In 7 days, the w__ was _ver!", 128)
     plain = "in seven days the w__ was _ver"
     assert hole.size == len(plain) and hole.start == (128 - len(plain)) // 2
     inside = slice(hole.start, hole.start + hole.size)
@@ -227,22 +228,22 @@ def test_a_sentence_with_holes_is_put_into_the_window():
 @pytest.mark.parametrize("sentence", ["", "nothing is missing", "___", "?? _ !!", "_" + "a" * 128])
 def test_a_sentence_that_cannot_be_filled_is_refused(sentence):
     with pytest.raises(ValueError, match="the sentence"):
-        language.gap(sentence, 128)
+        views.gap(sentence, 128)
 
 
 def test_fillings_are_ranked_by_their_weight():
     x = torch.tensor([[1, 2, 3], [1, 5, 3], [1, 2, 3], [1, 6, 3]])
     filling = Filling(x, torch.tensor([0.2, 0.3, 0.4, 0.1], dtype=torch.float64))
-    found = language.ranked(filling, torch.tensor([1]))
+    found = views.ranked(filling, torch.tensor([1]))
     assert [letters for letters, _ in found] == [(2,), (5,), (6,)]
     assert [share for _, share in found] == pytest.approx([0.6, 0.3, 0.1])
-    chance = language._marginals(filling, torch.tensor([1]))
+    chance = views._marginals(filling, torch.tensor([1]))
     assert chance.shape == (1, 27) and chance[0, 2] == pytest.approx(0.6)
 
 
 def test_the_filling_explorer_shows_what_fill_gives(bfn):
     sentence, own = "a w_rd is missing", "two h_les h_re"
-    explorer = language.filling_explorer(bfn, [sentence, "an_ther"], n_steps=3, count=5, rows=4)
+    explorer = views.filling_explorer(bfn, [sentence, "an_ther"], n_steps=3, count=5, rows=4)
     page = pages(explorer)[0]
     seen = set()
     for shown, seed in ((sentence, 1), (own, 2), (own, 3)):
@@ -255,9 +256,9 @@ def test_the_filling_explorer_shows_what_fill_gives(bfn):
             explorer.controls["fill_it"].click()
         assert explorer.error is None and explorer.png not in seen
         seen.add(explorer.png)
-        hole = language.gap(shown, 128)
+        hole = views.gap(shown, 128)
         filling = fill(bfn, hole.x, hole.known, 3, 5, generator=generator(seed))
-        best, share = language.ranked(filling, hole.holes)[0]
+        best, share = views.ranked(filling, hole.holes)[0]
         filled = list(shown)
         for position, letter in zip(hole.holes - hole.start, best, strict=True):
             filled[position] = data.ALPHABET[letter]
@@ -306,7 +307,7 @@ def certified(bend):
 
 
 def test_points_of_each_model_lie_where_its_guesses_came_true_and_rare_ones_are_left_out():
-    figure = language.reliability_figure({"one": certified(1.0), "two": certified(2.0)})
+    figure = views.reliability_figure({"one": certified(1.0), "two": certified(2.0)})
     assert [axis.get_title("left") for axis in figure.axes] == ["t = 0.2", "t = 0.6"]
     points = [axis.collections[i].get_offsets().tolist() for axis in figure.axes for i in (1, 3)]
     for found, wanted in zip(points, [(20, 20), (20, 4), (90, 90), (90, 81)], strict=True):
@@ -315,12 +316,12 @@ def test_points_of_each_model_lie_where_its_guesses_came_true_and_rare_ones_are_
     assert len(style.to_png(figure)) > 1000
     late = replace(certified(1.0), times=(0.2, 0.7))
     with pytest.raises(ValueError, match="two was judged at"):
-        language.reliability_figure({"one": certified(1.0), "two": late})
+        views.reliability_figure({"one": certified(1.0), "two": late})
 
 
 def test_a_certificate_is_read_as_it_was_written():
     found = certified(2.0)
-    read = language.reliability_of(json.loads(json.dumps(text8.entry(found), allow_nan=False)))
+    read = views.reliability_of(json.loads(json.dumps(text8.entry(found), allow_nan=False)))
     assert read.times == found.times
     for name in ("edges", "guessed", "true", "standard_error", "weight"):
         assert torch.allclose(getattr(read, name), getattr(found, name), atol=1e-5, equal_nan=True)
@@ -330,5 +331,5 @@ def test_the_shipped_certificate_is_that_of_the_shipped_weights():
     written = json.loads(data.asset("text8_calibration.json").read_text("utf-8"))
     assert written["weights"] == digest(data.asset("text8.safetensors"))[:8], written["command"]
     for row in written["rows"].values():
-        read = language.reliability_of(row)
+        read = views.reliability_of(row)
         assert torch.allclose(read.weight.sum(1), torch.ones(len(read.times)), atol=1e-3)

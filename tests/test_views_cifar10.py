@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from bfn_core import BFN, DiscretisedFlow, data
-from bfn_core.views import photos
+from bfn_core.views import cifar10 as views
 
 SIGMA = 1e-3
 X = data.quantise(data.photographs()[[1, 7, 8, 13]])
@@ -30,7 +30,7 @@ def copying():
 
 @pytest.fixture(scope="module")
 def walk(copying):
-    return photos.walk(copying, X, n=16, seed=1)
+    return views.walk(copying, X, n=16, seed=1)
 
 
 def numbers(caption):
@@ -56,9 +56,9 @@ def test_a_walk_follows_the_flow(copying, walk):
         gamma = copying.flow.gamma(i / 16)
         noise = (walk.beliefs[i] - gamma * X) / math.sqrt(gamma * (1 - gamma))
         assert abs(float(noise.mean())) < 0.05 and float(noise.std()) == pytest.approx(1, abs=0.05)
-    again = photos.walk(copying, X, n=16, seed=1)
+    again = views.walk(copying, X, n=16, seed=1)
     assert torch.equal(walk.beliefs, again.beliefs)
-    assert not torch.equal(walk.beliefs, photos.walk(copying, X, n=16, seed=2).beliefs)
+    assert not torch.equal(walk.beliefs, views.walk(copying, X, n=16, seed=2).beliefs)
 
 
 def test_whoever_copies_pays_minus_log2_sigma(walk):
@@ -90,21 +90,21 @@ def test_bits_add_up(walk):
 
 
 def test_doubt_and_strength(walk):
-    assert walk.doubt(0.0) == math.inf and photos._strength(walk, 0.0) == 1
+    assert walk.doubt(0.0) == math.inf and views._strength(walk, 0.0) == 1
     assert walk.doubt(0.5) == pytest.approx(walk.bfn.flow.beta(0.5) ** -0.5)
-    assert photos._strength(walk, 1.0) == pytest.approx(1000 / 3, rel=1e-3)
-    assert photos.levels(2 / 256) == 1 and walk.at(0.49) == 8
+    assert views._strength(walk, 1.0) == pytest.approx(1000 / 3, rel=1e-3)
+    assert views.levels(2 / 256) == 1 and walk.at(0.49) == 8
 
 
 def test_a_picture_shows_the_bytes():
-    shown = photos.picture(X[:1])
+    shown = views.picture(X[:1])
     assert (shown == data.to_bytes(X[0]).permute(1, 2, 0).numpy()).all()
-    tiled = photos.picture(X)
-    assert tiled.shape == (65, 65, 3) and (tiled[33:, :32] == photos.picture(X[2:3])).all()
+    tiled = views.picture(X)
+    assert tiled.shape == (65, 65, 3) and (tiled[33:, :32] == views.picture(X[2:3])).all()
 
 
 def test_the_explorer_of_the_flow(walk):
-    explorer = photos.flow_explorer(walk, NAMES, t=0.5)
+    explorer = views.flow_explorer(walk, NAMES, t=0.5)
     beta, doubt, _, wrong, strength, naming = numbers(explorer.caption)
     assert beta == pytest.approx(walk.bfn.flow.beta(0.5), rel=0.01)
     assert doubt == pytest.approx(128 * walk.doubt(0.5), abs=0.06)
@@ -120,7 +120,7 @@ def test_the_explorer_of_the_flow(walk):
 
 
 def test_the_explorer_of_bits(walk):
-    explorer = photos.where_explorer(walk, NAMES, t=0.5)
+    explorer = views.where_explorer(walk, NAMES, t=0.5)
     t, spent, bill, share = numbers(explorer.caption)[:4]
     assert t == 0.5 and spent == pytest.approx(float(walk.spent[8, 0].mean()), abs=0.006)
     assert bill == pytest.approx(float(walk.bill[0].mean()), abs=0.006)
@@ -132,40 +132,40 @@ def test_the_explorer_of_bits(walk):
 
 def test_contrast_is_the_difference_to_the_neighbours():
     flat = torch.zeros(1, 3, 8, 8)
-    assert float(photos.contrast(flat).abs().max()) == 0
+    assert float(views.contrast(flat).abs().max()) == 0
     flat[0, 0, 4, 4] = 3 * 2 / 256
-    found = photos.contrast(flat)
+    found = views.contrast(flat)
     assert float(found[0, 0, 4, 4]) == pytest.approx(3)
     assert float(found[0, 0, 4, 5]) == float(found[0, 0, 3, 4]) == pytest.approx(0.75)
     assert float(found.sum()) == pytest.approx(6)
 
 
 def test_groups_by_contrast_hold_every_value_once(walk):
-    contrast, bits = photos.by_contrast(walk, groups=4)
+    contrast, bits = views.by_contrast(walk, groups=4)
     assert contrast.tolist() == sorted(contrast.tolist())
-    assert float(contrast.mean()) == pytest.approx(float(photos.contrast(X).mean()), rel=1e-5)
+    assert float(contrast.mean()) == pytest.approx(float(views.contrast(X).mean()), rel=1e-5)
     assert float(bits.mean()) == pytest.approx(float(walk.bill.mean()), rel=1e-5)
 
 
 def test_bits_per_pixel_are_averaged_over_neighbours():
     bits = torch.zeros(2, 3, 6, 6)
     bits[1, :, 3, 3] = 3.0
-    found = photos._per_pixel(bits)
+    found = views._per_pixel(bits)
     assert found.shape == (2, 6, 6) and float(found[0].sum()) == 0
     assert torch.allclose(found[1, 2:5, 2:5], torch.ones(3, 3)) and float(found[1, 1, 1]) == 0
-    assert torch.allclose(photos._per_pixel(torch.ones(3, 4, 4)), torch.full((4, 4), 3.0))
+    assert torch.allclose(views._per_pixel(torch.ones(3, 4, 4)), torch.full((4, 4), 3.0))
 
 
 def test_images_as_they_form(copying):
     first = torch.Generator().manual_seed(0)
-    beliefs, guesses, doubts, samples = photos.record(copying, (4, 3, 8, 8), 6, generator=first)
+    beliefs, guesses, doubts, samples = views.record(copying, (4, 3, 8, 8), 6, generator=first)
     assert beliefs.shape == guesses.shape == doubts.shape == (7, 4, 3, 8, 8)
     steps = copying.sampling_steps((4, 3, 8, 8), 6, generator=torch.Generator().manual_seed(0))
     for i, step in enumerate(steps):
         assert torch.equal(beliefs[i], step.theta.mean)
         assert torch.equal(guesses[i], step.output.mean)
     torch.testing.assert_close(copying.flow.quantise(samples), samples)
-    explorer = photos.samples_explorer(beliefs, guesses, step=2)
+    explorer = views.samples_explorer(beliefs, guesses, step=2)
     i, n, t, whole, side, _, layout = numbers(explorer.caption)
     assert (i, n, t, side) == (2, 6, 0.33, 8)
     apart = guesses[2] - guesses[-1]
@@ -175,33 +175,33 @@ def test_images_as_they_form(copying):
     every_control_moves(explorer, step=5)
     explorer.set(step=0)
     assert explorer.error is None
-    assert len(photos.samples_figure(beliefs, guesses, (0, 3, 6)).axes) == 6
+    assert len(views.samples_figure(beliefs, guesses, (0, 3, 6)).axes) == 6
 
 
 def test_figures_say_what_was_measured(walk, tmp_path):
-    maps = photos.maps_figure(walk, [0, 2])
+    maps = views.maps_figure(walk, [0, 2])
     labels = [axis.get_xlabel() for axis in maps.axes]
     assert f"{float(walk.bill[2].mean()):.2f}" in labels
-    over_time, channels, _ = photos.shares_figure(walk).axes
+    over_time, channels, _ = views.shares_figure(walk).axes
     heights = [bar.get_height() for bar in channels.patches]
     assert heights == pytest.approx(walk.bill.mean((0, 2, 3)).tolist())
     shown = torch.as_tensor(over_time.lines[1].get_ydata())
     assert torch.equal(shown, walk.rates[1:].mean((1, 2, 3, 4)))
-    flow = photos.flow_figure(walk, 0, times=(0.0, 1.0))
+    flow = views.flow_figure(walk, 0, times=(0.0, 1.0))
     assert [axis.get_xlabel() for axis in flow.axes][-2:] == ["× 1", "× 333"]
     curve = [{"step": 10, "nats": 3072 * math.log(2) * 5}, {"step": 100, "nats": 3072.0}]
-    (axis,) = photos.curves_figure({"a": curve}, 3072, {"b": 4.0}).axes
+    (axis,) = views.curves_figure({"a": curve}, 3072, {"b": 4.0}).axes
     assert axis.lines[0].get_ydata() == pytest.approx([5, 1 / math.log(2)])
     assert axis.get_ylim()[0] < 1 / math.log(2) and axis.lines[1].get_ydata()[0] == 4
     content = io.BytesIO()
-    Image.fromarray(photos.picture(X)).save(content, "png")
+    Image.fromarray(views.picture(X)).save(content, "png")
     (tmp_path / "sheet.png").write_bytes(content.getvalue())
-    (axis,) = photos.sheet_figure(tmp_path / "sheet.png").axes
-    assert (axis.images[0].get_array() == photos.picture(X)).all()
-    upper = photos.sheets_figure({"a": tmp_path / "sheet.png", "b": tmp_path / "sheet.png"},
+    (axis,) = views.sheet_figure(tmp_path / "sheet.png").axes
+    assert (axis.images[0].get_array() == views.picture(X)).all()
+    upper = views.sheets_figure({"a": tmp_path / "sheet.png", "b": tmp_path / "sheet.png"},
                                  share=0.5).axes[1].images[0].get_array()
-    assert (upper == photos.picture(X)[: len(upper)]).all()
-    assert len(upper) == round(0.5 * len(photos.picture(X)))
+    assert (upper == views.picture(X)[: len(upper)]).all()
+    assert len(upper) == round(0.5 * len(views.picture(X)))
 
 
 def test_distances_of_samples_are_drawn_beside_what_they_are_compared_with():
@@ -209,7 +209,7 @@ def test_distances_of_samples_are_drawn_beside_what_they_are_compared_with():
             "n = 10, about the mean": 3.0}
     figures = {name: {"distance": distance, "standard error": distance / 10}
                for name, distance in rows.items()}
-    (axis,) = photos.frechet_figure(figures).axes
+    (axis,) = views.frechet_figure(figures).axes
     (line, _, (bars,)) = axis.containers[0]
     assert line.get_xydata().tolist() == [[10, 4.0], [100, 2.0]]
     assert bars.get_segments()[0][:, 1] == pytest.approx([4.0 - 0.8, 4.0 + 0.8])
@@ -219,7 +219,7 @@ def test_distances_of_samples_are_drawn_beside_what_they_are_compared_with():
 
 def test_bytes_are_shown_as_numbers():
     image = data.photographs()[5]
-    _, table, histogram = photos.bytes_figure(image, 4, 6, rows=2, columns=3).axes
+    _, table, histogram = views.bytes_figure(image, 4, 6, rows=2, columns=3).axes
     shown = [int(text.get_text()) for text in table.texts]
     assert shown == image[0, 4:6, 6:9].flatten().tolist()
     assert [float(p.get_data().values.sum()) for p in histogram.patches] == [1024] * 3

@@ -21,9 +21,9 @@ from bfn_core.infilling import Filling, fill
 from bfn_core.model import BFN
 from bfn_core.modes import evaluating
 
-from . import curves, style
-from .explorer import Explorer, button, choice, slider
-from .text import MONOSPACE, entropy, shades
+from .kit import curves, style
+from .kit.explorer import Explorer, button, choice, slider
+from .kit.letters import MONOSPACE, entropy, shades
 
 NOT_PUBLISHED = "our split: the last 5 % of text8's first 12.5 million characters"
 WHITE = numpy.ones(3, numpy.float32)

@@ -14,9 +14,10 @@ from bfn_core.distributions import DiscretisedNormal
 from bfn_core.exact import ExactBFN
 from bfn_core.flows import ContinuousFlow, DiscretisedFlow
 
-from . import style
-from .explorer import Explorer, button, log_slider, slider
-from .style import COLOURS
+from .kit import style
+from .kit.explorer import Explorer, button, log_slider, slider
+from .kit.style import COLOURS
+from .kit.tiling import grey, tile
 
 BIT = math.log(2.0)  # in nats
 TAIL = COLOURS.other  # the mass outside [−1, 1], and models that do not know the grid
@@ -432,21 +433,6 @@ def grid_figure(sigma_1: float = 0.05):
 # Pixels as they form
 
 
-def _tile(images: Tensor, columns: int):
-    """Images (N, H, W) side by side with a white line between, rows of `columns`, as an array."""
-    padded = torch.nn.functional.pad(images, (0, 1, 0, 1), value=float("nan"))
-    count, high, wide = padded.shape
-    rows = padded.reshape(count // columns, columns, high, wide)
-    return rows.transpose(1, 2).reshape(-1, columns * wide)[:-1, :-1].numpy()
-
-
-def _grey(axis, images, columns, title):
-    shown = axis.imshow(_tile(images, columns), cmap="gray", vmin=-1, vmax=1)
-    axis.set_title(title)
-    axis.set_axis_off()
-    return shown
-
-
 def record(bfn, shape, n_steps: int, *, generator: Generator | None = None):
     """The sampler's steps as tensors for a picture.
 
@@ -481,11 +467,11 @@ def samples_explorer(beliefs: Tensor, guesses: Tensor, spreads: Tensor, step: in
     figure.get_layout_engine().set(wspace=0.06)
     # Doubt from 0 (black) to the widest that values in [−1, 1] can be (white).
     frames = (beliefs, guesses, 2 * spreads - 1)
-    shown = [_grey(a, f[0], columns, name) for a, f, name in zip(axes, frames, PANELS, strict=True)]
+    shown = [grey(a, f[0], columns, name) for a, f, name in zip(axes, frames, PANELS, strict=True)]
 
     def update(step: int) -> str:
         for image, frame in zip(shown, frames, strict=True):
-            image.set_data(_tile(frame[step], columns))
+            image.set_data(tile(frame[step], columns).numpy())
         level = spreads[step].mean()
         return (
             f"After {step} of {count} messages, t = {step / count:.2f}: the guess for a pixel is "
@@ -505,8 +491,8 @@ def samples_figure(beliefs: Tensor, guesses: Tensor, steps, columns: int = 3):
     figure.get_layout_engine().set(wspace=0.06)
     for column, step in enumerate(steps):
         title = "1 message" if step == 1 else f"{step} messages"
-        _grey(axes[0, column], beliefs[step, : columns**2], columns, title)
-        _grey(axes[1, column], guesses[step, : columns**2], columns, "")
+        grey(axes[0, column], beliefs[step, : columns**2], columns, title)
+        grey(axes[1, column], guesses[step, : columns**2], columns, "")
     axes[0, 0].text(-0.08, 0.5, "belief", rotation=90, va="center", ha="right",
                     transform=axes[0, 0].transAxes)
     axes[1, 0].text(-0.08, 0.5, "guess", rotation=90, va="center", ha="right",
@@ -514,34 +500,3 @@ def samples_figure(beliefs: Tensor, guesses: Tensor, steps, columns: int = 3):
     return figure
 
 
-def images_figure(images: Tensor, columns: int = 10, size=(9, 2.0), title: str = ""):
-    """Images (N, H, W) with values in [−1, 1], in rows of `columns`."""
-    figure, axis = style.subplots(size=size)
-    _grey(axis, images, columns, title)
-    return figure
-
-
-def bits_figure(
-    results: dict[str, tuple[float, float]], ours=(), limit: float | None = None,
-    label: str = "bits per pixel, held-out digits (lower is better; ± 2 standard errors)",
-):
-    """Bits per dimension as bars with two standard errors, the shortest code last.
-
-    Args:
-        results: from a name to (bits per dimension, standard error).
-        ours: the names that are Bayesian Flow Networks.
-        limit: where the axis ends.
-        label: of that axis.
-    """
-    order = sorted(results, key=lambda name: -results[name][0])
-    figure, axis = style.subplots(size=(8.4, 0.5 + 0.36 * len(order)))
-    for row, name in enumerate(order):
-        bits, error = results[name]
-        colour = COLOURS.output if name in ours else "#9AA5AE"
-        axis.barh(row, bits, xerr=2 * error, color=colour, alpha=0.85, error_kw={"lw": 1})
-        axis.text(bits + 2 * error + 0.05, row, f"{bits:.2f}", va="center")
-    axis.set_yticks(range(len(order)), order)
-    axis.invert_yaxis()
-    axis.grid(axis="y", visible=False)
-    axis.set(xlabel=label, xlim=(0, limit))
-    return figure

@@ -1,6 +1,6 @@
 """Pictures of binary digits: what the messages say, what the network makes of it, what it costs.
 
-Ink is coloured and paper white; the colour says whose opinion it is (views/style). Digits are
+Ink is coloured and paper white; the colour says whose opinion it is (views/kit/style). Digits are
 (N, H, W) tensors of 0 (paper) and 1 (ink), or of probabilities of ink.
 """
 
@@ -17,10 +17,11 @@ from bfn_core.distributions import Categorical
 from bfn_core.model import BFN
 from bfn_core.modes import evaluating
 
-from . import style
-from .explorer import Explorer, button, slider
-from .style import COLOURS
-from .text import shades
+from .kit import style
+from .kit.explorer import Explorer, button, slider
+from .kit.letters import shades
+from .kit.style import COLOURS
+from .kit.tiling import framed, tile
 
 SURE = 0.95  # a pixel of which this probability is ink, or paper, counts as decided
 LOUDEST = 3.0  # evidence of one message, in its own standard deviations, that is drawn in full
@@ -82,25 +83,12 @@ def _volume(message: Tensor) -> Tensor:
     return (0.5 + message / (2 * LOUDEST)).clamp(0, 1)
 
 
-def tile(images: Tensor, columns: int) -> Tensor:
-    """Images (N, H, W) side by side in rows, with a pixel of NaN between them."""
-    count, high, wide = images.shape
-    missing = -count % columns
-    padded = torch.nn.functional.pad(images.float(), (0, 1, 0, 1, 0, missing), value=math.nan)
-    rows = padded.reshape(-1, columns, high + 1, wide + 1).transpose(1, 2)
-    return rows.reshape(-1, columns * (wide + 1))[:-1, :-1]
-
-
 def _ink(axes, images: Tensor, colour: str, title: str = "", columns: int = 1):
     """Draw digits or probabilities of ink; returns the picture, whose data may be changed."""
     colours = shades(colour).with_extremes(bad="#EFEFEF")  # the lines between digits
     look = {"cmap": colours, "vmin": 0, "vmax": 1, "interpolation": "nearest"}
     shown = axes.imshow(tile(images, columns).numpy(), **look)
-    axes.grid(False)
-    axes.set(xticks=[], yticks=[])
-    axes.set_title(title, color=colour, fontsize=10)
-    for spine in axes.spines.values():
-        spine.set(visible=True, color=COLOURS.faint)
+    framed(axes, title, colour)
     return shown
 
 

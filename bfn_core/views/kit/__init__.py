@@ -1,0 +1,1 @@
+"""What every room uses: style, explorers, letters, images, curves and records."""

@@ -1,0 +1,69 @@
+"""Letters: a heat map of probabilities, its colours, and the face that letters are set in."""
+
+import torch
+from matplotlib.colors import LinearSegmentedColormap
+
+from . import style
+
+MONOSPACE = "font-family:'DejaVu Sans Mono',Menlo,Consolas,monospace"
+
+
+def shades(colour):
+    """A colour map from white (probability 0) to `colour` (probability 1)."""
+    return LinearSegmentedColormap.from_list("shades", ["#FFFFFF", colour])
+
+
+def entropy(probs):
+    """Σ −p ln p over the last axis, in nats."""
+    return torch.special.entr(probs).sum(-1)
+
+
+class LetterMap:
+    """Probabilities (L, K) as a heat map: a column per position, a row per letter.
+
+    The likeliest letter of each position stands above its column, large where it is sure; cells
+    of probability 0.08 and more carry their letter.
+    """
+
+    least = 0.08  # probability from which a cell carries its letter
+
+    def __init__(self, axes, alphabet, length, colour, title):
+        self.alphabet = alphabet
+        size = len(alphabet)
+        rows, columns = [k - 0.5 for k in range(size + 1)], [d - 0.5 for d in range(length + 1)]
+        zeros = torch.zeros(size, length).numpy()  # a mesh draws faster than an image
+        self.mesh = axes.pcolormesh(columns, rows, zeros, cmap=shades(colour), vmin=0, vmax=1)
+        axes.invert_yaxis()
+        axes.grid(False)
+        axes.set_xticks(range(length), [str(d + 1) for d in range(length)])
+        axes.set_yticks(range(size), list(alphabet))
+        axes.tick_params(length=0)
+        axes.set_xlabel("position")
+        axes.set_title(title, pad=34, color=colour)
+        edges = columns[1:-1]
+        self.edges = axes.vlines(edges, -0.5, size - 0.5, style.COLOURS.faint, linewidth=0.8)
+        middle = {"ha": "center", "va": "center"}
+        self.cells = [
+            [axes.text(d, k, alphabet[k], fontsize=9, **middle) for d in range(length)]
+            for k in range(size)
+        ]
+        self.heads = [
+            axes.text(d, -1.15, "", fontsize=17, weight="bold", clip_on=False, **middle)
+            for d in range(length)
+        ]
+
+    @property
+    def artists(self):
+        """All that `show` changes, and the lines that must stay on top of it."""
+        return [self.mesh, self.edges, *self.heads, *(text for row in self.cells for text in row)]
+
+    def show(self, probs):
+        """Draw probs, (L, K)."""
+        self.mesh.set_array(probs.T.numpy())
+        for d, column in enumerate(probs.tolist()):
+            best = max(range(len(column)), key=column.__getitem__)
+            self.heads[d].set_text(self.alphabet[best])
+            self.heads[d].set_alpha(0.15 + 0.85 * column[best])
+            for k, p in enumerate(column):
+                self.cells[k][d].set_visible(p >= self.least)
+                self.cells[k][d].set_color("white" if p > 0.55 else style.COLOURS.text)
