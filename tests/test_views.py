@@ -126,6 +126,25 @@ def test_moving_artists_may_change_the_limits_of_their_axes():
     assert (pixels(made.png)[ticks] != before[ticks]).any()
 
 
+def test_limits_that_come_back_are_not_drawn_again(monkeypatch):
+    made, _ = two_curves(moving=True)
+    (axes,) = made._canvas._figure.axes
+    fresh = made.png
+    limits = axes.get_ylim()
+    for high in range(2, 2 + 2 * explorer.STILLS):  # more than are kept
+        axes.set_ylim(-high, high)
+        made._draw()
+    assert len(made._canvas._stills) == explorer.STILLS
+    axes.set_ylim(*limits)
+    made._draw()
+    assert made.png == fresh  # and those that were forgotten are
+    drawn = []
+    monkeypatch.setattr(made._canvas._agg, "draw", lambda: drawn.append(1))
+    axes.set_ylim(-high, high)
+    made._draw()
+    assert made.png != fresh and not drawn
+
+
 def test_the_quick_png_holds_exactly_what_was_drawn():
     made, _ = two_curves()
     drawn = numpy.asarray(made._canvas._agg.buffer_rgba())[..., :3]

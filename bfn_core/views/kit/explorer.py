@@ -44,6 +44,7 @@ CSS = """<style>
 </style>"""
 JAVASCRIPT = pathlib.Path(__file__).parent / "javascript"
 DENSITY = 1.5  # pixels of a live picture per CSS pixel: sharp enough, and half the work of 2
+STILLS = 8  # of what stands still, kept for as many limits of the axes
 
 
 # The controls. Each is an ordinary ipywidget; these helpers give it a label that is never cut off.
@@ -353,8 +354,7 @@ class _Canvas:
         self._agg = FigureCanvasAgg(figure)
         self._figure = figure
         self._moving = sorted(moving, key=lambda artist: artist.get_zorder())
-        self._still = None  # the pixels of everything that does not move
-        self._limits = None  # of the axes, when they were drawn
+        self._stills = {}  # the pixels of everything that does not move, by the axes' limits
         self._settled = False
 
     def png(self):
@@ -367,18 +367,27 @@ class _Canvas:
             self._figure.set_layout_engine("none")
             self._settled = True
         if self._moving:
-            limits = [axes.viewLim.frozen().bounds for axes in self._figure.axes]
-            if limits != self._limits:
-                self._agg.draw()
-                self._still = self._agg.copy_from_bbox(self._figure.bbox)
-                self._limits = limits
-            self._agg.restore_region(self._still)
+            self._agg.restore_region(self._still())
             for artist in self._moving:
                 _as_arrays(artist)
                 self._figure.draw_artist(artist)
         else:
             self._agg.draw()
         return _encode(_rgb(self._agg))
+
+    def _still(self):
+        """What does not move, drawn unless it was a moment ago: an axis that grows and shrinks
+        while one drags comes back to the same few limits, and its ticks take long to draw.
+        """
+        limits = tuple(axes.viewLim.frozen().bounds for axes in self._figure.axes)
+        if limits in self._stills:
+            self._stills[limits] = self._stills.pop(limits)  # the last to go
+        else:
+            if len(self._stills) == STILLS:
+                del self._stills[next(iter(self._stills))]
+            self._agg.draw()
+            self._stills[limits] = self._agg.copy_from_bbox(self._figure.bbox)
+        return self._stills[limits]
 
     def pixels(self, density):
         """The figure drawn once at another density, as (height, width, 3) bytes."""
@@ -395,7 +404,7 @@ class _Canvas:
             self._figure.set_dpi(before)
             for artist in self._moving:
                 artist.set_animated(True)
-            self._limits = None  # what stands still is to be drawn again
+            self._stills.clear()  # of the other density
 
 
 def _as_arrays(artist):
