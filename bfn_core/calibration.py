@@ -11,8 +11,10 @@ looked up in p_O.
 Standard errors are over examples, whose variables do not err independently.
 """
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -82,6 +84,34 @@ class Reliability:
         error. Chance alone makes it a little larger than 0.
         """
         return (self.weight * (self.guessed - self.true).abs()).nansum(1)
+
+    def first(self, count: int) -> "Reliability":
+        """That of the first `count` times."""
+        columns = (getattr(self, name)[:count] for name in _COLUMNS)
+        return Reliability(self.times[:count], self.edges, *columns)
+
+    def row(self) -> dict[str, Any]:
+        """As JSON can hold it, for a record; null where there is no guess."""
+        rows = {_in_words(name): [[None if math.isnan(value) else float(f"{value:.6g}")
+                                   for value in row] for row in getattr(self, name).tolist()]
+                for name in _COLUMNS}
+        edges = [float(f"{edge:.6g}") for edge in self.edges.tolist()]
+        gap = [round(gap, 6) for gap in self.gap.tolist()]
+        return {"t": list(self.times), "edges": edges, **rows, "gap": gap}
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> "Reliability":
+        """What `row` wrote."""
+        columns = (torch.tensor([[math.nan if value is None else value for value in line]
+                                 for line in row[_in_words(name)]]) for name in _COLUMNS)
+        return cls(tuple(row["t"]), torch.tensor(row["edges"]), *columns)
+
+
+_COLUMNS = ("guessed", "true", "standard_error", "weight")
+
+
+def _in_words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 @torch.no_grad()

@@ -58,4 +58,4 @@ def test_tables_and_beliefs_are_judged_as_what_they_say():
         x = (torch.rand(4000, 1, 1, 3, generator=generator(6)) < share).long()
         gaps[share] = reliability(believer, x, [0.2], generator=generator(7)).gap
     assert gaps[0.5] < 0.02 < 0.2 < gaps[0.1]
-    assert tool.written(table)["guessed"][0][1] is None
+    assert table.row()["guessed"][0][1] is None

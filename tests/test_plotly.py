@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import math
+import re
 import sys
 import types
 
@@ -29,15 +30,16 @@ MADE = {  # what the notebooks show
 
 
 def stored():
-    """Every figure of Plotly's in the notebooks: (notebook, the cell's last line, MIME bundle)."""
+    """Every figure of Plotly's in the notebooks: (notebook, the cell's source, MIME bundle)."""
     for path in NOTEBOOKS:
         for cell in nbformat.read(path, 4).cells:
             for output in cell.get("outputs", []):
                 if MIME in output.get("data", {}):
-                    yield path.stem, cell.source.split("\n")[-1], output.data
+                    yield path.stem, cell.source, output.data
 
 
 STORED = list(stored())
+CHART = re.compile(r"^(\w+\.\w+_chart|records\.(curve|bars))\(", re.M)  # of a record, or of letters
 
 
 def small():
@@ -107,7 +109,7 @@ def test_the_bundle_has_the_figure_a_picture_and_a_sentence():
     data, metadata = PlotlyFigure(small(), still(), "A parabola to point at.").bundle()
     assert list(data) == [MIME, "image/jpeg", "text/plain"]  # an image/png would hide it in Lab
     assert metadata == {"image/jpeg": {"width": 400, "alt": "A parabola to point at."}}
-    assert Image.open(io.BytesIO(data["image/jpeg"])).size == (600, 300)
+    assert Image.open(io.BytesIO(data["image/jpeg"])).size == (500, 250)
     assert json.loads(json.dumps(data[MIME])) == data[MIME]
 
 
@@ -126,13 +128,19 @@ def test_a_figure_needs_words():
 
 
 def test_the_notebooks_show_them():
-    assert {source for _, source, _ in STORED} == set(MADE)
+    assert {source for _, source, _ in STORED} >= set(MADE)
+    charts = [(name, source) for name, source, _ in STORED if source not in MADE]
+    assert all(CHART.search(source) for _, source in charts)
+    assert {name for name, _ in charts} == {"05_discrete_text", "07_mnist", "08_cifar10",
+                                            "09_text8"}
 
 
 @pytest.mark.parametrize(
-    ("source", "data"), [(s, d) for _, s, d in STORED], ids=[n for n, _, _ in STORED]
+    ("source", "data"), [(s, d) for _, s, d in STORED],
+    ids=[f"{n}-{i}" for i, (n, _, _) in enumerate(STORED)],
 )
 def test_a_stored_figure_is_small_right_and_what_is_drawn_today(source, data, record_property):
+    """What is drawn of records nbval compares, what of networks' guesses differs by machines."""
     figure = data[MIME]
     size = len(json.dumps(figure))
     print(f"{source}: {size / 1000:.0f} kB")
@@ -140,8 +148,9 @@ def test_a_stored_figure_is_small_right_and_what_is_drawn_today(source, data, re
     assert size <= MOST
     assert data["image/jpeg"] and len(data["text/plain"].split()) > 8
     graph_objects.Figure({key: part for key, part in figure.items() if key != "config"})
-    made = MADE[source]()
-    assert made.json == figure and made.alt == data["text/plain"]
+    if source in MADE:
+        made = MADE[source]()
+        assert made.json == figure and made.alt == data["text/plain"]
 
 
 def test_no_figure_needs_a_kernel():

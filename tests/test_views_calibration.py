@@ -51,5 +51,5 @@ def test_two_models_lie_in_the_same_squares_under_their_names():
     shown = {points.get_label(): points.get_offsets()[:, 1].tolist()
              for points in axis.collections if points.get_label() in ("network", "belief")}
     assert shown == {"network": pytest.approx([20, 80]), "belief": pytest.approx([10, 40])}
-    names = [text.get_text() for text in axis.get_legend().get_texts()]
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ["network", "belief"]

@@ -193,6 +193,10 @@ def test_figures_say_what_was_measured(walk, tmp_path):
     (axis,) = views.curves_figure({"a": curve}, 3072, {"b": 4.0}).axes
     assert axis.lines[0].get_ydata() == pytest.approx([5, 1 / math.log(2)])
     assert axis.get_ylim()[0] < 1 / math.log(2) and axis.lines[1].get_ydata()[0] == 4
+    chart = views.curves_chart({"a": curve}, 3072, {"a": "seed 0"}, "A curve.", {"b": 4.0}).json
+    assert chart["data"][0]["y"] == pytest.approx([5, 1 / math.log(2)])
+    assert "seed 0" in chart["data"][0]["hovertemplate"]
+    assert chart["layout"]["yaxis"]["range"] == pytest.approx(axis.get_ylim())
     content = io.BytesIO()
     Image.fromarray(views.picture(X)).save(content, "png")
     (tmp_path / "sheet.png").write_bytes(content.getvalue())
@@ -215,6 +219,11 @@ def test_distances_of_samples_are_drawn_beside_what_they_are_compared_with():
     assert bars.get_segments()[0][:, 1] == pytest.approx([4.0 - 0.8, 4.0 + 0.8])
     assert {text.get_text(): text.xy[1] for text in axis.texts} == {
         "training images": 0.1, "noise": 20.0}
+    record = {"command": "python -m tools.frechet", "images of each kind": 50, "seed": 3}
+    (trace,) = views.frechet_chart({**record, "figures": figures}, "Distances.").json["data"]
+    assert (trace["x"], trace["y"]) == ([10, 100], [4.0, 2.0])
+    assert trace["error_y"]["array"] == pytest.approx([0.8, 0.4])
+    assert "50 images, seed 3" in trace["hovertemplate"].replace("<br>", " ")
 
 
 def test_bytes_are_shown_as_numbers():

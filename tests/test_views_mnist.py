@@ -199,6 +199,10 @@ def test_bills_against_the_number_of_messages():
     bare = views.elbo_figure({"a figure without error": {"10": (90.0, 0.0), "∞": (80.0, 0.0)}})
     names = [text.get_text() for text in bare.axes[0].get_legend().get_texts()]
     assert names == ["a figure without error"]
+    rows = {"ours": {"10": (90.0, 1.0)}, "theirs": {"10": (80.0, 0.0)}}
+    ours, theirs = views.elbo_chart(rows, {"theirs": "Table 2"}, "Bills.").json["data"]
+    assert ours["error_y"]["array"] == [2.0] and "error_y" not in theirs
+    assert "Table 2" in theirs["hovertemplate"]
 
 
 def test_figures_without_a_kernel():

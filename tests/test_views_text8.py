@@ -15,9 +15,8 @@ from bfn_core.data.files import digest
 from bfn_core.infilling import Filling, fill
 from bfn_core.networks.transformer import Transformer
 from bfn_core.views import text8 as views
-from bfn_core.views.kit import style
+from bfn_core.views.kit import calibration, style
 from tests.oracles import generator
-from tools import text8
 
 LINE = "the quick brown fox jumps over the lazy dog and the sleepy cat watches from a low wall "
 LINE = (LINE * 2)[:128]
@@ -187,6 +186,7 @@ def test_the_writing_explorer_shows_the_samples_on_their_way(bfn):
 
 def test_figures_of_the_record_hold_its_numbers():
     record = {
+        "command": "python -m bfn_core.training text8",
         "settings": {"length": 128, "steps": 20},
         "curve": [{"step": s, "nats": 400.0 - s} for s in (5, 10, 15)],
         "validation": [{"step": 10, "validation": 395.0, "validation_error": 1.0}],
@@ -195,10 +195,13 @@ def test_figures_of_the_record_hold_its_numbers():
             "infinity": {"bits per character": 2.4, "standard error": 2.0},
         }},
     }
-    curve = views.curve_figure(record, {"trigram": 2.9}).axes[0]
-    assert curve.get_title("right") == views.NOT_PUBLISHED
-    line = next(line for line in curve.lines if line.get_label() == "training")
-    assert line.get_ydata()[0] == pytest.approx(395 / (128 * math.log(2)))
+    curve = views.curve_chart(record, {"trigram": 2.9}, "A curve.").json
+    assert curve["data"][0]["y"][0] == pytest.approx(395 / (128 * math.log(2)))
+    assert views.NOT_PUBLISHED in curve["data"][0]["hovertemplate"].replace("<br>", " ")
+    chart = views.steps_chart(record, {"a": 2.9}, 1.41, "Bits.").json
+    assert [trace["y"] for trace in chart["data"]] == [[2.5, 2.4], [1.41]]
+    error = 2 * 2.0 / (128 * math.log(2))
+    assert chart["data"][0]["error_y"]["array"] == pytest.approx([error, error])
     steps = views.steps_figure(record, {"a": 2.9, "b": 2.92}, 1.41).axes[0]
     assert views.NOT_PUBLISHED in (steps.get_title("left"), steps.get_title())
     heights = {text.get_text(): text.get_position()[1] for text in steps.texts}
@@ -206,6 +209,9 @@ def test_figures_of_the_record_hold_its_numbers():
     share = {"share": 0.5, "standard error": 0.1}
     writing = {"spelling": {"5": share, "10": share}, "spelling of the test text": {"share": 0.9}}
     assert views.spelling_figure(writing).axes[0].get_ylim() == (0, 1.08)
+    writing |= {"command": "python -m tools.text8 writing", "samples": 2, "length": 128}
+    (spelling,) = views.spelling_chart(writing, "Shares.").json["data"]
+    assert spelling["y"] == [50, 50] and spelling["error_y"]["array"] == [20, 20]
     kinds = {name: {"settled": [0.1, 0.5, 1.0]} for name in views.KINDS}
     axes = views.settling_figure({"n": 2, "kinds": kinds}).axes[0]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == list(views.KINDS)
@@ -307,7 +313,8 @@ def certified(bend):
 
 
 def test_points_of_each_model_lie_where_its_guesses_came_true_and_rare_ones_are_left_out():
-    figure = views.reliability_figure({"one": certified(1.0), "two": certified(2.0)})
+    found = {"one": certified(1.0), "two": certified(2.0)}
+    figure = calibration.reliability_figure(found, least=0.002)
     assert [axis.get_title("left") for axis in figure.axes] == ["t = 0.2", "t = 0.6"]
     points = [axis.collections[i].get_offsets().tolist() for axis in figure.axes for i in (1, 3)]
     for found, wanted in zip(points, [(20, 20), (20, 4), (90, 90), (90, 81)], strict=True):
@@ -316,20 +323,21 @@ def test_points_of_each_model_lie_where_its_guesses_came_true_and_rare_ones_are_
     assert len(style.to_png(figure)) > 1000
     late = replace(certified(1.0), times=(0.2, 0.7))
     with pytest.raises(ValueError, match="two was judged at"):
-        views.reliability_figure({"one": certified(1.0), "two": late})
+        calibration.reliability_figure({"one": certified(1.0), "two": late})
 
 
 def test_a_certificate_is_read_as_it_was_written():
     found = certified(2.0)
-    read = views.reliability_of(json.loads(json.dumps(text8.entry(found), allow_nan=False)))
+    read = Reliability.of(json.loads(json.dumps(found.row(), allow_nan=False)))
     assert read.times == found.times
     for name in ("edges", "guessed", "true", "standard_error", "weight"):
         assert torch.allclose(getattr(read, name), getattr(found, name), atol=1e-5, equal_nan=True)
+    assert read.first(1).times == found.times[:1] and len(read.first(1).true) == 1
 
 
 def test_the_shipped_certificate_is_that_of_the_shipped_weights():
     written = json.loads(data.asset("text8_calibration.json").read_text("utf-8"))
     assert written["weights"] == digest(data.asset("text8.safetensors"))[:8], written["command"]
     for row in written["rows"].values():
-        read = views.reliability_of(row)
+        read = Reliability.of(row)
         assert torch.allclose(read.weight.sum(1), torch.ones(len(read.times)), atol=1e-3)

@@ -6,13 +6,12 @@ alone, the messages without what the network adds; and at t = 0 for a table of h
 is ink in the training images. The record is assets/mnist_reliability.json.
 """
 
-import math
 import time
 
 import torch
 
 from bfn_core import BFN, data
-from bfn_core.calibration import Reliability, reliability
+from bfn_core.calibration import reliability
 from bfn_core.data.assets import CHECKOUT
 from bfn_core.training import shipped
 from tools.record import renew_digests, weights, write
@@ -40,16 +39,6 @@ class Table(torch.nn.Module):
         return self.logits.expand_as(probs)
 
 
-def written(found: Reliability) -> dict:
-    """What was found as JSON can hold it, by the names of `Reliability`; None where no guess is."""
-    columns = ("guessed", "true", "standard_error", "weight")
-    return {
-        name: [[None if math.isnan(value) else float(f"{value:.6g}") for value in row]
-               for row in getattr(found, name).tolist()]
-        for name in columns
-    } | {"gap": [round(gap, 6) for gap in found.gap.tolist()]}
-
-
 def main() -> None:
     torch.set_num_threads(1)
     images, start = data.mnist(stand_in=False), time.monotonic()
@@ -60,13 +49,13 @@ def main() -> None:
               "training images at t = 0": (BFN(bfn.flow, table), (0.0,))}
     for name, (model, times) in judged.items():
         seen = reliability(model, x, times, generator=torch.Generator().manual_seed(SEED + 1))
-        found[name] = written(seen)
+        found[name] = seen.row()
         print(name, found[name]["gap"], flush=True)
     record = {
         "command": "python -m tools.reliability",
         "weights": weights("mnist"),
         "data": images.name, "split": "test", "examples": len(x), "seed": SEED, "device": "cpu",
-        "seconds": round(time.monotonic() - start), "t": list(TIMES), **found,
+        "seconds": round(time.monotonic() - start), **found,
     }
     write(TARGET, record)
     renew_digests()

@@ -12,7 +12,6 @@ calibration   writes assets/text8_calibration.json: how often the likeliest lett
 """
 
 import lzma
-import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from typing import Any
 import torch
 
 from bfn_core import BFN, data
-from bfn_core.calibration import Reliability, reliability
+from bfn_core.calibration import reliability
 from bfn_core.data.assets import CHECKOUT
 from bfn_core.data.vocabulary import spelling, whole_words
 from bfn_core.training import shipped
@@ -98,21 +97,11 @@ def calibration() -> dict[str, Any]:
     for name, (model, read) in rows.items():
         generator = torch.Generator().manual_seed(0)
         seen = reliability(model, read, TIMES, generator=generator)
-        found[name] = entry(seen)
+        found[name] = seen.row()
         print(name, [round(gap, 4) for gap in seen.gap.tolist()], flush=True)
     return {"weights": weights("text8"), "device": "cpu", "seed": 0,
             "data": text.name, "sequences": len(x), "length": length,
             "temperature": temperature, "rows": found}
-
-
-def entry(seen: Reliability) -> dict[str, Any]:
-    """As JSON has it, with null for what there is not; `language.reliability_of` reads it."""
-    columns = {"guessed": seen.guessed, "true": seen.true,
-               "standard error": seen.standard_error, "weight": seen.weight}
-    rows = {name: [[None if math.isnan(value) else round(value, 5) for value in row]
-                   for row in column.tolist()] for name, column in columns.items()}
-    edges = [round(edge, 5) for edge in seen.edges.tolist()]
-    return {"t": list(seen.times), "edges": edges, **rows}
 
 
 def _keep(name: str, measured: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ Images are (N, 3, H, W) with values in [−1, 1]; the models are those of discre
 
 import io
 import math
+import re
 from dataclasses import dataclass
 from itertools import chain
 
@@ -22,6 +23,7 @@ from bfn_core.training.evaluation import grid
 
 from .kit import style
 from .kit.explorer import Explorer, choice, slider
+from .kit.records import Series, chart
 from .kit.style import COLOURS
 
 BIT = math.log(2.0)  # in nats
@@ -369,6 +371,22 @@ def curves_figure(curves: dict[str, list[dict]], dimensions: int, yardsticks=Non
     return figure
 
 
+def curves_chart(curves: dict[str, list[dict]], dimensions: int, notes: dict[str, str], alt: str,
+                 yardsticks=None, limit=9.0):
+    """`curves_figure`, to read off; `notes` say how what has a name was measured."""
+    series = [
+        Series(name, [point["step"] for point in curve],
+               [point["nats"] / dimensions / BIT for point in curve], colour,
+               note=notes.get(name, ""), mode="lines")
+        for (name, curve), colour in zip(curves.items(), (COLOURS.output, COLOURS.other),
+                                         strict=False)
+    ]
+    still = curves_figure(curves, dimensions, yardsticks, limit)
+    low, high = still.axes[0].get_ylim()
+    return chart(series, still, alt, x="training step", y="bits per dimension",
+                 label="step %{x:,}", log="x", yardsticks=yardsticks, limits=(low, high))
+
+
 def sheet_figure(path, title: str = ""):
     """A picture file, enlarged without smoothing."""
     image = Image.open(io.BytesIO(path.read_bytes())).convert("RGB")
@@ -422,6 +440,21 @@ def frechet_figure(figures: dict[str, dict[str, float]]):
     axis.minorticks_off()
     axis.yaxis.set_major_formatter("{x:g}")
     return figure
+
+
+def frechet_chart(record: dict, alt: str):
+    """`frechet_figure` of a record of tools/frechet.py, to read off."""
+    figures = record["figures"]
+    drawn = {name: row for name, row in figures.items() if re.fullmatch(r"n = \d+", name)}
+    series = Series("samples", [int(name.removeprefix("n = ")) for name in drawn],
+                    [row["distance"] for row in drawn.values()], COLOURS.output,
+                    [row["standard error"] for row in drawn.values()],
+                    f"{record['command']}; {record['images of each kind']} images, seed "
+                    f"{record['seed']}")
+    others = {name: row["distance"] for name, row in figures.items() if not name.startswith("n = ")}
+    still = frechet_figure(figures)
+    return chart([series], still, alt, x="messages n", y="Fréchet distance", label="n = %{x}",
+                 log="xy", yardsticks=others, limits=still.axes[0].get_ylim())
 
 
 # Images as they form -----------------------------------------------------------------------------

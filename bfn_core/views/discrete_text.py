@@ -10,9 +10,10 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from bfn_core.model import BFN
 
-from .kit import style
+from .kit import plotly_figure, style
 from .kit.explorer import VIEW, Explorer, _Canvas, choice, slider, view
-from .kit.letters import MONOSPACE, LetterMap, entropy
+from .kit.letters import MONOSPACE, LetterMap, entropy, map_trace
+from .kit.plotly_figure import PlotlyFigure
 
 
 def belief_figure(language, beliefs, titles, colours):
@@ -21,6 +22,25 @@ def belief_figure(language, beliefs, titles, colours):
     for ax, probs, title, colour in zip(axes[0], beliefs, titles, colours, strict=True):
         LetterMap(ax, language.alphabet, language.length, colour, title).show(probs)
     return figure
+
+
+def belief_chart(language, beliefs, titles, colours, alt):
+    """`belief_figure`, whose cells say probability and bits to the pointer."""
+    share, traces, axes = 1 / len(beliefs), [], {}
+    for i, (probs, colour) in enumerate(zip(beliefs, colours, strict=True)):
+        name = "" if i == 0 else str(i + 1)
+        traces.append(map_trace(probs, language.alphabet, colour, xaxis=f"x{name}", yaxis="y"))
+        axes[f"xaxis{name}"] = {"domain": [share * i + 0.01, share * (i + 1) - 0.01], "dtick": 1,
+                                "title": {"text": "position"}, "showgrid": False,
+                                "automargin": True}
+    above = [{"text": title, "x": share * (i + 0.5), "xref": "paper", "y": 1.02, "yref": "paper",
+              "yanchor": "bottom", "showarrow": False, "font": {"color": colour}}
+             for i, (title, colour) in enumerate(zip(titles, colours, strict=True))]
+    figure = plotly_figure.new(
+        traces, height=400, annotations=above, margin={"l": 10, "r": 10, "t": 30, "b": 10},
+        yaxis={"autorange": "reversed", "showgrid": False, "automargin": True}, **axes,
+    )
+    return PlotlyFigure(figure, belief_figure(language, beliefs, titles, colours), alt)
 
 
 def belief_explorer(models: dict[str, BFN], language, n_steps=40):

@@ -20,6 +20,7 @@ from bfn_core.modes import evaluating
 from .kit import style
 from .kit.explorer import Explorer, button, slider
 from .kit.letters import shades
+from .kit.records import Series, chart
 from .kit.style import COLOURS
 from .kit.tiling import framed, tile
 
@@ -317,6 +318,18 @@ def elbo_figure(columns: dict[str, dict[str, tuple[float, float]]]):
     axes.set(xlabel="messages n", ylabel="nats per image")
     axes.legend(loc="upper right")
     return figure
+
+
+def elbo_chart(columns: dict[str, dict[str, tuple[float, float]]], notes: dict[str, str], alt: str):
+    """`elbo_figure`, to read off; `notes` say how what has a name was measured."""
+    colours = (COLOURS.output, COLOURS.data, COLOURS.other)
+    series = []
+    for (name, rows), colour in zip(columns.items(), colours, strict=False):
+        nats, errors = zip(*rows.values(), strict=True)
+        series.append(Series(name, list(rows), nats, colour, errors if any(errors) else None,
+                             notes.get(name, "")))
+    return chart(series, elbo_figure(columns), alt, x="messages n", y="nats per image",
+                 label="n = %{x}")
 
 
 def toss_rate(ink: Tensor, t: float, beta_1: float) -> Tensor:

@@ -15,15 +15,16 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from bfn_core.beliefs import CategoricalParameters
-from bfn_core.calibration import Reliability
 from bfn_core.data import ALPHABET, decode, encode, normalise
 from bfn_core.infilling import Filling, fill
 from bfn_core.model import BFN
 from bfn_core.modes import evaluating
 
-from .kit import curves, style
+from .kit import letters, plotly_figure, records, style
 from .kit.explorer import Explorer, button, choice, slider
 from .kit.letters import MONOSPACE, entropy, shades
+from .kit.plotly_figure import PlotlyFigure
+from .kit.records import Series, chart
 
 NOT_PUBLISHED = "our split: the last 5 % of text8's first 12.5 million characters"
 WHITE = numpy.ones(3, numpy.float32)
@@ -249,6 +250,37 @@ def belief_figure(reading: Reading, times=(0.1, 0.3, 0.4, 0.5, 0.7), shown: int 
     axes.set_title("by the messages alone", color=style.COLOURS.input)
     axes.set_title("by the network", color=style.COLOURS.output, loc="right")
     return figure
+
+
+def belief_chart(reading: Reading, alt: str, times=(0.1, 0.3, 0.4, 0.5, 0.7), shown: int = 64):
+    """`belief_figure`, whose letters say what else they may be to the pointer."""
+    n = len(reading.believed) - 1
+    steps = [round(t * n) for t in times]
+    certain = torch.nn.functional.one_hot(reading.x[:shown], len(ALPHABET))
+    lines = (
+        ({3 * row: reading.believed[i][:shown] for row, i in enumerate(steps)}, "input"),
+        ({3 * row + 1: reading.guessed[i][:shown] for row, i in enumerate(steps)}, "output"),
+        ({3 * len(times): certain}, "data"),
+    )
+    height = 3 * len(times) + 1
+    traces = [letters.likeliest_trace(rows, height, ALPHABET, getattr(style.COLOURS, name), count)
+              for (rows, name), count in zip(lines, (3, 3, 1), strict=True)]
+    middles = [3 * row + 0.5 for row in range(len(times))] + [3 * len(times)]
+    marks = [f"t = {t:.1f}" for t in times] + ["truth"]
+    figure = plotly_figure.new(
+        traces, height=100 + 22 * height, plot_bgcolor="white",
+        xaxis={"showgrid": False, "automargin": True, "title": {"text": "position"}},
+        annotations=[{"text": text, "font": {"color": colour}, "x": x, "xref": "paper",
+                      "xanchor": side, "y": 1, "yref": "paper", "yanchor": "bottom",
+                      "showarrow": False}
+                     for text, colour, x, side in (
+                         ("above: by the messages alone", style.COLOURS.input, 0, "left"),
+                         ("below: by the network", style.COLOURS.output, 1, "right"))],
+        margin={"l": 10, "r": 10, "t": 30, "b": 10},
+        yaxis={"tickvals": middles, "ticktext": marks, "autorange": "reversed", "showgrid": False,
+               "zeroline": False, "automargin": True},
+    )
+    return PlotlyFigure(figure, belief_figure(reading, times, shown), alt)
 
 
 # Text as it forms ---------------------------------------------------------------------------------
@@ -493,11 +525,11 @@ def _draw_fillings(page, bars, labels, hole, filling, wide):
     paper[0, where] = WHITE + 0.45 * (colour(style.COLOURS.other) - WHITE)
     found = [] if filling is None else ranked(filling, hole.holes)
     chance = None if filling is None else _marginals(filling, hole.holes)
-    for row, (letters, _) in enumerate(found[: rows - 1], 1):
+    for row, (best, _) in enumerate(found[: rows - 1], 1):
         classes[row] = classes[0]
-        classes[row, where] = letters[: len(where)]
+        classes[row, where] = best[: len(where)]
         paper[row, where] = WHITE + 0.1 * (colour(style.COLOURS.output) - WHITE)
-        sure = chance[torch.arange(len(letters)), torch.tensor(letters)][: len(where)]
+        sure = chance[torch.arange(len(best)), torch.tensor(best)][: len(where)]
         ink[row] = faded(style.COLOURS.data, numpy.full(wide, 0.45))
         ink[row, where] = faded(style.COLOURS.output, sure, paper[row, where])
     page.show(classes, ink, paper)
@@ -603,14 +635,12 @@ def in_bits(record, length):
     return {**record, **change}
 
 
-def curve_figure(record, codes):
+def curve_chart(record, codes, alt):
     """Training and held-out loss against the step, and other codes: a dict from name to bits."""
     length = record["settings"]["length"]
     rows = {k: [in_bits(row, length) for row in record[k]] for k in ("curve", "validation")}
-    scaled = {**record, **rows}
-    figure = curves.curve_figure(scaled, codes, limits=(1.4, 5), unit="bits per character")
-    figure.axes[0].set_title(NOT_PUBLISHED, fontsize=9, loc="right")
-    return figure
+    return records.curve({**record, **rows}, codes, alt, limits=(1.4, 5),
+                         unit="bits per character", title=NOT_PUBLISHED)
 
 
 def steps_figure(record, codes, paper):
@@ -638,6 +668,35 @@ def steps_figure(record, codes, paper):
     return figure
 
 
+def steps_chart(record, codes, paper, alt):
+    """`steps_figure`, to read off."""
+    length, found = record["settings"]["length"], record["evaluation"]["elbo"]
+    names = ["∞" if n == "infinity" else n for n in found]
+    series = [
+        Series("the shipped model, Lⁿ + Lʳ", names,
+               [row["bits per character"] for row in found.values()], style.COLOURS.output,
+               [bits_per_character(row["standard error"], length) for row in found.values()],
+               f"{records.told(record)}; {NOT_PUBLISHED}"),
+        Series("the paper", names[-1:], [paper], style.COLOURS.receiver, mode="markers",
+               note="Graves et al. 2023, on text8's own test split"),
+    ]
+    return chart(series, steps_figure(record, codes, paper), alt, x="number of messages n",
+                 y="bits per character", label="n = %{x}", yardsticks=codes)
+
+
+def spelling_chart(writing, alt):
+    """`spelling_figure`, to read off."""
+    rows = writing["spelling"]
+    note = f"{writing['command']}; {writing['samples']} texts of {writing['length']} characters"
+    series = Series("what the shipped model writes", list(rows),
+                    [100 * row["share"] for row in rows.values()], style.COLOURS.output,
+                    [100 * row["standard error"] for row in rows.values()], note)
+    real = {"the test text": 100 * writing["spelling of the test text"]["share"]}
+    return chart([series], spelling_figure(writing), alt, x="number of messages n",
+                 y="letters in listed words, per cent", label="n = %{x}", yardsticks=real,
+                 unit="per cent", limits=(0, 108))
+
+
 def spelling_figure(writing):
     """Spelling accuracy against the number of messages, and that of real text."""
     figure, axes = style.subplots(size=(7.2, 3.2))
@@ -655,47 +714,4 @@ def spelling_figure(writing):
              xlim=(-0.4, len(share) - 0.6))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.legend(loc="lower right")
-    return figure
-
-
-def reliability_of(entry) -> Reliability:
-    """An entry of text8_calibration.json as `reliability` found it; null where there is none."""
-    names = ("guessed", "true", "standard error", "weight")
-    columns = (torch.tensor([[math.nan if value is None else value for value in row]
-                             for row in entry[name]]) for name in names)
-    return Reliability(tuple(entry["t"]), torch.tensor(entry["edges"]), *columns)
-
-
-def reliability_figure(found, least=0.002):
-    """How often guesses came true against their probability, a square for each time.
-
-    Bars are two standard errors, and larger points stand for more guesses. Dashed: guesses that
-    are as sure as they may be; below it they are too sure.
-
-    Args:
-        found: from a name to a `Reliability`, at the same times; two or three.
-        least: a range of probability in which a smaller share of guesses lies has no point.
-    """
-    times = next(iter(found.values())).times
-    figure, axes = style.subplots(1, len(times), size=(2.2 * len(times) + 0.6, 3.1), sharey=True,
-                                  squeeze=False)
-    colours = (style.COLOURS.output, style.COLOURS.other, style.COLOURS.data)
-    for i, (axis, t) in enumerate(zip(axes[0], times, strict=True)):
-        axis.plot([0, 100], [0, 100], color=style.COLOURS.data, lw=1, ls=(0, (4, 3)))
-        for (name, one), hue, marker in zip(found.items(), colours, "oDs", strict=False):
-            if one.times != times:
-                raise ValueError(f"{name} was judged at {one.times}, the others at {times}")
-            some = one.weight[i] > least
-            guessed, true = 100 * one.guessed[i, some], 100 * one.true[i, some]
-            axis.errorbar(guessed, true, 200 * one.standard_error[i, some], color=hue, lw=1, ls="")
-            sizes = 10 + 110 * one.weight[i, some].sqrt()
-            axis.scatter(guessed, true, sizes, color=hue, marker=marker, alpha=0.8, lw=0,
-                         label=name, clip_on=False)
-        axis.set(title=f"t = {t:g}", xlim=(-3, 103), ylim=(-3, 103), aspect="equal",
-                 xticks=(0, 50, 100), xlabel="probability, per cent")
-    axes[0, 0].set_ylabel("came true, per cent")
-    marks = axes[0, 0].get_legend_handles_labels()
-    legend = figure.legend(*marks, loc="outside upper center", ncols=len(found))
-    for handle in legend.legend_handles:
-        handle.set_sizes([40])
     return figure

@@ -1,7 +1,5 @@
 """Pictures of calibration: shares inside p_O's middle, and how often guesses come true."""
 
-import math
-
 from bfn_core.calibration import PARTS, Coverage, Reliability
 
 from . import style
@@ -40,31 +38,44 @@ def coverage_figure(found: dict[str, Coverage], t: float):
     return figure
 
 
-def reliability_figure(found: Reliability | dict[str, Reliability], title: str = "guesses"):
-    """One square for each time: the share of guesses that came true against their probability,
-    with bars of two standard errors; larger points stand for more guesses.
+def reliability_figure(found: Reliability | dict[str, Reliability], title: str = "guesses",
+                       least: float = 0.0, colours=(COLOURS.output, COLOURS.input, COLOURS.other)):
+    """One square for each time: the share of guesses that came true against their probability.
+
+    Bars are two standard errors; larger points stand for more guesses. Dashed: guesses that are
+    as sure as they may be; below it they are too sure.
 
     Args:
         found: `reliability` of one model, or of two or three by their names; at the same times.
         title: of the guesses.
+        least: a range of probability in which no larger share of guesses lies has no point.
+        colours: of the models.
+
+    Raises:
+        ValueError: if two were judged at different times.
     """
     several = found if isinstance(found, dict) else {"": found}
     times = next(iter(several.values())).times
-    figure, axes = style.subplots(1, len(times), size=(2.3 * len(times) + 0.7, 2.9), sharey=True,
+    figure, axes = style.subplots(1, len(times), size=(2.3 * len(times) + 0.7, 3.1), sharey=True,
                                   squeeze=False)
-    colours = (COLOURS.output, COLOURS.input, COLOURS.other)
+    for name, one in several.items():
+        if one.times != times:
+            raise ValueError(f"{name} was judged at {one.times}, the others at {times}")
     for i, (axis, t) in enumerate(zip(axes[0], times, strict=True)):
         axis.plot([0, 100], [0, 100], color=COLOURS.data, lw=1, ls=(0, (4, 3)))
-        for (name, one), colour in zip(several.items(), colours, strict=False):
-            guessed, true = 100 * one.guessed[i], 100 * one.true[i]
-            axis.errorbar(guessed, true, 200 * one.standard_error[i], color=colour, lw=1, ls="")
-            sizes = [12 + 160 * math.sqrt(weight) for weight in one.weight[i].tolist()]
-            axis.scatter(guessed, true, sizes, color=colour, alpha=0.75, lw=0, label=name or None)
+        for (name, one), colour, marker in zip(several.items(), colours, "oDs", strict=False):
+            some = one.weight[i] > least
+            guessed, true = 100 * one.guessed[i, some], 100 * one.true[i, some]
+            axis.errorbar(guessed, true, 200 * one.standard_error[i, some], color=colour, lw=1,
+                          ls="")
+            axis.scatter(guessed, true, 12 + 130 * one.weight[i, some].sqrt(), color=colour,
+                         marker=marker, alpha=0.75, lw=0, label=name or None, clip_on=False)
         axis.set(title=f"t = {t:g}", xlim=(-3, 103), ylim=(-3, 103), aspect="equal",
-                 xlabel=f"{title}, per cent")
-    if isinstance(found, dict):
-        handles = axes[0, 0].legend(loc="upper left").legend_handles
-        for handle in handles:
-            handle.set_sizes([30])
+                 xticks=(0, 50, 100), xlabel=f"{title}, per cent")
     axes[0, 0].set_ylabel("came true, per cent")
+    if isinstance(found, dict):
+        marks = axes[0, 0].get_legend_handles_labels()
+        legend = figure.legend(*marks, loc="outside upper center", ncols=len(found))
+        for handle in legend.legend_handles:
+            handle.set_sizes([40])
     return figure

@@ -1,7 +1,12 @@
 """Letters: a heat map of probabilities, its colours, and the face that letters are set in."""
 
+import html
+import math
+
+import numpy
 import torch
 from matplotlib.colors import LinearSegmentedColormap
+from plotly import graph_objects
 
 from . import style
 
@@ -67,3 +72,58 @@ class LetterMap:
             for k, p in enumerate(column):
                 self.cells[k][d].set_visible(p >= self.least)
                 self.cells[k][d].set_color("white" if p > 0.55 else style.COLOURS.text)
+
+
+def spoken(letter: str) -> str:
+    """A letter as it stands in a sentence."""
+    return "a space" if letter == " " else f"“{html.escape(letter)}”"
+
+
+def priced(p: float) -> str:
+    """A probability, and what a letter that has it costs."""
+    return f"{p:.3f}, {-math.log2(p):.2f} bits" if p > 0 else "0, impossible"
+
+
+def map_trace(probs: torch.Tensor, alphabet: str, colour: str, **look):
+    """`LetterMap` for Plotly: a heat map whose cells say probability and bits to the pointer.
+
+    Args:
+        probs: (L, K).
+        look: of the trace: its axes, for instance.
+    """
+    rows = probs.double().T.tolist()
+    letters = [spoken(letter) for letter in alphabet]
+    return graph_objects.Heatmap(
+        z=numpy.array(rows), x=list(range(1, len(probs) + 1)), y=letters, zmin=0, zmax=1,
+        xgap=1, ygap=1,
+        colorscale=[[0, "#FFFFFF"], [1, colour]], showscale=False,
+        customdata=[[priced(p) for p in row] for row in rows],
+        hovertemplate="%{y} at position %{x}: %{customdata}<extra></extra>", **look,
+    )
+
+
+def likeliest_trace(lines: dict[int, torch.Tensor], height: int, alphabet: str, colour: str,
+                    count: int = 3):
+    """Lines of likeliest letters for Plotly, each in a cell as dark as it is sure.
+
+    Args:
+        lines: from the row of a line to its probabilities, (L, K).
+        height: how many rows there are; those of no line are left empty.
+        count: of the letters that the pointer is told.
+    """
+    length = len(next(iter(lines.values())))
+    shades = numpy.full((height, length), numpy.nan)
+    texts, told = ([[""] * length for _ in range(height)] for _ in range(2))
+    for row, probs in lines.items():
+        values, classes = probs.double().topk(count, -1)
+        shades[row] = values[:, 0]
+        texts[row] = [alphabet[k] for k in classes[:, 0]]
+        told[row] = ["<br>".join(f"{spoken(alphabet[k])}: {priced(p)}"
+                                 for k, p in zip(*both, strict=True))
+                     for both in zip(classes.tolist(), values.tolist(), strict=True)]
+    return graph_objects.Heatmap(
+        z=shades, x=list(range(1, length + 1)), y=list(range(height)), text=texts, customdata=told,
+        texttemplate="%{text}", textfont={"family": "DejaVu Sans Mono, Menlo, monospace"},
+        zmin=0, zmax=1.4, colorscale=[[0, "#FFFFFF"], [1, colour]], showscale=False,
+        hoverongaps=False, hovertemplate="position %{x}<br>%{customdata}<extra></extra>",
+    )

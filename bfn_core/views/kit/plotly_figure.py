@@ -142,7 +142,7 @@ class PlotlyFigure:
             raise ValueError(f"alt must be a sentence that describes the figure, but is {alt!r}")
         self.json = {**lean(figure), "config": CONFIG}
         self.alt = alt
-        self._jpeg = style.to_jpeg(still, density=1.5)
+        self._jpeg = style.to_jpeg(still, density=1.25)
         self._width = round(still.get_figwidth() * style.CSS_DPI)
         style.release(still)
 

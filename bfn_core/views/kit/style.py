@@ -137,7 +137,8 @@ def to_jpeg(figure, density=2.0):
         figure.savefig(buffer, format="png", dpi=density * CSS_DPI)
     picture, buffer = Image.open(buffer).convert("RGB"), io.BytesIO()
     # Colours at full resolution: at half of it, thin coloured lines blur.
-    picture.save(buffer, format="jpeg", quality=80, subsampling=0, optimize=True)
+    look = {"quality": 70, "subsampling": 0, "optimize": True, "progressive": True}
+    picture.save(buffer, format="jpeg", **look)
     return buffer.getvalue()
 
 
