@@ -14,7 +14,9 @@ The work is done by Sphinx with MyST-NB, in the theme Furo. Tried as well: Jupyt
 which fetches its theme from api.mystmd.org at build time, so that nobody can build it offline or
 twice the same; Sphinx Book Theme, twice as many files to load, and no longer for Python 3.10;
 nbconvert, which would have left navigation, links and search to code of our own.
-Formulas are MathJax's, out of a package from PyPI: no page asks another host for anything.
+Formulas are MathJax's, out of a package from PyPI: no page asks another host for anything. On one,
+draw.md, and at one place of the first page the reader draws with a network of the book, see
+drawing.py; the first build fetches the runtime for that, and without a network goes on without it.
 
 What stands here only fits the sources to a page (`website_static/` has its style sheet and script).
 A link that leads nowhere is an error.
@@ -36,7 +38,9 @@ from pathlib import Path
 import nbformat
 import plotly
 
+from bfn_core.data.files import DataError
 from bfn_core.views.kit.plotly_figure import MIME
+from tools import drawing
 from tools.films import EXPLORER, gather
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -57,7 +61,7 @@ CONFIGURATION = {
     "html_theme": "furo",
     "html_theme_options": {"top_of_page_buttons": []},
     "html_static_path": ["static"],
-    "html_css_files": ["website.css"],
+    "html_css_files": ["website.css", "draw/draw.css"],
     "html_js_files": [("website.js", {"defer": "defer"})],
     "html_favicon": "static/favicon.svg",
     "html_copy_source": False,
@@ -76,6 +80,9 @@ REMOTE_PICTURES = (  # a badge: its words will do
 NUMBERED_LINES = re.compile(r"\$\$((?=[^$]*\\\\)[^$]*\\tag\{[^$]*)\$\$")
 PICTURES = (".png", ".svg", ".gif", ".jpg")
 MORE = ("CONTRIBUTING.md", "tools/GPU_DAY.md")  # pages beside the README and the book
+DRAW = "<!-- draw -->"  # where the README and tools/draw.md let the reader draw
+NOT_DRAWN = ("The site is built without the page on which the reader draws: {}. With a network, "
+             "`make site` builds it.")
 STILL = '<p class="still">The first state of an explorer, which moves in JupyterLab and Colab.</p>'
 # The script puts the controls in, and draws on the canvas, which covers the picture.
 FILM = """<div class="film" role="group" aria-label="{words}" data-folder="{folder}">
@@ -222,6 +229,25 @@ def _fit_output(
     ]
 
 
+def _drawing(folder: Path, prose: dict[str, str]) -> dict[str, str]:
+    """The page on which the reader draws, and its place put into the first page.
+
+    Where the runtime cannot be had there is neither, and a message says so.
+    """
+    draws, first = folder / "static" / "draw", prose["index.md"]
+    try:
+        drawing.write(draws)
+    except DataError as error:
+        print(NOT_DRAWN.format(error), file=sys.stderr)
+        prose["index.md"] = first.replace(DRAW, "")
+        return {}
+    text = (ROOT / "tools" / "draw.md").read_text("utf-8")
+    block = drawing.block(draws, "_static/draw")
+    more = "*The same by your own hand; [what happens here](draw.md) in words.*"
+    prose["index.md"] = first.replace(DRAW, f"{block}\n\n{more}")
+    return {"draw.md": _as_page(text, "draw.md", folder).replace(DRAW, block)}
+
+
 def prepare(folder: Path, films: Path | None = None) -> None:
     """Write all that Sphinx is to read into `folder`: pages, pictures, style sheet, scripts.
 
@@ -235,20 +261,20 @@ def prepare(folder: Path, films: Path | None = None) -> None:
         moving = _films(films, path.stem)
         book = _for_reading(nbformat.read(path, as_version=4), place, folder, moving)
         nbformat.write(book, folder / place)
-    rest = [name for name in MORE if (ROOT / name).exists()]
     prose = {
         name: _as_page((ROOT / name).read_text("utf-8"), name, folder)
-        for name in ("README.md", *rest)
+        for name in ("README.md", *MORE) if (ROOT / name).exists()
     }
-    contents = CONTENTS.format(
+    prose["index.md"] = prose.pop("README.md")
+    shutil.copytree(STATIC, folder / "static")
+    prose = {**_drawing(folder, prose), **prose}
+    prose["index.md"] += CONTENTS.format(
         book="\n".join(f"notebooks/{path.stem}" for path in notebooks),
-        rest="\n".join(name.removesuffix(".md") for name in rest),
+        rest="\n".join(name.removesuffix(".md") for name in prose if name != "index.md"),
     )
-    prose["index.md"] = prose.pop("README.md") + contents
     for name, text in prose.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text, "utf-8", newline="\n")
-    shutil.copytree(STATIC, folder / "static")
     if films:
         shutil.copytree(films, folder / "static" / "films")
     script = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"

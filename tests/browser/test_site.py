@@ -12,16 +12,18 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 import nbformat
 import pytest
 
+from bfn_core.data.files import NoNetwork
 from tests.browser.lab import ROOT
 from tests.browser.turning import PATIENCE, STOPPED, Turning
 from tests.chromium import only_fonts, unavailable
 from tests.files import served
-from tools import website
+from tools import drawing, website
 
 bs4 = pytest.importorskip("bs4")  # comes with nbconvert, and so with JupyterLab
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PAGES = ["index.html", *(f"notebooks/{path.stem}.html" for path in NOTEBOOKS)]
+READ = [*PAGES, "draw.html"]  # all pages that are looked at one by one
 PHONE = {"width": 375, "height": 800}
 PAPERS = {  # without their margins, in CSS pixels
     "A4": {"width": 680, "height": 1009},
@@ -87,11 +89,11 @@ def in_fonts(launch, tmp_path_factory):
 
 
 in_every_font = pytest.mark.parametrize(
-    "page", [(family, name) for family in FONTS for name in PAGES], ids="-".join, indirect=True
+    "page", [(family, name) for family in FONTS for name in READ], ids="-".join, indirect=True
 )
 
 
-@pytest.fixture(scope="module", params=[(BARE, name) for name in PAGES], ids="-".join)
+@pytest.fixture(scope="module", params=[(BARE, name) for name in READ], ids="-".join)
 def page(request, in_fonts, address):
     """Each page in turn, opened once for all the tests that only look at it."""
     family, name = request.param
@@ -286,7 +288,7 @@ def test_a_formula_is_as_large_on_paper_as_it_may_be(page, paper):
 
 def test_a_folded_part_opens(page):
     folded = page.locator("article details")
-    assert folded.count() or page.name == "index.html"
+    assert folded.count() or "notebooks" not in page.name
     for part in folded.all()[-1:]:
         inside = part.locator(":scope > :not(summary)").first
         assert not inside.is_visible()
@@ -583,6 +585,288 @@ def test_plotly_is_loaded_once_and_only_where_it_draws(folder, fresh, address):
             Turning(page, page.locator(".plotly-figure")).wait_until_drawn()
         asked[name] = [url for url in page.evaluate(loaded) if "plotly" in url]
     assert list(asked.values()) == [[], [f"{address}_static/plotly.min.js"]]
+
+
+# Where the reader draws.
+
+
+class Pad:
+    """The place on a page where the reader draws, with hands."""
+
+    def __init__(self, page, begin=True):
+        self.page, self.place = page, page.locator(".draw")
+        if begin:
+            self.place.locator(".draw-invite button").click()
+            self.rest()
+
+    def rest(self):
+        """Wait until the newest picture is whole."""
+        self.page.wait_for_function(
+            "() => { const at = document.querySelector('.draw').dataset; return at.done === 'yes'"
+            " && at.state.split('/')[0] === at.state.split('/')[1]; }", timeout=PATIENCE)
+
+    def pixels(self, which=".draw-pad canvas"):
+        """Red and blue of the pixels of a canvas: the same where nobody has drawn."""
+        return self.place.locator(which).first.evaluate(
+            "c => { const { data } = c.getContext('2d').getImageData(0, 0, 28, 28);"
+            " return [...Array(784).keys()].map(j => [data[4 * j], data[4 * j + 2]]); }")
+
+    def drawn(self):
+        """Places of the reader's ink."""
+        return {j for j, (red, blue) in enumerate(self.pixels()) if red > 200 and blue < 100}
+
+    def ink(self, which=".draw-panels figure:last-child canvas"):
+        """Pixels that are guessed to be ink."""
+        return {j for j, (red, _) in enumerate(self.pixels(which)) if red > 138}
+
+    def stroke(self, *points):
+        """Draw a line with the mouse, in shares of the pad."""
+        area = self.place.locator(".draw-pad canvas").bounding_box()
+        places = [(area["x"] + x * area["width"], area["y"] + y * area["height"])
+                  for x, y in points]
+        self.page.mouse.move(*places[0])
+        self.page.mouse.down()
+        for place in places[1:]:
+            self.page.mouse.move(*place, steps=5)
+        self.page.mouse.up()
+
+    def choose(self, name, value):
+        """Press a radio button by its words."""
+        self.place.locator(f"input[name={name}][value='{value}']").check(force=True)
+        self.rest()
+
+    @property
+    def at(self):
+        """How many messages are heard."""
+        return int(self.place.get_attribute("data-state").split("/")[0])
+
+
+HOOK = ((0.35, 0.3), (0.5, 0.2), (0.62, 0.3), (0.5, 0.48))
+
+
+@pytest.fixture
+def pad(fresh):
+    """The page of its own, with the network at work."""
+    return Pad(fresh("draw.html"))
+
+
+def test_the_first_page_draws_a_digit_when_it_is_asked_and_loads_nothing_before(fresh, folder):
+    page = fresh("index.html")
+    loaded = "performance.getEntriesByType('resource').map(r => r.name.split('/').at(-1))"
+    page.locator(".draw-invite button").wait_for()
+    assert not {"worker.js", *drawing.LOADED} & set(page.evaluate(loaded))
+    assert page.locator(".draw-still").is_visible()
+    size = sum((folder / "_static" / "draw" / name).stat().st_size for name in drawing.LOADED)
+    assert f"loads {size / 1e6:.1f} MB" in page.locator(".draw-invite").inner_text()
+    assert size < 15e6
+    pad = Pad(page)
+    assert 25 < len(pad.ink()) < 300
+    assert not page.locator(".draw-still").is_visible()
+    assert "nats for the picture" in pad.place.inner_text()
+
+
+def test_what_is_drawn_stays_and_is_completed_rubbed_out_and_brought_back(pad):
+    alone = pad.ink()
+    pad.stroke(*HOOK)
+    pad.rest()
+    drawn = pad.drawn()
+    assert 25 < len(drawn) < 120
+    assert drawn <= pad.ink() != alone and len(pad.ink() - drawn) > 10
+    assert "for your pixels" in pad.place.inner_text()
+    pad.choose("pen", "rub")
+    pad.stroke(HOOK[0], HOOK[1])
+    pad.rest()
+    less = pad.drawn()
+    assert less < drawn
+    pad.choose("pen", "paper")
+    pad.stroke((0.2, 0.8), (0.8, 0.8))
+    pad.rest()
+    assert pad.drawn() == less
+    line = {22 * 28 + column for column in range(7, 21)}
+    assert not line & pad.ink()
+    for _ in range(2):
+        pad.place.get_by_role("button", name="undo").click()
+        pad.rest()
+    assert pad.drawn() == drawn
+
+
+def test_a_digit_is_kept_and_a_part_of_it_rubbed_out(pad):
+    before = pad.ink()
+    pad.place.get_by_role("button", name="keep this digit").click()
+    pad.rest()
+    assert pad.drawn() == before == pad.ink()
+    pad.stroke((0.3, 0.5), (0.7, 0.5))
+    pad.rest()
+    assert pad.drawn() < before and pad.drawn() <= pad.ink()
+    pad.place.get_by_role("button", name="clear").click()
+    pad.rest()
+    assert not pad.drawn()
+
+
+def test_a_line_is_completed_while_it_is_drawn_where_the_machine_can(pad):
+    pad.page.evaluate("document.querySelector('.draw').board.rate = 100")
+    area = pad.place.locator(".draw-pad canvas").bounding_box()
+    before = pad.place.get_attribute("data-state").split("/")[1]
+    pad.page.mouse.move(area["x"] + 120, area["y"] + 90)
+    pad.page.mouse.down()
+    pad.page.mouse.move(area["x"] + 160, area["y"] + 150, steps=4)
+    pad.page.wait_for_function(
+        "n => document.querySelector('.draw').dataset.state.split('/')[1] !== n", arg=before)
+    pad.page.mouse.up()
+    pad.rest()
+    assert pad.place.get_attribute("data-state").split("/")[1] == before
+
+
+def test_it_is_moved_by_keys_alone(pad):
+    page = pad.page
+    pad.place.locator("input[name=pen]").first.focus()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.getAttribute('role')") == "application"
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Space")
+    pad.rest()
+    assert pad.drawn()
+    slider = pad.place.locator("input[name=at]")
+    slider.focus()
+    page.keyboard.press("Home")
+    assert pad.at == 0 and slider.get_attribute("aria-valuetext") == "0 of 30"
+    assert len({red for red, _ in pad.pixels(".draw-panels canvas")}) == 1  # nothing is known yet
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowLeft")
+    assert pad.at == 1
+    pad.place.locator("input[name=label]").first.focus()
+    page.keyboard.press("ArrowRight")
+    pad.rest()
+    assert pad.place.locator("input[name=label]:checked").get_attribute("value") == "0"
+
+
+def test_it_plays_stops_and_goes_back(pad):
+    play = pad.place.locator("[data-do=play]")
+    play.click()
+    pad.page.wait_for_function(
+        "() => { const i = parseInt(document.querySelector('.draw').dataset.state);"
+        " return i > 2 && i < 25; }")
+    play.click()
+    stands = pad.at
+    pad.page.wait_for_timeout(500)
+    assert pad.at == stands and "play" in play.inner_text()
+    pad.place.get_by_role("button", name="one message back").click()
+    assert pad.at == stands - 1
+    caption = pad.place.locator(".draw-caption").inner_text()
+    assert f"After {stands - 1} of 30 messages" in caption
+
+
+def test_the_digit_that_is_asked_for_comes(pad):
+    ink = {}
+    for digit in (1, 0):
+        pad.choose("label", digit)
+        ink[digit] = [len(pad.ink())]
+        for _ in range(2):
+            pad.place.get_by_role("button", name="another draw").click()
+            pad.rest()
+            ink[digit].append(len(pad.ink()))
+    assert max(ink[1]) < min(ink[0])
+
+
+def test_of_several_candidates_each_can_be_looked_at(pad):
+    pad.stroke(*HOOK)
+    pad.place.locator("select[name=count]").select_option("4")
+    pad.rest()
+    candidates = pad.place.locator(".draw-candidates button")
+    assert candidates.count() == 4
+    weights = [float(re.search(r"weight (\d+)", one.get_attribute("aria-label"))[1])
+               for one in candidates.all()]
+    assert sum(weights) == pytest.approx(100, abs=2)
+    assert weights[candidates.evaluate_all(
+        "all => all.findIndex(b => b.ariaPressed === 'true')")] == max(weights)
+    seen = set()
+    for one in candidates.all():
+        one.click()
+        assert one.get_attribute("aria-pressed") == "true"
+        seen.add(frozenset(pad.ink()))
+    assert len(seen) > 1
+
+
+def test_one_draws_with_a_finger_on_a_phone(in_fonts, address, artefacts):
+    context = in_fonts(BARE).new_context(viewport=PHONE, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.goto(f"{address}draw.html")
+    pad = Pad(page)
+    assert page.evaluate(STICKS_OUT, False) == []
+    low = page.evaluate(
+        """[...document.querySelectorAll(".draw-live :is(button, select, fieldset span, [name=at])"
+        )].filter((e) => e.checkVisibility()).map((e) => [e.outerHTML.slice(0, 80),
+          e.getBoundingClientRect()]).filter(([, r]) => r.height < 44 || r.width < 44)"""
+    )
+    assert low == []
+    canvas = pad.place.locator(".draw-pad canvas")
+    canvas.scroll_into_view_if_needed()
+    area, scrolled = canvas.bounding_box(), page.evaluate("scrollY")
+    touch = page.context.new_cdp_session(page)
+    for k in range(8):
+        at = {"x": area["x"] + 120, "y": area["y"] + 60 + 15 * k}
+        kind = "touchMove" if k else "touchStart"
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [at]})
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    pad.rest()
+    assert len(pad.drawn()) > 15
+    assert page.evaluate("scrollY") == scrolled  # the finger drew, and moved nothing else
+    page.screenshot(path=artefacts / "phone.png", full_page=True)
+    context.close()
+
+
+def test_without_scripts_and_on_paper_the_picture_stands_there(in_fonts, address, pad):
+    context = in_fonts(BARE).new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{address}draw.html")
+    assert page.locator(".draw-still").is_visible() and page.locator(".draw-words").is_visible()
+    assert page.locator(".draw button").count() == 0
+    context.close()
+    with laid_out(pad.page, PAPERS["A4"], "print"):
+        assert pad.place.locator(".draw-still").is_visible()
+        assert pad.place.locator(".draw-words").is_visible()
+        assert not pad.place.locator(".draw-live").is_visible()
+
+
+@pytest.mark.parametrize("lacks", ["WebAssembly", "DecompressionStream", "Worker"])
+def test_an_old_browser_is_told_why_and_keeps_the_picture(in_fonts, address, lacks):
+    page = in_fonts(BARE).new_page()
+    page.add_init_script(f"delete window.{lacks}")
+    page.goto(f"{address}draw.html")
+    page.locator(".draw-invite button").click()
+    alert = page.locator(".draw [role=alert]")
+    alert.wait_for()
+    assert lacks in alert.inner_text()
+    assert page.locator(".draw-still").is_visible()
+    page.close()
+
+
+def test_a_file_that_does_not_arrive_is_named_and_asked_for_again(in_fonts, address):
+    page = in_fonts(BARE).new_page()
+    page.route("**/model.onnx.gz", lambda route: route.fulfill(status=404, body="no"))
+    page.goto(f"{address}draw.html")
+    page.locator(".draw-invite button").click()
+    alert = page.locator(".draw [role=alert]")
+    alert.wait_for(timeout=PATIENCE)
+    assert "model.onnx.gz: the server answered 404" in alert.inner_text()
+    assert page.locator(".draw-still").is_visible()
+    page.unroute("**/model.onnx.gz")
+    assert Pad(page).ink()
+    page.close()
+
+
+def test_without_a_network_the_site_is_built_without_it_and_says_so(tmp_path, monkeypatch, capsys):
+    def missing(folder):
+        raise NoNetwork("onnxruntime-web could not be fetched")
+
+    monkeypatch.setattr(drawing, "unpack_runtime", missing)
+    website.prepare(tmp_path / "source")
+    assert "built without the page on which the reader draws: onnx" in capsys.readouterr().err
+    assert not (tmp_path / "source" / "draw.md").exists()
+    first = (tmp_path / "source" / "index.md").read_text("utf-8")
+    assert "draw-still" not in first and "(draw.md)" not in first and "\ndraw\n" not in first
 
 
 # The tool itself.

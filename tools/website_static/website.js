@@ -1,4 +1,4 @@
-// The six things that a page of the site needs a script for.
+// The seven things that a page of the site needs a script for.
 
 // An explorer in a frame says how high it is, and gets that much room: on a narrow screen its
 // panels stand one above the other.
@@ -228,3 +228,6 @@ function player(slider, move, seconds) {
   return button;
 }
 for (const place of document.querySelectorAll(".film")) film(place);
+
+// Where the reader may draw with a network: a script of its own, which loads that when it is asked.
+if (document.querySelector(".draw")) import(new URL("draw/draw.js", PLOTLY));

@@ -33,16 +33,21 @@ const CSS = `
 
 export const number = (v, digits = 2) => v.toFixed(digits).replace("-", "\u2212");
 
-// `count` standard normal numbers from an integer seed: mulberry32, then Box and Muller.
-export function normals(count, seed) {
-  let state = (seed * 0x9e3779b9) >>> 0;
-  const uniform = () => {
+// Numbers from 0 to 1, without the ends, from an integer seed: mulberry32.
+export function uniforms(seed) {
+  let state = Math.imul(seed, 0x9e3779b9);
+  return () => {
     state = (state + 0x6d2b79f5) >>> 0;
     let z = state;
     z = Math.imul(z ^ (z >>> 15), z | 1);
     z ^= z + Math.imul(z ^ (z >>> 7), z | 61);
     return (((z ^ (z >>> 14)) >>> 0) + 0.5) / 4294967296;
   };
+}
+
+// `count` standard normal numbers from an integer seed: Box and Muller.
+export function normals(count, seed) {
+  const uniform = uniforms(seed);
   return Array.from({ length: count },
     () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform()));
 }
