@@ -5,8 +5,8 @@
 
 The graph is written operator by operator, beside `UNet.forward`, and not traced: it depends on no
 exporter's version, has half of the operators that tracing leaves, and a free batch size. Inputs are
-those of the network, `theta` (B, 1, H, W, 2), `t` (B,) and `label` (B,), int64, −1 for not told; the
-output is its raw one, (B, 1, H, W, 2).
+those of the network, `theta` (B, 1, H, W, 2), `t` (B,) and `label` (B,), int64, −1 for not told;
+the output is its raw one, (B, 1, H, W, 2).
 
 Weights are stored as whole numbers of 16 bits, a scale to each row, which is closer than float16 at
 the same size; an engine makes float32 of them when it loads the file, and computes in that.
