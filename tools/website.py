@@ -81,6 +81,7 @@ NUMBERED_LINES = re.compile(r"\$\$((?=[^$]*\\\\)[^$]*\\tag\{[^$]*)\$\$")
 PICTURES = (".png", ".svg", ".gif", ".jpg")
 MORE = ("CONTRIBUTING.md", "tools/GPU_DAY.md")  # pages beside the README and the book
 DRAW = "<!-- draw -->"  # where the README and tools/draw.md let the reader draw
+TABLE = "<!-- table -->"  # where draw.md says what that costs
 NOT_DRAWN = ("The site is built without the page on which the reader draws: {}. With a network, "
              "`make site` builds it.")
 STILL = '<p class="still">The first state of an explorer, which moves in JupyterLab and Colab.</p>'
@@ -241,7 +242,7 @@ def _drawing(folder: Path, prose: dict[str, str]) -> dict[str, str]:
         print(NOT_DRAWN.format(error), file=sys.stderr)
         prose["index.md"] = first.replace(DRAW, "")
         return {}
-    text = (ROOT / "tools" / "draw.md").read_text("utf-8")
+    text = (ROOT / "tools" / "draw.md").read_text("utf-8").replace(TABLE, drawing.table())
     block = drawing.block(draws, "_static/draw")
     more = "*The same by your own hand; [what happens here](draw.md) in words.*"
     prose["index.md"] = first.replace(DRAW, f"{block}\n\n{more}")

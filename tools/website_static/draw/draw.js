@@ -44,15 +44,14 @@ const CONTROLS = `
 <div class="draw-time">
   <button type="button" data-do="play">▶ play</button>
   <button type="button" data-do="back" aria-label="one message back">‹</button>
-  <label><span>messages heard</span>
-    <input type="range" name="at" min="0" value="0" autocomplete="off"></label>
   <button type="button" data-do="on" aria-label="one message on">›</button>
-  <output></output>
+  <label><span>messages heard <output></output></span>
+    <input type="range" name="at" min="0" value="0" autocomplete="off"></label>
 </div>
 <fieldset class="draw-digits"><legend>Draw</legend></fieldset>
 <div class="draw-choices">
   <label><span>messages in all</span><select name="n"></select></label>
-  <label><span>candidates</span><select name="count"></select></label>
+  <label><span>candidates for a gap</span><select name="count"></select></label>
   <label><span>the digit's name counts</span><select name="weight">
     <option value="1">once, as learnt</option><option value="2" selected>twice: clearer</option>
   </select></label>
@@ -177,7 +176,7 @@ class Board {
     const options = (name, values, start) => root.elements[name].append(
       ...values.map((v) => new Option(v, v, v === start, v === start)));
     options("n", [5, 10, 20, 30, 50, 100], 30);
-    options("count", [1, 4, 8], 1);
+    options("count", [1, 4, 8], 4);
     for (const words of root.querySelectorAll("[data-of]")) {
       words.style.setProperty("--colour", COLOURS[words.dataset.of]);
     }
@@ -211,10 +210,12 @@ class Board {
     return Number(this.form.elements[name].value);
   }
 
-  // Begins anew; while a line is being drawn in one quick candidate with few messages.
+  // Begins anew; while a line is being drawn in one quick candidate with few messages. Where nothing
+  // is known, or everything, candidates need not be compared.
   run({ whole = false } = {}) {
     const quick = Math.max(6, Math.min(20, Math.round(this.rate * LONGEST)));
-    const [n, count] = whole ? [quick, 1] : [this.setting("n"), this.setting("count")];
+    const gap = this.known.includes(1) && this.known.includes(0);
+    const [n, count] = whole ? [quick, 1] : [this.setting("n"), gap ? this.setting("count") : 1];
     this.task += 1;
     this.worker.postMessage({ kind: "run", id: this.task, whole, n, count, beta1: this.beta1,
       x: [...this.x], known: [...this.known], seed: this.seed, label: this.setting("label"),
@@ -534,7 +535,7 @@ class Board {
     const { i, n, c, last } = this.now();
     const told = i ? `After ${i} of ${n} messages: <b>${this.sums().join(", ")}</b>.` :
       "No message yet: every pixel is as likely ink as paper.";
-    const end = i === n && this.known.includes(1) ?
+    const end = i === n && last[c] > 0.05 ?
       ` What is still unsure of your pixels costs ${last[c].toFixed(1)} more.` : "";
     return `${told}${end} <small>${Math.round(this.rate)} network calls a second here.</small>`;
   }
