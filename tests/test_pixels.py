@@ -12,7 +12,8 @@ import torch
 
 from bfn_core import DiscreteFlow
 from bfn_core.beliefs import CategoricalParameters
-from bfn_core.data.files import DataError
+from bfn_core.data import asset, record
+from bfn_core.data.files import DataError, digest
 from bfn_core.distributions import Categorical, CategoricalMessage
 from bfn_core.infilling import effective, systematic
 from bfn_core.training import shipped
@@ -297,3 +298,18 @@ def test_only_a_network_of_binary_pixels_can_be_written():
         onnx_model.graph(UNet(3, outputs=2))
     small = UNet(1, classes=2, channels=8, multipliers=(1, 2, 2), blocks=2, patch=1, attention=(1,))
     assert json.dumps([i.name for i in onnx_model.graph(small).graph.input]) == '["theta", "t"]'
+
+
+def test_the_record_is_of_the_files_that_are_shipped(drawing):
+    from tools import drawing as tool
+
+    found = record("drawing")
+    assert found["weights"] == digest(asset("mnist_conditional.safetensors"))[:8]
+    sizes = {name: (drawing / name).stat().st_size for name in tool.LOADED}
+    # How well zlib packs depends on its version.
+    assert found["bytes"] == pytest.approx(sizes, rel=0.02) and sum(sizes.values()) < 15e6
+    lost = found["lost"]
+    assert abs(lost["more"]) < 0.01 and lost["standard error of more"] < 0.001
+    calls = {slower: 1000 / spent["1"] for slower, spent in found["milliseconds"].items()}
+    assert calls["1"] > 30 and calls["6"] > 5  # a second
+    assert f"{calls['4']:.0f} |" in tool.table()

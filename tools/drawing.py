@@ -57,8 +57,7 @@ BLOCK = """<div class="draw" data-bytes="{bytes}" data-beta1="{beta_1}">
 <p class="draw-words">{words}</p>
 </div>"""
 
-TABLE = """The page loads {all:.1f} MB when you ask for it: {runtime:.1f} MB of runtime, {model:.1f} MB of
-network.
+TABLE = """The page loads {all:.1f} MB when you ask for it, of which {model:.1f} MB are the network.
 
 | | to start | a call | calls a second | a call for 4 candidates | 30 messages for 4 |
 |---|---|---|---|---|---|
@@ -144,7 +143,6 @@ def table() -> str:
     """What drawing weighs, costs and loses, as `tools/measure_drawing.py` found it, in Markdown."""
     found = record("drawing")
     sizes, lost = found["bytes"], found["lost"]
-    model = sizes["model.onnx.gz"]
     rows = []
     for slower, spent in found["milliseconds"].items():
         name = "the machine that measured" if slower == "1" else f"one {slower} times slower"
@@ -152,8 +150,8 @@ def table() -> str:
         rows.append(f"| {name} | {spent['start'] / 1000:.1f} s | {one:.0f} ms | {1000 / one:.0f} | "
                     f"{four:.0f} ms | {31 * four / 1000:.1f} s |")
     return TABLE.format(
-        all=sum(sizes.values()) / 1e6, runtime=(sum(sizes.values()) - model) / 1e6,
-        model=model / 1e6, rows="\n".join(rows), browser=found["browser"],
+        all=sum(sizes.values()) / 1e6, model=sizes["model.onnx.gz"] / 1e6,
+        rows="\n".join(rows), browser=found["browser"],
         digits=lost["digits"], nats=lost["nats"], seed=lost["seed"],
         more=1e6 * lost["more"], error=1e6 * lost["standard error of more"],
     )
