@@ -218,17 +218,14 @@ def test_a_filling_is_that_of_bfn_core_with_the_same_noise(chromium, call, count
 @pytest.fixture(scope="module")
 def drawing(tmp_path_factory):
     """The folder of the page on which the reader draws."""
-    onnx = pytest.importorskip("onnx")
-    assert onnx.__version__
-    from tools import drawing, website
+    pytest.importorskip("onnx")
+    from tools import drawing
 
     folder = tmp_path_factory.mktemp("drawing")
     try:
         drawing.write(folder)
     except DataError as error:
         unavailable(f"The network was not run in a browser: {error}")
-    for path in (website.STATIC / "draw").iterdir():
-        (folder / path.name).write_bytes(path.read_bytes())
     return folder
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import html
+import shutil
 import sys
 import tarfile
 from pathlib import Path
@@ -28,10 +29,10 @@ from bfn_core.data.files import DataError, RemoteFile, locate
 from bfn_core.infilling import filling_steps
 from bfn_core.training import shipped
 from bfn_core.views.kit import browser, style
-from tools import onnx_model
 
+PAGE = Path(__file__).resolve().parent / "website_static" / "draw"  # scripts and style sheet
 MODEL = "mnist_conditional"
-# The newest whose WebAssembly has 11 MB; from 1.23 on it has more.
+# Its WebAssembly has 11.2 MB, unpacked; newer ones grow, to 14.2 MB in 1.30.
 RUNTIME = RemoteFile(
     "onnxruntime-web-1.22.0.tgz",
     "e293551f9d36d003e293d0f2937fee7b3dfdcef76d71d1449b55e2d4157c7aea",
@@ -115,9 +116,13 @@ def write(folder: Path) -> None:
 
     Raises:
         DataError: the runtime cannot be had; nothing is written then.
+        ImportError: onnx is missing.
     """
+    from tools import onnx_model  # which needs onnx, and who only tests may not have it
+
     folder.mkdir(parents=True, exist_ok=True)
     unpack_runtime(folder)
+    shutil.copytree(PAGE, folder, dirs_exist_ok=True)
     bfn = shipped(MODEL)
     model = onnx_model.graph(bfn.network).SerializeToString()
     (folder / "model.onnx.gz").write_bytes(packed(model))

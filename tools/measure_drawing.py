@@ -28,7 +28,7 @@ from bfn_core.likelihood import Estimate
 from bfn_core.training import shipped
 from tests.chromium import playing
 from tests.files import served
-from tools import drawing, website
+from tools import drawing
 from tools.record import renew_digests, weights, write
 
 TARGET = CHECKOUT / "drawing.json"
@@ -113,8 +113,6 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         drawing.write(folder)
-        for path in (website.STATIC / "draw").iterdir():
-            (folder / path.name).write_bytes(path.read_bytes())
         (folder / "empty.html").write_text("<!doctype html>", "utf-8")
         record = {
             "command": "python -m tools.measure_drawing",
