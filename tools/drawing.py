@@ -67,7 +67,8 @@ TABLE = """The page loads {all:.1f} MB when you ask for it, of which {model:.1f}
 Time of one thread in {browser}, which slowed itself down for the lower rows, without the loading;
 `python -m tools.measure_drawing` measures it. With weights in 16 bits, {digits:,} test digits cost
 {nats:.2f} nats each, and with weights in 32 as much: the difference is {more:.0f} ± {error:.0f}
-millionths of a nat (the same noise for both, one draw, seed {seed})."""
+millionths of a nat (one standard error; told no label, the same noise for both, one draw each, seed
+{seed})."""
 
 
 def unpack_runtime(folder: Path) -> None:
@@ -152,8 +153,9 @@ def table() -> str:
     for slower, spent in found["milliseconds"].items():
         name = "the machine that measured" if slower == "1" else f"one {slower} times slower"
         one, four = spent["1"], spent["4"]
-        rows.append(f"| {name} | {spent['start'] / 1000:.1f} s | {one:.0f} ms | {1000 / one:.0f} | "
-                    f"{four:.0f} ms | {31 * four / 1000:.1f} s |")
+        row = (f"| {name} | {spent['start'] / 1000:.1f}_s | {one:.0f}_ms | {1000 / one:.0f} | "
+               f"{four:.0f}_ms | {31 * four / 1000:.1f}_s |")
+        rows.append(row.replace("_", "&nbsp;"))
     return TABLE.format(
         all=sum(sizes.values()) / 1e6, model=sizes["model.onnx.gz"] / 1e6,
         rows="\n".join(rows), browser=found["browser"],
