@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from bfn_core.checks import check_step, real, whole
+from bfn_core.checks import check_step, kind_of, real, whole
 
 Form = TypeVar("Form", float, Tensor)
 
@@ -272,3 +272,129 @@ class EntropyLinearSchedule(Schedule):
     def time(self, beta: Form) -> Form:
         """(1 − e^(−Kβ/4))/(1 − e^(−Kβ(1)/4))."""
         return _of("expm1", -self.classes / 4 * beta) / math.expm1(-self._end)
+
+
+@dataclass(frozen=True)
+class LogLinearSchedule(_ToTotal):
+    """β(t) = δ ((1 + β(1)/δ)^t − 1): ln(δ + β) rises on a straight line.
+
+    δ is a precision that counts as known at t = 0. At δ = 1, that of the prior, it is the paper's
+    geometric schedule (72); a small δ makes the log-SNR of diffusion, ln β, nearly a straight line
+    from about ln δ, as in VDM (Kingma et al. 2021, arXiv 2107.00630), but with β(0) = 0; δ = 0.01
+    is BSI's precision (Lienen et al. 2025, arXiv 2502.07580); δ → ∞ is linear in β.
+
+    Args:
+        beta_1: accumulated accuracy at t = 1, above 0.
+        offset: δ, above 0.
+
+    Raises:
+        ValueError: beta_1 or offset not above 0.
+    """
+
+    offset: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "offset", real("offset", self.offset, 0.0))
+
+    @property
+    def _rate(self) -> float:
+        return math.log1p(self.beta_1 / self.offset)
+
+    def beta(self, t: Form) -> Form:
+        """Accumulated accuracy β(t)."""
+        return self.offset * _of("expm1", self._rate * t)
+
+    def rate(self, t: Form) -> Form:
+        """dβ/dt = ln(1 + β(1)/δ) (δ + β)."""
+        return self._rate * self.offset * _of("exp", self._rate * t)
+
+    def time(self, beta: Form) -> Form:
+        """ln(1 + β/δ)/ln(1 + β(1)/δ)."""
+        return _of("log1p", beta / self.offset) / self._rate
+
+
+class StraightPathSchedule(_ToTotal):
+    """β(t) = (ct/(1 − ct))², c = √β(1)/(1 + √β(1)): the schedule of flow matching.
+
+    Its paths from noise to data, (1 − s) ε + s x, are straight at an even speed, and have the
+    accuracy (s/(1 − s))². That is infinite at s = 1; here they end at s = c.
+
+    Source: Lipman et al. 2022, "Flow Matching for Generative Modeling", arXiv 2210.02747.
+    """
+
+    @property
+    def _end(self) -> float:
+        return self.beta_1**0.5 / (1.0 + self.beta_1**0.5)
+
+    def beta(self, t: Form) -> Form:
+        """Accumulated accuracy β(t)."""
+        share = self._end * t
+        return (share / (1.0 - share)) ** 2
+
+    def rate(self, t: Form) -> Form:
+        """dβ/dt = 2 c² t/(1 − ct)³."""
+        share = self._end * t
+        return 2.0 * self._end * share / (1.0 - share) ** 3
+
+    def time(self, beta: Form) -> Form:
+        """√β/(c (1 + √β))."""
+        root = _of("sqrt", beta)
+        return root / (self._end * (1.0 + root))
+
+
+class TableSchedule(Schedule):
+    """β(t) by a table: between its points ln(1 + β) rises on straight lines.
+
+    For schedules that were drawn by hand, fitted to a curve of errors (bfn_core.mmse), or learned.
+    A table of the two ends alone is the paper's geometric schedule.
+
+    Args:
+        t: ascending, from 0 to 1, (M,), at least two; a tensor or numbers.
+        beta: accumulated accuracy then, ascending from 0, (M,).
+
+    Raises:
+        ValueError: tables that are not as long as each other, or do not ascend, or with other ends.
+    """
+
+    def __init__(self, t: Any, beta: Any) -> None:
+        self._t, self._beta = (torch.as_tensor(table, dtype=torch.float64, device="cpu").clone()
+                               for table in (t, beta))
+        for name, table in (("t", self._t), ("beta", self._beta)):
+            good = table.dim() == 1 and len(table) > 1 and bool((table.diff() > 0).all())
+            if not (good and float(table[0]) == 0.0 and bool(table.isfinite().all())):
+                raise ValueError(f"{name} must be at least two numbers that ascend from 0, got "
+                                 f"{table.tolist() if table.numel() < 9 else kind_of(table)}")
+        if len(self._t) != len(self._beta) or float(self._t[-1]) != 1.0:
+            raise ValueError("t must end at 1 and be as long as beta, got "
+                             f"{len(self._t)} times to {float(self._t[-1]):g} and "
+                             f"{len(self._beta)} accuracies")
+        self._log = self._beta.log1p()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self._t)} points to β = {float(self._beta[-1]):g})"
+
+    def _on_line(self, value: Any, across: Tensor, up: Tensor) -> Any:
+        """The straight lines through a table at `value`, and their slope there; in its form."""
+        of = value if isinstance(value, Tensor) else torch.tensor(value, dtype=across.dtype)
+        across, up = across.to(of), up.to(of)
+        slopes = up.diff() / across.diff()
+        place = torch.searchsorted(across, of.detach().contiguous(), right=True) - 1
+        place = place.clamp(0, len(slopes) - 1)
+        height = up[place] + slopes[place] * (of - across[place])
+        if isinstance(value, Tensor):
+            return height, slopes[place]
+        return float(height), float(slopes[place])
+
+    def beta(self, t: Form) -> Form:
+        """Accumulated accuracy β(t)."""
+        return _of("expm1", self._on_line(t, self._t, self._log)[0])
+
+    def rate(self, t: Form) -> Form:
+        """dβ/dt, at a point of the table that of what comes after it."""
+        height, slope = self._on_line(t, self._t, self._log)
+        return slope * _of("exp", height)
+
+    def time(self, beta: Form) -> Form:
+        """The t at which ln(1 + β) is reached."""
+        return self._on_line(_of("log1p", beta), self._log, self._t)[0]

@@ -4,7 +4,8 @@ import math
 
 import torch
 
-from bfn_core import DiscretisedFlow, Estimate
+from bfn_core import BFN, DiscretisedFlow, Estimate
+from bfn_core.distributions import Delta
 
 
 def generator(seed: int) -> torch.Generator:
@@ -53,6 +54,24 @@ def normal_grid(std: float, points: int) -> torch.Tensor:
     """Equally likely points (N, 1) that stand for N(0, std²)."""
     level = (torch.arange(points, dtype=torch.float64) + 0.5) / points
     return (std * torch.special.ndtri(level)).float().unsqueeze(1)
+
+
+class Normal(BFN):
+    """The perfect network of x ~ N(m, τ²): x̂ = (m + τ² s)/(1 + τ² β), in float64."""
+
+    def __init__(self, flow, mean=0.2, std=0.3):
+        super().__init__(flow, None)
+        self.mean, self.std, self.calls = mean, std, 0
+
+    @property
+    def _reference(self):
+        return torch.empty(0, dtype=torch.float64)
+
+    def output(self, theta, t, *, condition=None):
+        self.calls += 1
+        beta = (theta.precision - 1).unsqueeze(1)
+        s = (1 + beta) * theta.mean
+        return Delta((self.mean + self.std**2 * s) / (1 + self.std**2 * beta))
 
 
 def brute_message_log_prob(y, log_probs, alpha):

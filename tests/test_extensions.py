@@ -31,7 +31,10 @@ from bfn_core.schedules import (
     EntropyLinearSchedule,
     GeometricSchedule,
     LinearSchedule,
+    LogLinearSchedule,
     QuadraticSchedule,
+    StraightPathSchedule,
+    TableSchedule,
 )
 from tests.oracles import generator
 
@@ -49,6 +52,8 @@ class Cubic(Schedule):
 SCHEDULES = [
     GeometricSchedule(0.02), GeometricSchedule(1e-3), QuadraticSchedule(2.0), LinearSchedule(99.0),
     CosineSchedule(99.0), EntropyLinearSchedule(3, 6.0), EntropyLinearSchedule(27, 20.0), Cubic(),
+    LogLinearSchedule(99.0, 0.01), LogLinearSchedule(99.0, 30.0), StraightPathSchedule(99.0),
+    TableSchedule([0.0, 0.13, 0.5, 1.0], [0.0, 0.4, 3.0, 99.0]),
 ]
 TIMES = torch.linspace(0, 1, 201, dtype=torch.float64)
 
@@ -90,6 +95,39 @@ def test_chembfns_schedule_is_the_published_formula():
     )
     assert schedule.beta(1.0) == pytest.approx(2.0)
     assert CosineSchedule(99.0).rest(0.5) == pytest.approx(math.cos(math.atan(99**0.5) / 2) ** 2)
+
+
+def test_schedules_of_diffusion_are_the_published_formulas():
+    t = TIMES[:-1]
+    paper = GeometricSchedule(0.1)
+    for same in (LogLinearSchedule(99.0, 1.0), TableSchedule([0.0, 1.0], [0.0, 99.0])):
+        torch.testing.assert_close(same.beta(TIMES), paper.beta(TIMES))
+        torch.testing.assert_close(same.rate(t), paper.rate(t))
+    line = LogLinearSchedule(99.0, 1e-5).beta(TIMES[100:]).log().diff()  # an even log-SNR
+    torch.testing.assert_close(line, line.mean().expand(len(line)), rtol=2e-3, atol=0)
+    flow_matching, share = StraightPathSchedule(99.0), 0.3 * 99**0.5 / (1 + 99**0.5)
+    assert flow_matching.beta(0.3) == pytest.approx((share / (1 - share)) ** 2)
+    assert flow_matching.beta(1.0) == pytest.approx(99.0)
+    with pytest.raises(ValueError, match="offset must be above 0 and finite, got 0"):
+        LogLinearSchedule(99.0, 0.0)
+
+
+def test_a_table_goes_through_its_points_and_refuses_others():
+    t, beta = torch.tensor([0.0, 0.2, 0.7, 1.0]), torch.tensor([0.0, 5.0, 6.0, 50.0])
+    schedule = TableSchedule(t, beta)
+    torch.testing.assert_close(schedule.beta(t.double()), beta.double())
+    assert schedule.beta(0.45) == pytest.approx(math.sqrt(6 * 7) - 1)  # half way in ln(1 + β)
+    assert float(schedule.beta(torch.tensor(0.45))) == pytest.approx(math.sqrt(6 * 7) - 1, rel=1e-5)
+    for bad, word in (
+        (([0.0, 0.5, 0.4, 1.0], [0.0, 1.0, 2.0, 3.0]), "t must be at least two numbers that asc"),
+        (([0.0, 0.5, 1.0], [0.0, 2.0, 2.0]), "beta must be at least two numbers that ascend"),
+        (([0.0, 0.5, 1.0], [0.1, 1.0, 2.0]), "beta must be .* numbers that ascend from 0, got"),
+        (([0.0, 0.9], [0.0, 2.0]), "t must end at 1"),
+        (([0.0, 1.0], [0.0, 1.0, 2.0]), "as long as beta"),
+        (([0.0, 1.0], [0.0, math.inf]), "beta must be"),
+    ):
+        with pytest.raises(ValueError, match=word):
+            TableSchedule(*bad)
 
 
 @pytest.mark.parametrize("make", [

@@ -19,35 +19,23 @@ from bfn_core import (
     elbo,
 )
 from bfn_core.data.toy import GaussianMixture
-from bfn_core.distributions import Delta
 from bfn_core.infilling import fill
 from bfn_core.samplers import Ancestral
-from bfn_core.schedules import CosineSchedule, EntropyLinearSchedule, LinearSchedule
+from bfn_core.schedules import (
+    CosineSchedule,
+    EntropyLinearSchedule,
+    LinearSchedule,
+    LogLinearSchedule,
+    StraightPathSchedule,
+    TableSchedule,
+)
 from bfn_core.solvers import RULES, SPACINGS, _Channel, spaced, steps_within
-from tests.oracles import correlated_table, generator
+from tests.oracles import Normal, correlated_table, generator
 from tools.fast_samplers import SAMPLERS, energy_distance
 
-MEAN, STD = 0.2, 0.3  # of the normal data below
+MEAN, STD = 0.2, 0.3  # of normal data, as Normal has them by default
 ALL = [Solver(rule, spacing, noise) for rule in RULES for spacing in SPACINGS for noise in (0, 0.6)]
 ALL += [FixedNoise(), FixedNoise("root")]
-
-
-class Normal(BFN):
-    """The perfect network of x ~ N(m, τ²): x̂ = (m + τ² s)/(1 + τ² β), in float64."""
-
-    def __init__(self, flow, mean=MEAN, std=STD):
-        super().__init__(flow, None)
-        self.mean, self.std, self.calls = mean, std, 0
-
-    @property
-    def _reference(self):
-        return torch.empty(0, dtype=torch.float64)
-
-    def output(self, theta, t, *, condition=None):
-        self.calls += 1
-        beta = (theta.precision - 1).unsqueeze(1)
-        s = (1 + beta) * theta.mean
-        return Delta((self.mean + self.std**2 * s) / (1 + self.std**2 * beta))
 
 
 class Told(nn.Module):
@@ -119,7 +107,9 @@ def test_the_first_step_is_what_makes_ab2_of_second_order():
 
 
 @pytest.mark.parametrize("schedule", [
-    CosineSchedule(400.0), LinearSchedule(99.0), EntropyLinearSchedule(3, 6.0)])
+    CosineSchedule(400.0), LinearSchedule(99.0), EntropyLinearSchedule(3, 6.0),
+    LogLinearSchedule(99.0, 0.01), StraightPathSchedule(99.0),
+    TableSchedule([0.0, 0.1, 0.6, 1.0], [0.0, 2.0, 20.0, 99.0])])
 def test_every_schedule_can_be_walked(schedule):
     bfn = Normal(ContinuousFlow(schedule=schedule, data_range=None))
     for spacing in SPACINGS:

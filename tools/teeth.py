@@ -63,6 +63,8 @@ TABLE = [
      "test_extensions.py::test_a_schedule_holds_together "
      "test_extensions.py::test_gamma_and_its_rest_keep_their_digits_in_single_precision "
      "test_extensions.py::test_chembfns_schedule_is_the_published_formula "
+     "test_extensions.py::test_schedules_of_diffusion_are_the_published_formulas "
+     "test_extensions.py::test_a_table_goes_through_its_points_and_refuses_others "
      "test_flows.py::test_published_values_of_the_schedules "
      "test_flows.py::test_gamma_keeps_its_digits_near_zero", [
         ("gamma as β", "return beta / (1 + beta)", "return beta"),
@@ -105,6 +107,15 @@ TABLE = [
          "math.expm1(-self._end) / self._left(t)", "math.expm1(-self._end) + 0.0 * t"),
         ("entropy-linear β without its digits near 1", "torch.where(t < 0.5, early, late)",
          "torch.log1p(math.expm1(-self._end) * t)"),
+        ("a log-linear rate without its δ", "self._rate * self.offset * _of(", "self._rate * _of("),
+        ("a log-linear time in units of 1", "_of(\"log1p\", beta / self.offset)",
+         "_of(\"log1p\", beta)"),
+        ("the root of a straight path's accuracy", "return (share / (1.0 - share)) ** 2",
+         "return share / (1.0 - share)"),
+        ("a straight path that ends at another β(1)", "(1.0 + self.beta_1**0.5)\n",
+         "(2.0 + self.beta_1**0.5)\n"),
+        ("a table read one line late", "right=True) - 1", "right=True)"),
+        ("a table with lines in β", "self._log = self._beta.log1p()", "self._log = self._beta"),
     ]),
     ("beliefs.py", "test_flows.py::test_categorical_update_is_bayes_rule_in_any_order", [
         ("softmax of probabilities", "return softmax(self.logits)",
@@ -317,6 +328,28 @@ TABLE = [
         ("means of blocks that are not of unit length", "torch.kron(*blocks) / size",
          "torch.kron(*blocks) / size**2",
          "test_conditioning.py::test_block_means_are_orthonormal_and_are_means"),
+    ]),
+    ("mmse.py", "test_mmse.py::test_the_left_sum_of_a_grid_written_out "
+     "test_mmse.py::test_normal_data_have_one_best_schedule_for_every_wish", [
+        ("an error that keeps the schedule's rate", "wide(cost) * (2.0 / rate)", "wide(cost) * 2.0",
+         "test_mmse.py::test_the_error_of_normal_data_is_measured_on_any_schedule"),
+        ("a right sum for the left one", "self.at(beta[:-1])).sum()", "self.at(beta[1:])).sum()"),
+        ("the finest steps even in the fall itself", "(fall * wide_step).sqrt()", "fall"),
+        ("equal times for equal bits", "return self._even(self._told.diff())",
+         "return self._even(torch.ones_like(self._told.diff()))"),
+        ("a scatter about no mean", "(cost - cost.mean()).square()", "cost.square()",
+         "test_mmse.py::test_the_scatter_by_time_in_closed_form"),
+        ("a way that may stand still", "triu(1)", "triu(0)",
+         "test_mmse.py::test_the_cheapest_way_is_that_of_brute_force"),
+        ("messages costed by all that has been told", "float(after) - float(known), generator",
+         "float(after), generator", "test_mmse.py::test_the_sum_is_the_loss_of_n_messages"),
+    ]),
+    ("networks/scaled.py", "test_mmse.py::test_a_perfect_network_guesses_the_same_from_any_scale", [
+        ("a latent with γ in place of its root", "return m.gamma.rsqrt()", "return 1 / m.gamma"),
+        ("a variance of 1 for data of variance 1 only", "(1 + self.square * m.beta).rsqrt()",
+         "(1 + m.beta).rsqrt()"),
+        ("a velocity that is taken for the noise", "place - root / (1 + root) * self.network",
+         "place - self.network"),
     ]),
     ("guidance.py", "test_guidance.py::test_raw_outputs_are_mixed_and_needless_calls_spared", [
         ("w counted from the conditional network", "plain + weight * (informed - plain)",
