@@ -92,7 +92,8 @@ def test_colabs_own_versions_are_admitted():
 def test_every_import_of_the_package_is_declared():
     distributions = importlib.metadata.packages_distributions()
     declared = {Requirement(r).name for r in pyproject()["project"]["dependencies"]}
-    optional = {"tensorboard", "huggingface-hub", "huggingface_hub", "constriction"}  # where there
+    optional = {"tensorboard", "huggingface-hub", "huggingface_hub", "constriction",
+                "ase"}  # where there
     for path in (ROOT / "bfn_core").rglob("*.py"):
         for module in imported_modules(path):
             if module in sys.stdlib_module_names or module == "bfn_core":

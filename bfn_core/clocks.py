@@ -1,0 +1,65 @@
+"""Clocks: the same messages, sooner or later.
+
+Parts of mixed data share the time, but each has its own schedule, and with it its own clock:
+
+    slow = DiscreteFlow(2, schedule=Retimed(QuadraticSchedule(6.0), power=3))
+    MixedFlow(kinds=slow, places=ContinuousFlow(0.05))
+"""
+
+from dataclasses import dataclass
+
+from bfn_core.checks import real
+from bfn_core.schedules import Form, Schedule
+
+
+@dataclass(frozen=True)
+class Retimed(Schedule):
+    """A schedule by another clock: β(c(t)) with c(t) = ((t − start)/(end − start))^power, from 0
+    before the start to 1 after the end.
+
+    Before the start and after the end no accuracy is sent, so losses in n steps and samples, whose
+    messages must all say something, want start = 0 and end = 1.
+
+    Args:
+        schedule: that is retimed.
+        power: above 1 the messages lag, below 1 they lead.
+        start, end: 0 ≤ start < end ≤ 1.
+
+    Raises:
+        ValueError: power not above 0, or start and end not in that order.
+    """
+
+    schedule: Schedule
+    power: float = 1.0
+    start: float = 0.0
+    end: float = 1.0
+
+    def __post_init__(self) -> None:
+        real("power", self.power, 0.0)
+        if not 0 <= self.start < self.end <= 1:
+            raise ValueError(
+                f"start and end must lie in 0…1 in this order, got {self.start} and {self.end}"
+            )
+
+    def clock(self, t: Form) -> Form:
+        """c(t)."""
+        share = (t - self.start) / (self.end - self.start)
+        share = min(max(share, 0.0), 1.0) if isinstance(share, float) else share.clamp(0, 1)
+        return share**self.power
+
+    def beta(self, t: Form) -> Form:
+        """Accumulated accuracy β(c(t))."""
+        return self.schedule.beta(self.clock(t))
+
+    def rate(self, t: Form) -> Form:
+        """dβ/dt, by the chain rule; 0 before the start and after the end."""
+        share = (t - self.start) / (self.end - self.start)
+        if isinstance(share, float):
+            inside, base = float(0 <= share <= 1), min(max(share, TINY), 1.0)
+        else:
+            inside, base = ((share >= 0) & (share <= 1)).to(share.dtype), share.clamp(TINY, 1.0)
+        pace = self.power * base ** (self.power - 1) / (self.end - self.start)
+        return inside * pace * self.schedule.rate(base**self.power)
+
+
+TINY = 1e-12  # below it a clock that leads would run infinitely fast

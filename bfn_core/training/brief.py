@@ -1,0 +1,40 @@
+"""Some hundred steps of training in memory, without settings, folders or checkpoints."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Generator
+
+from bfn_core.beliefs import Data
+from bfn_core.model import BFN
+
+
+def fit(
+    bfn: BFN, draw: Callable[[Generator], Data], steps: int, *, rate: float = 2e-3, seed: int = 0
+) -> list[float]:
+    """Train on the continuous-time loss, with one cycle of the learning rate.
+
+    Args:
+        bfn: is left in eval mode.
+        draw: a batch of data, from a generator.
+        steps: of AdamW.
+        rate: the highest learning rate.
+        seed: of the batches, times and messages.
+
+    Returns:
+        The loss of each step, in nats per example.
+    """
+    rng, losses = Generator().manual_seed(seed), []
+    optimiser = torch.optim.AdamW(bfn.parameters(), rate, betas=(0.9, 0.98))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, steps, pct_start=0.1)
+    bfn.train()
+    for _ in range(steps):
+        loss = bfn.loss(draw(rng), generator=rng).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(bfn.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        losses.append(float(loss.detach()))
+    bfn.eval()
+    return losses
