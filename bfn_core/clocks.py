@@ -7,6 +7,9 @@ Parts of mixed data share the time, but each has its own schedule, and with it i
 """
 
 from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
 
 from bfn_core.checks import real
 from bfn_core.schedules import Form, Schedule
@@ -41,11 +44,13 @@ class Retimed(Schedule):
                 f"start and end must lie in 0…1 in this order, got {self.start} and {self.end}"
             )
 
+    def _share(self, t: Any) -> Any:
+        """Of the way from the start to the end, perhaps below 0 or above 1."""
+        return (t - self.start) / (self.end - self.start)
+
     def clock(self, t: Form) -> Form:
         """c(t)."""
-        share = (t - self.start) / (self.end - self.start)
-        share = min(max(share, 0.0), 1.0) if isinstance(share, float) else share.clamp(0, 1)
-        return share**self.power
+        return _within(self._share(t), 0.0) ** self.power
 
     def beta(self, t: Form) -> Form:
         """Accumulated accuracy β(c(t))."""
@@ -53,13 +58,14 @@ class Retimed(Schedule):
 
     def rate(self, t: Form) -> Form:
         """dβ/dt, by the chain rule; 0 before the start and after the end."""
-        share = (t - self.start) / (self.end - self.start)
-        if isinstance(share, float):
-            inside, base = float(0 <= share <= 1), min(max(share, TINY), 1.0)
-        else:
-            inside, base = ((share >= 0) & (share <= 1)).to(share.dtype), share.clamp(TINY, 1.0)
-        pace = self.power * base ** (self.power - 1) / (self.end - self.start)
-        return inside * pace * self.schedule.rate(base**self.power)
+        share = self._share(t)
+        inside, share = 1.0 * ((share >= 0) & (share <= 1)), _within(share, TINY)
+        pace = self.power * share ** (self.power - 1) / (self.end - self.start)
+        return inside * pace * self.schedule.rate(share**self.power)
 
 
 TINY = 1e-12  # below it a clock that leads would run infinitely fast
+
+
+def _within(share: Any, low: float) -> Any:
+    return share.clamp(low, 1.0) if isinstance(share, Tensor) else min(max(share, low), 1.0)

@@ -10,8 +10,8 @@
   kinds and places may be told: messages in n steps and in continuous time, and those of the perfect
   network.
 
-All with two standard errors' worth of data that the networks were trained on: both families are so
-small that there is nothing held out; what is measured is how near a network comes to the law.
+Nothing is held out: the trees are all that there are, and molecules are drawn anew for each step.
+What is measured is how near a network comes to a law that is known.
 """
 
 import json

@@ -533,7 +533,9 @@ def off_the_law(x: dict[str, Tensor], family: Bent) -> dict[str, Tensor]:
 
 
 def bent_figure(samples: dict[str, dict[str, Tensor]], family: Bent):
-    """Histograms of bond lengths and angles of samples; dotted, the values that the law allows."""
+    """Histograms of bond lengths and angles of samples, of the first filled; dotted, the values
+    that the law allows.
+    """
     figure, axes = style.subplots(1, 2, size=(8.4, 3.0))
     a, b = family.radii
     allowed = {"bonds": (2 * a, a + b, 2 * b), "angle": family.angles}
