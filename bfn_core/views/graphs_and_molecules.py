@@ -40,7 +40,7 @@ class _Graph:
         self.colour, spots = colour, _circle(nodes)
         segments = [(spots[i].tolist(), spots[j].tolist()) for i, j in pairs(nodes).T]
         self.lines = axis.add_collection(LineCollection(segments, lw=4, capstyle="round"))
-        axis.scatter(*spots.T, s=size, color=COLOURS.text, zorder=3)
+        self.nodes = axis.scatter(*spots.T, s=size, color=COLOURS.text, zorder=3)
         axis.set(xlim=(-1.25, 1.25), ylim=(-1.25, 1.25), aspect="equal")
         axis.set_title(title, loc="center", color=colour)
         axis.set_axis_off()
@@ -85,7 +85,8 @@ def tree_explorer(networks: dict[str, BFN], x: Tensor, *, flow: DiscreteFlow = T
     description = ("Three graphs on six nodes in a circle: a tree, the belief about its edges, "
                    "which fade in, and a network's guess, which is clear earlier.")
     return Explorer(figure, update, controls, description=description, play="t",
-                    moving=[told.lines, belief.lines, guess.lines])
+                    moving=[part for graph in (told, belief, guess)
+                            for part in (graph.lines, graph.nodes)])
 
 
 def shapes_figure(x: Tensor, counts: dict[str, Tensor]):
@@ -136,7 +137,7 @@ def networks_figure(rows: dict[str, dict[str, tuple[float, float]]], floor: floa
         for place, row in enumerate(rows.values()):
             value, error = row[what]
             axis.errorbar(value, place, xerr=2 * error, fmt="o", color=COLOURS.output, capsize=3)
-            axis.annotate(f"{value:.3g}", (value, place), (0, 6), textcoords="offset points",
+            axis.annotate(f"{value:.2f}", (value, place), (0, 6), textcoords="offset points",
                           ha="center", fontsize=9)
         axis.axvline(line, color=COLOURS.data, ls=":", lw=1.4)
         axis.set(xlabel=label)
@@ -240,15 +241,13 @@ def paths_figure(
         one, other = bills[name]
         axes[1].barh(place, one, color=colour, height=0.6)
         axes[1].barh(place, other, left=one, color=colour, alpha=0.45, height=0.6)
-        axes[1].text(one / 2, place, f"kinds {one:.2f}", ha="center", va="center", color="white",
-                     fontsize=9)
-        axes[1].text(one + other / 2, place, f"places {other:.2f}", ha="center", va="center",
-                     fontsize=9)
+        axes[1].text(1.04 * entropy, place, f"{one:.2f} + {other:.2f}", va="center", fontsize=9)
     axes[1].axvline(entropy, color=COLOURS.data, ls=":", lw=1.4)
     axes[1].set_yticks(range(len(ways)), list(ways))
     axes[1].invert_yaxis()
     axes[1].grid(False, axis="y")
-    axes[1].set(xlabel="nats per molecule (dotted: ln N)")
+    axes[1].set(xlabel="nats for kinds (dark) and places (pale); dotted: ln N",
+                xlim=(0, 1.32 * entropy))
     return figure
 
 
@@ -374,7 +373,7 @@ def molecule_explorer(bfn: ExactBFN, molecules: Molecules, times: Tensor, surfac
         spread = SCALE * float(theta["places"].precision) ** -0.5
         blur = torch.full((atoms,), max(0.2, spread))
         colours = look.colour(theta["kinds"].probs[0])
-        colours[:, 3] *= 0.3 + 0.6 * (0.2 / blur)
+        colours[:, 3] *= 0.4 + 0.5 * (0.2 / blur)
         belief.set(turned(theta["places"].mean[0] * SCALE, turn), blur, colours)
         words = [molecules.symbols[k] if p > 0.5 else ""
                  for p, k in zip(*(v.tolist() for v in chance.max(1)), strict=True)]
@@ -421,7 +420,7 @@ def draw_molecule(bfn: ExactBFN, *, n: int = 40, seed: int = 0) -> list[tuple[Te
              step.theta["places"].mean[0] * SCALE) for step in steps]
 
 
-def molecule_film(bfn: ExactBFN, molecules: Molecules, *, n: int = 40, seed: int = 0, t=0.5):
+def molecule_film(bfn: ExactBFN, molecules: Molecules, *, n: int = 40, seed: int = 0, t=0.1):
     """A molecule comes out of noise, to turn and to play: a `PlotlyFigure`.
 
     Args:
@@ -484,18 +483,18 @@ def _css(colour: Tensor) -> str:
     return f"rgba({red},{green},{blue},{float(colour[3]):.2f})"
 
 
-def molecule_strip(way: list[tuple[Tensor, ...]], look: Look, columns: int = 5):
+def molecule_strip(way: list[tuple[Tensor, ...]], look: Look, times=(0.02, 0.1, 0.2, 0.5, 1.0)):
     """The same at rest: the guess at some times, from noise to molecule."""
-    figure, axes = style.subplots(1, columns, size=(9.4, 2.2))
-    for column, axis in enumerate(axes):
-        i = round((len(way) - 1) * (0.15 + 0.85 * column / (columns - 1)))
+    figure, axes = style.subplots(1, len(times), size=(9.4, 2.2))
+    for t, axis in zip(times, axes, strict=True):
+        i = round((len(way) - 1) * t)
         chance, places, noise = way[i]
         view = _Atoms(axis, len(places), f"t = {i / (len(way) - 1):.2f}", COLOURS.text, names=True)
         words = [look.symbols[k] if p > 0.5 else ""
                  for p, k in zip(*(v.tolist() for v in chance.max(1)), strict=True)]
-        view.set(turned(places, 30), 0.65 * look.radius(chance), look.colour(chance),
+        view.set(turned(places, 0), 0.65 * look.radius(chance), look.colour(chance),
                  look.bonds(chance, places), words)
-        dots = turned(noise, 30)
+        dots = turned(noise, 0)
         axis.scatter(dots[:, 0], dots[:, 1], s=4, color=COLOURS.input, alpha=0.6, lw=0, zorder=0.2)
         axis.set(xlim=(-2.8, 2.8), ylim=(-2.8, 2.8))
         axis.set_axis_off()
