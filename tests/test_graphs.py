@@ -102,6 +102,17 @@ def test_the_edge_network_reads_all_that_matters():
     assert float((network(inputs, t + 0.3)[0, 0] - before).detach().abs().max()) > 1e-4
 
 
+def test_the_edge_network_sees_rings():
+    """A ring of six and two rings of three: every node has two neighbours, and all sums agree."""
+    torch.manual_seed(0)
+    network, edges = EdgeNetwork(6, 2, width=16), pairs(6).T.tolist()
+    rings = [{(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (0, 5)},
+             {(0, 1), (1, 2), (0, 2), (3, 4), (4, 5), (3, 5)}]
+    there = torch.tensor([[pair in ring for pair in map(tuple, edges)] for ring in rings]).float()
+    one, other = network(torch.stack([1 - there, there], -1), torch.full((2,), 0.5))[:, 0]
+    assert float((one - other).detach().abs().max()) > 1e-3
+
+
 def test_a_short_training_comes_nearer_to_the_law():
     x, flow = trees(4), DiscreteFlow(2, 9.0)
     torch.manual_seed(0)

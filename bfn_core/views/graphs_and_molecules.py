@@ -246,7 +246,7 @@ def paths_figure(
     axes[1].set_yticks(range(len(ways)), list(ways))
     axes[1].invert_yaxis()
     axes[1].grid(False, axis="y")
-    axes[1].set(xlabel="nats for kinds (dark) and places (pale); dotted: ln N",
+    axes[1].set(xlabel="nats for kinds (dark) and places (pale)",
                 xlim=(0, 1.32 * entropy))
     return figure
 
@@ -492,9 +492,9 @@ def molecule_strip(way: list[tuple[Tensor, ...]], look: Look, times=(0.02, 0.1, 
         view = _Atoms(axis, len(places), f"t = {i / (len(way) - 1):.2f}", COLOURS.text, names=True)
         words = [look.symbols[k] if p > 0.5 else ""
                  for p, k in zip(*(v.tolist() for v in chance.max(1)), strict=True)]
-        view.set(turned(places, 0), 0.65 * look.radius(chance), look.colour(chance),
+        view.set(turned(places, 75), 0.65 * look.radius(chance), look.colour(chance),
                  look.bonds(chance, places), words)
-        dots = turned(noise, 0)
+        dots = turned(noise, 75)
         axis.scatter(dots[:, 0], dots[:, 1], s=4, color=COLOURS.input, alpha=0.6, lw=0, zorder=0.2)
         axis.set(xlim=(-2.8, 2.8), ylim=(-2.8, 2.8))
         axis.set_axis_off()
