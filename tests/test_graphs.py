@@ -5,12 +5,15 @@ import math
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from bfn_core import BFN, DiscreteFlow, ExactBFN, elbo
+from bfn_core import BFN, DiscreteFlow, Estimate, ExactBFN, data, elbo
 from bfn_core.data.trees import distances, is_tree, matrix, pairs, relabelled, shape_of, trees
 from bfn_core.networks.edges import EdgeNetwork
 from bfn_core.training.brief import fit
+from bfn_core.views.graphs_and_molecules import TREE_FLOW
 from tests.oracles import agree, generator
+from tools.graphs import bills
 
 SHAPES = {5: [5, 60, 60], 6: [6, 90, 120, 360, 360, 360]}  # labellings of each shape
 
@@ -123,3 +126,16 @@ def test_a_short_training_comes_nearer_to_the_law():
     after = elbo(bfn, many, generator=generator(0)).total
     assert len(losses) == 120 and not bfn.training
     assert math.log(16) - 4 * after.standard_error < after.mean < before.mean - 0.4
+
+
+def test_the_shipped_weights_are_those_of_their_record():
+    row = next(row for row in data.record("graphs")["trees"]["rows"]
+               if row["network"] == "edge network" and row["seed"] == 0)
+    bfn = BFN(TREE_FLOW, EdgeNetwork(6, 2))
+    bfn.network.load_state_dict(load_file(data.asset("trees.safetensors")))
+    assert sum(p.numel() for p in bfn.parameters()) == row["parameters"]
+    x = trees(6)
+    above = Estimate.of(bills(bfn, x, repeats=4) - bills(ExactBFN(TREE_FLOW, x), x, repeats=4))
+    written = row["above the perfect"]
+    error = math.hypot(above.standard_error, written["standard error"])
+    assert abs(above.mean - written["nats"]) < 4 * error < 0.1

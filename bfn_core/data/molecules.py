@@ -142,7 +142,7 @@ class Bent:
 
         The mean over rotations of exp(tr(Fᵀ R)) depends on the singular values of F alone; two of
         them are not 0, and the mean is a single integral over two Bessel functions. Source: Lee
-        2018, "Bayesian attitude estimation with the matrix Fisher distribution on SO(3)", (11).
+        2018, "Bayesian attitude estimation with the matrix Fisher distribution on SO(3)".
         """
         flat = wide(self.forms[2]).to(summed.device)
         turned = torch.einsum("fab,nac->nfbc", flat, wide(summed))  # F, (B, 24, 2, 3)

@@ -397,7 +397,7 @@ def molecule_explorer(bfn: ExactBFN, molecules: Molecules, times: Tensor, surfac
                    "network's guess as atoms with letters and bonds, and a map of the bill over "
                    "the two times with a dot where the sliders stand.")
     return Explorer(figure, update, controls, description=description,
-                    moving=[*belief.artists, *guess.artists, point])
+                    filmed=["places", "kinds"], moving=[*belief.artists, *guess.artists, point])
 
 
 def _beliefs(bfn: ExactBFN, index: int, kinds: float, places: float) -> dict[str, Any]:
