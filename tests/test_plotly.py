@@ -15,17 +15,32 @@ import torch
 from PIL import Image
 from plotly import graph_objects
 
-from bfn_core import ContinuousFlow
+from bfn_core import ContinuousFlow, DiscreteFlow, ExactBFN, MixedFlow
+from bfn_core.data.molecules import g2
 from bfn_core.data.toy import GaussianMixture
 from bfn_core.views import gaussian_mixture, simplex
+from bfn_core.views import graphs_and_molecules as room
 from bfn_core.views.kit import plotly_figure, style
 from bfn_core.views.kit.plotly_figure import MIME, PlotlyFigure, lean, unpacked
 from tests.book import NOTEBOOKS
 
 MOST = 200_000  # bytes of a figure
+
+
+def thiophene():
+    """The film of notebook 15."""
+    pytest.importorskip("ase")
+    molecules, places = g2(), ContinuousFlow(sigma_1=0.01)
+    points = {"places": molecules.places.double() / room.SCALE, "kinds": molecules.kinds}
+    kinds = DiscreteFlow(len(molecules.symbols), beta_1=0.6)
+    bfn = ExactBFN(MixedFlow(kinds=kinds, places=places), points)
+    return room.molecule_film(bfn, molecules, seed=38)
+
+
 MADE = {  # what the notebooks show
     "gaussian_mixture.flow_surface()": gaussian_mixture.flow_surface,
     "simplex.tetrahedron()": simplex.tetrahedron,
+    "views.molecule_film(chemist, molecules, seed=38)": thiophene,
 }
 
 
