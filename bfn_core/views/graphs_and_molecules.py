@@ -437,7 +437,7 @@ def molecule_film(bfn: ExactBFN, molecules: Molecules, *, n: int = 40, seed: int
         ends = [p for a, b in look.bonds(chance, places) for p in (places[a], places[b], _GAP)]
         bonds = torch.stack(ends) if ends else _GAP.unsqueeze(0)
         colours = look.colour(chance)
-        words = [molecules.symbols[k] if p > 0.5 else "undecided"
+        words = [(molecules.symbols[k] or "no atom") if p > 0.5 else "undecided"
                  for p, k in zip(*(v.tolist() for v in chance.max(1)), strict=True)]
         atoms = {"size": (4 + 30 * look.radius(chance)).numpy(), "line": {"width": 0},
                  "color": [_css(c) for c in colours]}
