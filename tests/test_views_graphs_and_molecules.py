@@ -105,7 +105,8 @@ def test_the_film_ends_with_the_molecule_that_was_drawn():
     index = MOLECULES.kinds.tolist().index(chance.argmax(1).tolist())
     torch.testing.assert_close(places.float(), MOLECULES.places[index], atol=0.1, rtol=0.0)
     texts = film.json["frames"][-1]["data"][1]["text"]
-    found = [MOLECULES.symbols.index(text) for text in texts if text != "undecided"]
+    names = [symbol or "no atom" for symbol in MOLECULES.symbols]
+    found = [names.index(text) for text in texts if text != "undecided"]
     assert [k for k in MOLECULES.kinds[index].tolist() if k] == [k for k in found if k]
 
 

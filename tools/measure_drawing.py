@@ -113,7 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         drawing.write(folder)
-        (folder / "empty.html").write_text("<!doctype html>", "utf-8")
+        (folder / "empty.html").write_text("<!doctype html>", "utf-8", newline="\n")
         record = {
             "command": "python -m tools.measure_drawing",
             "weights": weights(drawing.MODEL),
