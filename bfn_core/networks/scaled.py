@@ -1,4 +1,4 @@
-"""What a network reads of a Gaussian belief, in four scales of one and the same number.
+"""What a network reads of a Gaussian belief, in five scales of one and the same number.
 
 With accuracy β told, r = √β and γ = β/(1 + β), the belief's mean is
 
