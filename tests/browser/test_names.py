@@ -8,7 +8,7 @@ pytestmark = pytest.mark.browser
 
 CONTROLS = """
 # %%
-from bfn_core.views import style
+from bfn_core.views.kit import style
 from bfn_core.views.kit.explorer import Explorer, choice, count_slider, log_slider, slider
 
 figure, axes = style.subplots(size=(4, 2))

@@ -1,6 +1,6 @@
 """Figures to point at, zoom and turn: Plotly's, beside a picture for pages on which nothing runs.
 
-    from bfn_core.views import plotly_figure
+    from bfn_core.views.kit import plotly_figure
     figure = plotly_figure.new([graph_objects.Scatter(x=x, y=y)], height=400)
     PlotlyFigure(figure, still, "A belief that narrows: point at the line to read it.")
 

@@ -3,7 +3,7 @@
 The same colour means the same thing in every picture. The colours are Okabe and Ito's, or close to
 them, and stay apart for the common kinds of colour blindness (tests/test_views.py measures it).
 
-    from bfn_core.views import style
+    from bfn_core.views.kit import style
     figure, axes = style.subplots(1, 2, size=(8, 3))
     axes[0].plot(x, density, color=style.COLOURS.input, label=style.LABELS.input)
     style.show(figure, "A belief that narrows from the prior to a spike at 0.25.")
