@@ -41,6 +41,11 @@ BEHIND_PLAY = """button => {
 }"""
 
 
+# Plotly's charts that are on the page are drawn; JupyterLab fetches the library when it shows one.
+DRAWN = """() => [...document.querySelectorAll('.jp-RenderedPlotly')].every(
+    chart => chart.querySelector('.main-svg'))"""
+
+
 class LabServer:
     """A JupyterLab on a free port, with its folders in `scratch`, serving `scratch`/book.
 
@@ -185,14 +190,19 @@ class OpenNotebook:
         return [Explorer(self.page, boxes.nth(i), i + 1) for i in range(boxes.count())]
 
     def save_pictures(self, folder: Path, tall: int = 6_000) -> None:
-        """Save the whole notebook, from top to bottom, as pictures of at most `tall` pixels."""
+        """Save the whole notebook, from top to bottom, as pictures of at most `tall` pixels.
+
+        Charts of Plotly's must be drawn by then, else it is an error.
+        """
         size = self.page.viewport_size
         outer = self.page.locator(".jp-WindowedPanel-outer")
         self.page.set_viewport_size({"width": size["width"], "height": tall})
+        self.page.wait_for_function(DRAWN, timeout=30_000)
         height, shown = outer.evaluate("o => [o.scrollHeight, o.clientHeight]")
         for number in range(-(-height // shown)):
             outer.evaluate("(o, top) => { o.scrollTop = top; }", number * shown)
             self.page.wait_for_timeout(200)  # pictures that come into view are decoded
+            self.page.wait_for_function(DRAWN, timeout=30_000)
             self.page.screenshot(path=folder / f"notebook-{number + 1}.png")
         self.page.set_viewport_size(size)
 
