@@ -40,3 +40,28 @@ def test_it_is_alive_in_a_notebook_that_was_not_run(server, open_notebook):
     figure.wait_until_drawn()
     figure.turn()
     assert notebook.foreign == []
+
+
+CHART = """
+# %%
+from bfn_core import data
+from bfn_core.views.kit import records
+
+record = data.record("mnist")
+records.curve(record, {"the paper": 77.87}, "A curve that falls from left to right, in nats.",
+              limits=(75, 105))
+"""
+
+
+def test_a_chart_keeps_its_height_when_the_window_changes(server, open_notebook):
+    (server.book / "chart.ipynb").write_text(as_text(from_percent(CHART)), "utf-8")
+    notebook = open_notebook("chart.ipynb")
+    notebook.run_all()
+    chart = notebook.page.locator(".jp-RenderedPlotly .main-svg").first
+    chart.wait_for()
+    before = chart.bounding_box()
+    notebook.page.set_viewport_size({"width": 1000, "height": 1500})
+    notebook.page.wait_for_timeout(1500)
+    after = chart.bounding_box()
+    assert after["height"] == before["height"] > 300
+    assert after["width"] < before["width"]  # and fits its place

@@ -86,6 +86,7 @@ async function drawFigure(place) {
   // wide, above the slider, or its sides are cut off.
   const { layout } = figure;
   layout.height = Math.min(layout.height, place.clientWidth + (layout.sliders ? 90 : 0));
+  figure.config = { ...figure.config, responsive: true }; // here nothing else fits it to its place
   await Plotly.newPlot(place, figure);
   place.classList.add("drawn");
   // The arrow keys go from frame to frame, as they would on a slider of the browser's.

@@ -24,7 +24,9 @@ MIME = "application/vnd.plotly.v1+json"
 DIGITS = 4  # of the largest number of an array: finer than one can see
 SHORT = 16  # numbers that are left as a list to be read
 FONT = {"family": "DejaVu Sans, Verdana, sans-serif", "size": 13, "color": COLOURS.text}
-CONFIG = {"displaylogo": False, "responsive": True}
+# Not "responsive": JupyterLab fits a chart to its place by itself, and both together make it 0 high
+# once the window has changed.
+CONFIG = {"displaylogo": False}
 
 
 @functools.cache
@@ -154,7 +156,8 @@ class PlotlyFigure:
         """
         data = {MIME: self.json, "image/jpeg": self._jpeg, "text/plain": self.alt}
         if "google.colab" in sys.modules:  # which knows no figure of Plotly's but as a page
-            data |= plotly.io.renderers["colab"].to_mimebundle(self.json)
+            alone = {**self.json, "config": {**CONFIG, "responsive": True}}
+            data |= plotly.io.renderers["colab"].to_mimebundle(alone)
         return data, {"image/jpeg": {"width": self._width, "alt": self.alt}}
 
     def _ipython_display_(self, **_):
