@@ -13,24 +13,14 @@ import torch
 from bfn_core import ContinuousFlow, ExactBFN, GaussianParameters
 from bfn_core.views import gaussian_mixture
 from bfn_core.views.gaussian_mixture import MEANS, STD
-from bfn_core.views.kit import browser
-from tests.chromium import functions, headless, static_page
+from tests.chromium import static_page
 
 SIGMAS = [0.01, 0.02, 0.2, 0.5]
 TIMES = [1e-6, 0.01, 0.3, 0.5, 0.99, 1.0]
 DATA = {"means": list(MEANS), "weights": [0.25] * 4, "std": STD}
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    with headless("the JavaScript was not run") as chromium:
-        yield chromium
-
-
-@pytest.fixture(scope="module")
-def call(chromium):
-    with functions(chromium, browser.script("flow")) as call:
-        yield call
+SCRIPT = "flow"  # that `call` reads
 
 
 def grid():

@@ -17,8 +17,7 @@ from bfn_core.data.files import DataError, digest
 from bfn_core.distributions import Categorical, CategoricalMessage
 from bfn_core.infilling import effective, systematic
 from bfn_core.training import shipped
-from bfn_core.views.kit import browser
-from tests.chromium import functions, headless, unavailable
+from tests.chromium import unavailable
 from tests.files import served
 
 BETA = 9.0
@@ -28,16 +27,7 @@ CASES = [(x, guess, i, z) for x in X for guess in GUESSES for i in (1, 7) for z 
 N = 8  # messages
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    with headless("the JavaScript was not run") as chromium:
-        yield chromium
-
-
-@pytest.fixture(scope="module")
-def call(chromium):
-    with functions(chromium, browser.script("pixels")) as call:
-        yield call
+SCRIPT = "pixels"  # that `call` reads
 
 
 def as_logits(odds):

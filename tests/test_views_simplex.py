@@ -9,9 +9,8 @@ import torch
 
 from bfn_core import CategoricalParameters, DiscreteFlow, ExactBFN
 from bfn_core.views import simplex
-from bfn_core.views.kit import browser
 from tests.browser.lab import ROOT
-from tests.chromium import functions, headless, static_page
+from tests.chromium import static_page
 from tests.oracles import generator
 
 FLOW = DiscreteFlow(3, 3.0)
@@ -254,16 +253,7 @@ def test_settings_outside_the_sliders_are_refused(bad):
         simplex.flow_explorer(**bad)
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    with headless("the JavaScript was not run") as chromium:
-        yield chromium
-
-
-@pytest.fixture(scope="module")
-def call(chromium):
-    with functions(chromium, browser.script("simplex")) as call:
-        yield call
+SCRIPT = "simplex"  # that `call` reads
 
 
 SETTINGS = [(x, t, b) for x in range(3) for t in (0.05, 0.4, 1.0) for b in (0.1, 3.0, 6.0)]

@@ -35,7 +35,7 @@ from bfn_core.networks.unet import UNet
 from bfn_core.training import own_settings, train
 from bfn_core.training.seeds import mix
 from bfn_core.training.tasks import Task
-from tools.record import write
+from tools.record import versions, write
 
 TARGET = CHECKOUT / "networks.json"
 
@@ -349,7 +349,7 @@ def main() -> None:
         "device": "cpu",
         "machine": platform.machine(),
         "threads": torch.get_num_threads(),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "versions": versions(),
     }
     for name in options.studies:
         print(name)

@@ -11,7 +11,6 @@ import bz2
 import io
 import json
 import lzma
-import platform
 import time
 from collections.abc import Callable
 
@@ -28,7 +27,8 @@ from bfn_core.data.assets import CHECKOUT
 from bfn_core.data.digits import LEVELS, digits
 from bfn_core.networks.mlp import MLP
 from bfn_core.training import shipped
-from tools.record import renew_digests, write
+from bfn_core.training.brief import fit
+from tools.record import renew_digests, versions, write
 
 SEED = 0
 TARGET = CHECKOUT / "compression.json"
@@ -76,17 +76,16 @@ def trained(flow: DiscretisedFlow, x: Tensor, n: int, steps: int = 600) -> BFN:
     torch.manual_seed(SEED)
     network = MLP(64, (8, 8, 2), hidden=256, depth=3)
     torch.nn.init.zeros_(network.head[-1].weight)
-    bfn, rng = BFN(flow, network), seeded()
-    optimiser = torch.optim.AdamW(bfn.parameters(), 2e-3, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, steps, pct_start=0.1)
-    for _ in range(steps):
-        batch = x[torch.randint(len(x), (128,), generator=rng)]
-        loss = bfn.loss_n(batch, n, generator=rng) + bfn.reconstruction_loss(batch, generator=rng)
-        optimiser.zero_grad()
-        (loss.mean() / 64).backward()
-        torch.nn.utils.clip_grad_norm_(bfn.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
+    bfn = BFN(flow, network)
+
+    def draw(rng: Generator) -> Tensor:
+        return x[torch.randint(len(x), (128,), generator=rng)]
+
+    def bill(x: Tensor, rng: Generator) -> Tensor:
+        bill = bfn.loss_n(x, n, generator=rng) + bfn.reconstruction_loss(x, generator=rng)
+        return bill / 64
+
+    fit(bfn, draw, steps, seed=SEED, price=bill)
     return bfn
 
 
@@ -173,10 +172,7 @@ def main() -> None:
         "command": " ".join(words),
         "data": name, "examples": len(x), "variables": x[0].numel(), "seed": SEED,
         "lanes": lanes, "device": "cpu", "threads": 1,
-        "versions": {
-            "python": platform.python_version(), "torch": torch.__version__,
-            "pillow": PIL.__version__,
-        },
+        "versions": {**versions(), "pillow": PIL.__version__},
         "weights bytes": sum(4 * p.numel() for p in bfn.parameters()),
         "other codes": others,
         "messages": {str(n): coded(bfn, x, n, lanes) for n in ns},

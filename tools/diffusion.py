@@ -17,7 +17,6 @@ Seconds are those of one thread of a CPU. Standard errors are over seeds.
 
 import json
 import math
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -41,7 +40,7 @@ from bfn_core.numerics import draw_normal
 from bfn_core.samplers import Ancestral
 from bfn_core.schedules import LogLinearSchedule, StraightPathSchedule
 from bfn_core.solvers import steps_within
-from tools.record import renew_digests, write
+from tools.record import renew_digests, versions, write
 
 PATH = CHECKOUT / "diffusion.json"
 INPUTS, BATCH = ("mean", "latent", "unit", "plain"), 128
@@ -363,7 +362,7 @@ def main(names: list[str]) -> None:
         record |= {
             "command": "python -m tools.diffusion", "seed": "0 and up", "device": "cpu",
             "threads": 1,
-            "versions": {"python": platform.python_version(), "torch": torch.__version__},
+            "versions": versions(),
             **found,
         }
         write(PATH, record)

@@ -7,7 +7,6 @@ that are no longer shipped are dropped.
 """
 
 import json
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from bfn_core.frechet import features, frechet
 from bfn_core.samplers import Ancestral
 from bfn_core.solvers import steps_within
 from bfn_core.training import shipped
-from tools.record import renew_digests, weights, write
+from tools.record import renew_digests, versions, weights, write
 
 PATH = CHECKOUT / "fast_samplers.json"
 SAMPLERS: dict[str, Any] = {
@@ -152,7 +151,7 @@ def main(names: list[str]) -> None:
     record = json.loads(PATH.read_text("utf-8")) if PATH.exists() else {}
     record = {
         "command": "python -m tools.fast_samplers", "seed": SEED, "device": "cpu", "threads": 1,
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "versions": versions(),
         "remark": "seconds are those of the processor, per sample; errors are over samples, "
                   "of one seed", **record,
     }

@@ -8,7 +8,6 @@ up to 4 pixels.
 """
 
 import json
-import platform
 import sys
 import time
 from pathlib import Path
@@ -22,7 +21,7 @@ from bfn_core import data
 from bfn_core.data.assets import CHECKOUT
 from bfn_core.frechet import CLASSIFIERS, Classifier, classifier
 from bfn_core.training.memory import keep_memory
-from tools.record import renew_digests
+from tools.record import renew_digests, versions
 
 STEPS = {"mnist": 1_000, "cifar10": 1_500}
 BATCH, RATE, SEED = 128, 5e-3, 0
@@ -89,7 +88,7 @@ def main(
         "data": images.name, "steps": steps, "batch": BATCH, "learning rate": RATE, "seed": SEED,
         "parameters": sum(p.numel() for p in net.parameters()),
         "device": "cpu", "threads": torch.get_num_threads(),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "versions": versions(),
         "remark": remark,
         "training seconds": round(seconds, 1),
         "test examples": count,

@@ -8,7 +8,6 @@ another run, or a file of weights, and --out writes elsewhere.
 """
 
 import argparse
-import platform
 import time
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from bfn_core.frechet import CLASSIFIERS, Features, features, frechet
 from bfn_core.samplers import Ancestral
 from bfn_core.training import load, shipped
 from bfn_core.training.memory import keep_memory
-from tools.record import renew_digests, write
+from tools.record import renew_digests, versions, write
 from tools.record import weights as shipped_weights
 
 NS = (10, 25, 50, 100)
@@ -122,7 +121,7 @@ def main() -> None:
         "data": images.name, "reference": f"the {len(images.test):,} test images",
         "images of each kind": options.count, "seed": SEED,
         "device": "cpu", "threads": 1,
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "versions": versions(),
         "figures": figures(name, bfn, images, of, options.count, tuple(options.n),
                            ("draw", "mean") if options.mean else ("draw",)),
     }

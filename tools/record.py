@@ -9,9 +9,12 @@ which a copy that was fetched is known to be whole, and the README's results.
 """
 
 import json
+import platform
 import shutil
 import sys
 from pathlib import Path
+
+import torch
 
 from bfn_core.data.assets import CHECKOUT, DIGESTS
 from bfn_core.data.files import digest
@@ -47,6 +50,11 @@ def record(run: Path, target: Path, remark: str = "") -> dict:
         if (run / name).exists():
             shutil.copyfile(run / name, target.with_suffix(Path(name).suffix))
     return written
+
+
+def versions() -> dict[str, str]:
+    """Of what a figure depends on."""
+    return {"python": platform.python_version(), "torch": torch.__version__}
 
 
 def write(path: Path, record: dict) -> None:

@@ -14,7 +14,6 @@ Differences to the paper's grid are of the same examples with the same seed, and
 errors over examples. After weights have been renewed: `python -m tools.time_grids text8`.
 """
 
-import platform
 import sys
 import time
 from typing import Any
@@ -27,7 +26,7 @@ from bfn_core.data.assets import CHECKOUT
 from bfn_core.mmse import ErrorCurve, cheapest, grid, grid_bill, message_costs
 from bfn_core.training import shipped
 from bfn_core.training.memory import keep_memory
-from tools.record import renew_digests, weights, write
+from tools.record import renew_digests, versions, weights, write
 
 PATH = CHECKOUT / "time_grids.json"
 SEED, MESSAGES = 0, 10
@@ -94,7 +93,7 @@ def main(names: list[str]) -> None:
     record = data.record("time_grids") if PATH.exists() else {}
     record |= {
         "command": "python -m tools.time_grids", "seed": SEED, "device": "cpu", "threads": 1,
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "versions": versions(),
         "messages": MESSAGES,
     }
     for name in names or list(COUNTS):

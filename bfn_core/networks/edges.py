@@ -5,12 +5,11 @@ should be swapped alike. This network does so for every permutation, by its buil
 itself, at the edges that share a node with it, and at all; never at a number of a node.
 """
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 from bfn_core.data.trees import pairs
+from bfn_core.networks.mlp import clock, octaves
 
 
 class EdgeLayer(nn.Module):
@@ -64,16 +63,15 @@ class EdgeNetwork(nn.Module):
         self.nodes = nodes
         self.frequencies: Tensor
         self.pairs: Tensor
-        self.register_buffer("frequencies", math.pi * 2.0 ** torch.arange(frequencies) / 2)
+        self.register_buffer("frequencies", octaves(frequencies))
         self.register_buffer("pairs", pairs(nodes))
         self.inlet = nn.Linear(classes + 2 * frequencies, width)
         self.layers = nn.Sequential(*[EdgeLayer(width) for _ in range(depth)])
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, classes))
 
     def forward(self, inputs: Tensor, t: Tensor) -> Tensor:
-        phase = t.unsqueeze(1) * self.frequencies
-        clock = torch.cat([phase.sin(), phase.cos()], 1).unsqueeze(1)
-        features = self.inlet(torch.cat([inputs, clock.expand(-1, inputs.shape[1], -1)], -1))
+        waves = clock(t, self.frequencies).unsqueeze(1).expand(-1, inputs.shape[1], -1)
+        features = self.inlet(torch.cat([inputs, waves], -1))
         i, j = self.pairs
         h = features.new_zeros(len(inputs), self.nodes, self.nodes, features.shape[-1])
         h[:, i, j] = h[:, j, i] = features

@@ -6,6 +6,17 @@ import torch
 from torch import Tensor, nn
 
 
+def octaves(count: int) -> Tensor:
+    """Frequencies of `clock`, (count,): a quarter of a turn between t = 0 and 1, a half, …"""
+    return math.pi * 2.0 ** torch.arange(count) / 2
+
+
+def clock(t: Tensor, frequencies: Tensor) -> Tensor:
+    """What a small network reads of the time t, (B,): sines, then cosines, (B, 2 F)."""
+    phase = t.unsqueeze(1) * frequencies  # (B, F)
+    return torch.cat([phase.sin(), phase.cos()], 1)
+
+
 class ResidualBlock(nn.Module):
     """x + MLP(norm(x))."""
 
@@ -50,12 +61,11 @@ class MLP(nn.Module):
         super().__init__()
         self.outputs = tuple(outputs)
         self.frequencies: Tensor
-        self.register_buffer("frequencies", math.pi * 2.0 ** torch.arange(frequencies) / 2)
+        self.register_buffer("frequencies", octaves(frequencies))
         self.inlet = nn.Linear(size + 2 * frequencies, hidden)
         self.body = nn.Sequential(*[ResidualBlock(hidden, dropout) for _ in range(depth)])
         self.head = nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, math.prod(self.outputs)))
 
     def forward(self, inputs: Tensor, t: Tensor) -> Tensor:
-        phase = t.unsqueeze(1) * self.frequencies  # (B, frequencies)
-        features = torch.cat([inputs.flatten(1), phase.sin(), phase.cos()], 1)
+        features = torch.cat([inputs.flatten(1), clock(t, self.frequencies)], 1)
         return self.head(self.body(self.inlet(features))).reshape(-1, *self.outputs)

@@ -7,13 +7,13 @@ the lines between them. Source of the layer: Satorras, Hoogeboom and Welling 202
 Graph Neural Networks", arXiv 2102.09844.
 """
 
-import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from bfn_core.data.molecules import centring
+from bfn_core.networks.mlp import clock, octaves
 
 
 class PointLayer(nn.Module):
@@ -68,7 +68,7 @@ class PointNetwork(nn.Module):
         self.gamma, self.spread = gamma, spread
         self.frequencies: Tensor
         self.centring: Tensor
-        self.register_buffer("frequencies", math.pi * 2.0 ** torch.arange(frequencies) / 2)
+        self.register_buffer("frequencies", octaves(frequencies))
         self.register_buffer("centring", centring(atoms))
         self.inlet = nn.Linear(classes + 2 * frequencies, width)
         self.layers = nn.ModuleList([PointLayer(width) for _ in range(depth)])
@@ -80,9 +80,8 @@ class PointNetwork(nn.Module):
         whole = 1 - gamma + gamma * self.spread**2  # variance of the mean, over γ
         read = places / (gamma * whole).sqrt()
         start = x = self.centring.T @ read
-        phase = t.unsqueeze(1) * self.frequencies
-        clock = torch.cat([phase.sin(), phase.cos()], 1).unsqueeze(1)
-        h = self.inlet(torch.cat([kinds, clock.expand(-1, kinds.shape[1], -1)], -1))
+        waves = clock(t, self.frequencies).unsqueeze(1).expand(-1, kinds.shape[1], -1)
+        h = self.inlet(torch.cat([kinds, waves], -1))
         for layer in self.layers:
             h, x = layer(h, x, start)
         moved = self.centring @ (x - start)

@@ -3,16 +3,17 @@
 from collections.abc import Callable
 
 import torch
-from torch import Generator
+from torch import Generator, Tensor
 
 from bfn_core.beliefs import Data
 from bfn_core.model import BFN
 
 
 def fit(
-    bfn: BFN, draw: Callable[[Generator], Data], steps: int, *, rate: float = 2e-3, seed: int = 0
+    bfn: BFN, draw: Callable[[Generator], Data], steps: int, *, rate: float = 2e-3, seed: int = 0,
+    price: Callable[[Data, Generator], Tensor] | None = None,
 ) -> list[float]:
-    """Train on the continuous-time loss, with one cycle of the learning rate.
+    """Train with one cycle of the learning rate.
 
     Args:
         bfn: is left in eval mode.
@@ -20,16 +21,18 @@ def fit(
         steps: of AdamW.
         rate: the highest learning rate.
         seed: of the batches, times and messages.
+        price: the losses (B,) of a batch; by default those in continuous time.
 
     Returns:
-        The loss of each step, in nats per example.
+        The mean loss of each step, by default in nats per example.
     """
     rng, losses = Generator().manual_seed(seed), []
     optimiser = torch.optim.AdamW(bfn.parameters(), rate, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, steps, pct_start=0.1)
     bfn.train()
     for _ in range(steps):
-        loss = bfn.loss(draw(rng), generator=rng).mean()
+        x = draw(rng)
+        loss = (bfn.loss(x, generator=rng) if price is None else price(x, rng)).mean()
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(bfn.parameters(), 1.0)

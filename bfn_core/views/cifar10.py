@@ -5,7 +5,6 @@ Images are (N, 3, H, W) with values in [−1, 1]; the models are those of discre
 
 import io
 import math
-import re
 from dataclasses import dataclass
 from itertools import chain
 
@@ -382,9 +381,9 @@ def curves_chart(curves: dict[str, list[dict]], dimensions: int, notes: dict[str
                                          strict=False)
     ]
     still = curves_figure(curves, dimensions, yardsticks, limit)
-    low, high = still.axes[0].get_ylim()
     return chart(series, still, alt, x="training step", y="bits per dimension",
-                 label="step %{x:,}", log="x", yardsticks=yardsticks, limits=(low, high))
+                 label="step %{x:,}", log="x", yardsticks=yardsticks,
+                 limits=still.axes[0].get_ylim())
 
 
 def sheet_figure(path, title: str = ""):
@@ -412,6 +411,14 @@ def sheets_figure(sheets: dict, columns: int = 2, share: float = 1.0):
     return figure
 
 
+def _distances(figures: dict[str, dict[str, float]]):
+    """Rows of samples by their number of messages, and distances of what else was judged."""
+    numbers = ((name.removeprefix("n = "), row) for name, row in figures.items())
+    drawn = {int(number): row for number, row in numbers if number.isdigit()}
+    others = {name: row["distance"] for name, row in figures.items() if not name.startswith("n = ")}
+    return drawn, others
+
+
 def frechet_figure(figures: dict[str, dict[str, float]]):
     """Fréchet distances of samples against the number of messages, with bars of two standard
     errors; what they are compared with as horizontal lines.
@@ -421,12 +428,10 @@ def frechet_figure(figures: dict[str, dict[str, float]]):
             tools/frechet.py records them. Samples "about the mean" are left out.
     """
     figure, axis = style.subplots(size=(7.6, 3.3))
-    numbers = ((name.removeprefix("n = "), row) for name, row in figures.items())
-    drawn = {int(number): row for number, row in numbers if number.isdigit()}
+    drawn, others = _distances(figures)
     axis.errorbar(list(drawn), [row["distance"] for row in drawn.values()],
                   [2 * row["standard error"] for row in drawn.values()], color=COLOURS.output,
                   marker="o", ms=5, lw=1.6)
-    others = {name: row["distance"] for name, row in figures.items() if not name.startswith("n = ")}
     for name, distance in others.items():
         axis.axhline(distance, color=COLOURS.data, lw=1, ls=(0, (4, 3)))
         # Noise and its like are near each other: the name of the lower one goes under its line.
@@ -444,15 +449,12 @@ def frechet_figure(figures: dict[str, dict[str, float]]):
 
 def frechet_chart(record: dict, alt: str):
     """`frechet_figure` of a record of tools/frechet.py, to read off."""
-    figures = record["figures"]
-    drawn = {name: row for name, row in figures.items() if re.fullmatch(r"n = \d+", name)}
-    series = Series("samples", [int(name.removeprefix("n = ")) for name in drawn],
-                    [row["distance"] for row in drawn.values()], COLOURS.output,
-                    [row["standard error"] for row in drawn.values()],
+    drawn, others = _distances(record["figures"])
+    series = Series("samples", list(drawn), [row["distance"] for row in drawn.values()],
+                    COLOURS.output, [row["standard error"] for row in drawn.values()],
                     f"{record['command']}; {record['images of each kind']} images, seed "
                     f"{record['seed']}")
-    others = {name: row["distance"] for name, row in figures.items() if not name.startswith("n = ")}
-    still = frechet_figure(figures)
+    still = frechet_figure(record["figures"])
     return chart([series], still, alt, x="messages n", y="Fréchet distance", label="n = %{x}",
                  log="xy", yardsticks=others, limits=still.axes[0].get_ylim())
 

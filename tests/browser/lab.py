@@ -41,14 +41,12 @@ BEHIND_PLAY = """button => {
 }"""
 
 
-# How many charts of Plotly's a notebook has, on the page or not yet.
-CHARTS = """() => [...jupyterapp.shell.currentWidget.content.model.cells].filter(cell =>
-    (cell.sharedModel.toJSON().outputs || []).some(
-        output => output.data && output.data["application/vnd.plotly.v1+json"])).length"""
-# Whether a chart is on the page, and each that is there is drawn.
+# Whether every chart of Plotly's in the notebook is on the page, and drawn.
 DRAWN = """() => {
-    const charts = [...document.querySelectorAll('.jp-RenderedPlotly')];
-    return charts.length && charts.every(chart => chart.querySelector('.main-svg'));
+    const cells = [...jupyterapp.shell.currentWidget.content.model.cells];
+    const outputs = cells.flatMap(cell => cell.sharedModel.toJSON().outputs || []);
+    const due = outputs.filter(output => output.data?.["application/vnd.plotly.v1+json"]).length;
+    return document.querySelectorAll('.jp-RenderedPlotly:has(.main-svg)').length >= due;
 }"""
 
 
@@ -203,16 +201,11 @@ class OpenNotebook:
         size = self.page.viewport_size
         outer = self.page.locator(".jp-WindowedPanel-outer")
         self.page.set_viewport_size({"width": size["width"], "height": tall})
-        charts = self.page.evaluate(CHARTS)
-        if charts:  # JupyterLab fetches Plotly when a chart comes into view, and then draws it
-            outer.evaluate("o => { o.scrollTop = 0; }")
-            self.page.wait_for_function(DRAWN, timeout=30_000)
+        self.page.wait_for_function(DRAWN, timeout=30_000)
         height, shown = outer.evaluate("o => [o.scrollHeight, o.clientHeight]")
         for number in range(-(-height // shown)):
             outer.evaluate("(o, top) => { o.scrollTop = top; }", number * shown)
             self.page.wait_for_timeout(200)  # pictures that come into view are decoded
-            if charts:
-                self.page.wait_for_function(DRAWN, timeout=30_000)
             self.page.screenshot(path=folder / f"notebook-{number + 1}.png")
         self.page.set_viewport_size(size)
 

@@ -112,17 +112,17 @@ def likeliest_trace(lines: dict[int, torch.Tensor], height: int, alphabet: str, 
         count: of the letters that the pointer is told.
     """
     length = len(next(iter(lines.values())))
-    shades = numpy.full((height, length), numpy.nan)
+    sure = numpy.full((height, length), numpy.nan)
     texts, told = ([[""] * length for _ in range(height)] for _ in range(2))
     for row, probs in lines.items():
         values, classes = probs.double().topk(count, -1)
-        shades[row] = values[:, 0]
+        sure[row] = values[:, 0]
         texts[row] = [alphabet[k] for k in classes[:, 0]]
         told[row] = ["<br>".join(f"{spoken(alphabet[k])}: {priced(p)}"
                                  for k, p in zip(*both, strict=True))
                      for both in zip(classes.tolist(), values.tolist(), strict=True)]
     return graph_objects.Heatmap(
-        z=shades, x=list(range(1, length + 1)), y=list(range(height)), text=texts, customdata=told,
+        z=sure, x=list(range(1, length + 1)), y=list(range(height)), text=texts, customdata=told,
         texttemplate="%{text}", textfont={"family": "DejaVu Sans Mono, Menlo, monospace"},
         zmin=0, zmax=1.4, colorscale=[[0, "#FFFFFF"], [1, colour]], showscale=False,
         hoverongaps=False, hovertemplate="position %{x}<br>%{customdata}<extra></extra>",
