@@ -1,8 +1,11 @@
-"""A Chromium for the tests of the book's JavaScript, each file of them by its `SCRIPT`."""
+"""A Chromium for the tests of the book's JavaScript, each file of them by its `SCRIPT`; and a table
+of how quick the explorers were.
+"""
 
 import pytest
 
 from bfn_core.views.kit import browser
+from tests import latency
 from tests.chromium import functions, headless
 
 
@@ -18,3 +21,12 @@ def call(request, chromium):
     """Calls a function of the module's SCRIPT, by its name, with a list of arguments."""
     with functions(chromium, browser.script(request.module.SCRIPT)) as call:
         yield call
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print how quick the explorers were; nothing depends on it, a busy machine is slower."""
+    if rows := latency.rows(terminalreporter.stats):
+        terminalreporter.section("how quick the explorers are")
+        for line in latency.table(rows):
+            terminalreporter.line(line)
+        latency.write(rows)

@@ -1,16 +1,12 @@
-"""One JupyterLab and one Chromium for all the browser tests, and a table of their times."""
+"""One JupyterLab and one Chromium for all the browser tests."""
 
-import json
 import shutil
-import statistics
 
 import pytest
 
 from tests.browser.lab import ROOT, LabServer, OpenNotebook
 from tests.chromium import playing
-
-ARTEFACTS = ROOT / "artefacts" / "browser"
-table = {}  # of all explorers that were moved, by name
+from tests.latency import ARTEFACTS, KEY, summary
 
 
 # Scope: a running Playwright owns the thread's event loop, so it should end with this folder.
@@ -72,45 +68,11 @@ def artefacts(request):
 
 
 @pytest.fixture
-def record():
+def record(record_property):
     """A function that puts an explorer's times into the table at the end of the run."""
-    return lambda name, explorer: table.__setitem__(name, explorer)
 
+    def record(name, explorer):
+        row = summary(explorer.latencies, explorer.redraws)
+        record_property(KEY, (name, row))
 
-def pytest_terminal_summary(terminalreporter):
-    """Print how quick the explorers were; nothing depends on it, a busy machine is slower."""
-    rows = {name: summary(explorer) for name, explorer in sorted(table.items())}
-    if not rows:
-        return
-    width = max(map(len, rows))
-    terminalreporter.section("how quick the explorers are")
-    terminalreporter.line(
-        f"{'':{width}}  key press to changed picture, ms   redraws per second, while dragged"
-    )
-    terminalreporter.line(
-        f"{'explorer':{width}}  presses  median  95th percentile  sliders  median  lowest"
-    )
-    for name, row in rows.items():
-        words = [f"{name:{width}}"]
-        for key, room in ROOM.items():
-            value = row.get(key)
-            words.append(f"{'' if value is None else f'{value:.0f}':>{room}}")
-        terminalreporter.line("  ".join(words))
-    ARTEFACTS.mkdir(parents=True, exist_ok=True)
-    (ARTEFACTS / "latency.json").write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
-
-
-# The table's columns after the name, and how wide they are.
-ROOM = {"presses": 7, "ms": 6, "ms_95": 15, "sliders": 7, "redraws": 6, "redraws_lowest": 6}
-
-
-def summary(explorer):
-    """A row of the table: medians and extremes; without what was not measured."""
-    row = {}
-    if times := sorted(explorer.latencies):
-        late = times[min(len(times) - 1, round(0.95 * (len(times) - 1)))]
-        row |= {"presses": len(times), "ms": statistics.median(times), "ms_95": late}
-    if rates := explorer.redraws:
-        row |= {"sliders": len(rates), "redraws": statistics.median(rates),
-                "redraws_lowest": min(rates)}
-    return row
+    return record

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tests.browser.turning import PATIENCE
+
 ROOT = Path(__file__).resolve().parents[2]
 PROBE = Path(__file__).with_name("probe.js").read_text("utf-8")
 SETTINGS = {
@@ -137,12 +139,13 @@ class OpenNotebook:
     def open(cls, context, server: LabServer, path: str) -> OpenNotebook:
         """Open `path`, relative to the server's book, and wait until its kernel answers."""
         page = context.new_page()
+        page.set_default_timeout(PATIENCE)
         notebook = cls(page)
         page.add_init_script(PROBE)
         page.on("console", notebook._heard)
         page.on("pageerror", lambda error: notebook.console.append(f"uncaught: {error}"))
         page.on("request", notebook._requested)
-        page.goto(f"http://127.0.0.1:{server.port}/lab/tree/{path}?reset", timeout=60_000)
+        page.goto(f"http://127.0.0.1:{server.port}/lab/tree/{path}?reset")
         page.wait_for_function(
             "name => window.jupyterapp?.shell.currentWidget?.context?.path === name", arg=path
         )
@@ -171,7 +174,7 @@ class OpenNotebook:
         """Run all cells; return when the last has ended and its widgets are drawn."""
         self.page.set_default_timeout(patience * 1000)
         self.page.evaluate("() => jupyterapp.commands.execute('notebook:run-all-cells')")
-        self.page.set_default_timeout(30_000)
+        self.page.set_default_timeout(PATIENCE)
         self.page.wait_for_timeout(300)  # the views of the last cell are still being made
         for explorer in self.page.locator(".bfn-explorer").all():
             explorer.scroll_into_view_if_needed()
@@ -201,7 +204,7 @@ class OpenNotebook:
         size = self.page.viewport_size
         outer = self.page.locator(".jp-WindowedPanel-outer")
         self.page.set_viewport_size({"width": size["width"], "height": tall})
-        self.page.wait_for_function(DRAWN, timeout=30_000)
+        self.page.wait_for_function(DRAWN)
         height, shown = outer.evaluate("o => [o.scrollHeight, o.clientHeight]")
         for number in range(-(-height // shown)):
             outer.evaluate("(o, top) => { o.scrollTop = top; }", number * shown)
