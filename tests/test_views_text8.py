@@ -154,14 +154,6 @@ def test_kinds_of_letters_are_told_apart():
     assert covered.max() == 1
 
 
-def test_a_sharpened_network_raises_its_probabilities_to_a_power(bfn):
-    theta = bfn.flow.prior((1, bfn.network.length))
-    plain = bfn.output(theta, 0.0).probs
-    sharp = BFN(bfn.flow, views.Sharpened(bfn.network, 0.5)).output(theta, 0.0).probs
-    squares = plain.square() / plain.square().sum(-1, keepdim=True)
-    assert torch.allclose(sharp, squares, atol=1e-6) and not torch.allclose(sharp, plain)
-
-
 def test_the_writing_explorer_shows_the_samples_on_their_way(bfn):
     explorer = views.writing_explorer(bfn, count=2, n_steps=5)
     writing = views.write(bfn, 2, 5, seed=1)

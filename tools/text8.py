@@ -22,8 +22,9 @@ from bfn_core import BFN, data
 from bfn_core.calibration import reliability
 from bfn_core.data.assets import CHECKOUT
 from bfn_core.data.vocabulary import spelling, whole_words
+from bfn_core.tempered import Tempered
 from bfn_core.training import shipped
-from bfn_core.views.text8 import KINDS, Sharpened, settled
+from bfn_core.views.text8 import KINDS, settled
 from tools.record import renew_digests, weights, write
 
 STEPS = (5, 10, 25, 50, 100, 200)
@@ -75,14 +76,10 @@ def writing() -> dict[str, Any]:
 def sharpened(bfn: BFN, known: frozenset[str]) -> dict[str, Any]:
     """The same for samples of which every guess is sharpened."""
     n, temperature = SHARPENED
-    cool = _cooled(bfn, temperature)
+    cool = Tempered(bfn, temperature)
     generator = torch.Generator().manual_seed(1)
     x = cool.sample((COUNT, bfn.network.length), n, generator=generator)
     return {"n": n, "temperature": temperature, "row": _row(data.decode(x), known)}
-
-
-def _cooled(bfn: BFN, temperature: float) -> BFN:
-    return BFN(bfn.flow, Sharpened(bfn.network, temperature)).eval()
 
 
 def calibration() -> dict[str, Any]:
@@ -91,7 +88,7 @@ def calibration() -> dict[str, Any]:
     length, text = bfn.network.length, data.text8(stand_in=False)
     pieces = text.test.unfold(0, length, length)
     x = pieces[:: max(1, len(pieces) // JUDGED)][:JUDGED].long()
-    rows = {"plain": (bfn, x), "sharpened": (_cooled(bfn, temperature), x),
+    rows = {"plain": (bfn, x), "sharpened": (Tempered(bfn, temperature), x),
             "backwards": (bfn, x.flip(1))}
     found = {}
     for name, (model, read) in rows.items():

@@ -339,17 +339,6 @@ class Writing:
     probs: torch.Tensor
 
 
-class Sharpened(torch.nn.Module):
-    """A network whose probabilities are raised to the power 1/temperature, and normalised."""
-
-    def __init__(self, network: torch.nn.Module, temperature: float):
-        super().__init__()
-        self.network, self.temperature, self.length = network, temperature, network.length
-
-    def forward(self, inputs, t):
-        return self.network(inputs, t) / self.temperature
-
-
 def write(bfn: BFN, count: int, n_steps: int, seed: int) -> Writing:
     """Draw `count` samples, and keep what the network guessed on the way."""
     generator = torch.Generator().manual_seed(seed)
