@@ -47,7 +47,7 @@ class MixedFlow(BayesianFlow):
         ValueError: no flow at all.
     """
 
-    def __init__(self, **flows: BayesianFlow) -> None:
+    def __init__(self, /, **flows: BayesianFlow) -> None:  # "self" may be a name, too
         if not flows or not all(isinstance(flow, BayesianFlow) for flow in flows.values()):
             raise ValueError(f"MixedFlow takes flows by name, got {flows}")
         self.flows = flows

@@ -1,5 +1,5 @@
 """Data: toy mixtures; MNIST, CIFAR-10 and text8, and what stands in for them offline; folders of
-images.
+images, tables, and texts of one's own.
 """
 
 from bfn_core.data.assets import asset, drawn_digits, record
@@ -15,6 +15,8 @@ from bfn_core.data.images import (
     quantise,
     to_bytes,
 )
+from bfn_core.data.pictures import Pictures, pictures
+from bfn_core.data.tables import Column, Table, read_table
 from bfn_core.data.text import (
     ALPHABET,
     Text,
@@ -29,10 +31,13 @@ from bfn_core.data.vocabulary import spelling, words
 
 __all__ = [
     "ALPHABET",
+    "Column",
     "DataError",
     "Images",
     "NoNetwork",
+    "Pictures",
     "StandInWarning",
+    "Table",
     "Text",
     "alphabet_of",
     "asset",
@@ -46,7 +51,9 @@ __all__ = [
     "mnist",
     "normalise",
     "photographs",
+    "pictures",
     "quantise",
+    "read_table",
     "record",
     "spelling",
     "text8",
