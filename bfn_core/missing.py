@@ -59,15 +59,15 @@ class MissingFlow(BayesianFlow):
         """Which variables of x are there, bool of its shape."""
         return x != ABSENT if isinstance(self.inner, DiscreteFlow) else ~x.isnan()
 
-    def _parts(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """x with a valid value in its gaps; and what is there."""
+    def parts(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x with a valid value in its gaps; and which variables are there, bool."""
         there = self.present(x)
         return torch.where(there, x, self._filler), there
 
     def check(self, x: Tensor) -> None:
         if not isinstance(x, Tensor):
             raise ValueError(f"x must be a tensor, got {kind_of(x)}")
-        whole = x if x.is_complex() else self._parts(x)[0]
+        whole = x if x.is_complex() else self.parts(x)[0]
         self.inner.check(whole)
 
     def prior(self, shape, *, dtype=None, device=None) -> Parameters:
@@ -83,13 +83,13 @@ class MissingFlow(BayesianFlow):
 
     def sender(self, x: Tensor, alpha: Any) -> "_Sparse":
         """As the inner flow's; NaN, at no cost, about what is absent."""
-        whole, there = self._parts(x)
+        whole, there = self.parts(x)
         return _Sparse(self.inner.sender(whole, alpha), there)
 
     def sample_flow(
         self, x: Tensor, t: float | Tensor, generator: Generator | None = None
     ) -> Parameters:
-        whole, there = self._parts(x)
+        whole, there = self.parts(x)
         theta = self.inner.sample_flow(whole, t, generator)
         if isinstance(theta, CategoricalParameters):
             level = torch.full_like(theta.logits, -math.log(theta.logits.shape[-1]))
@@ -107,17 +107,17 @@ class MissingFlow(BayesianFlow):
 
     def rate_cost(self, x: Tensor, output: Output, t: float | Tensor) -> Tensor:
         """0 for what is absent, as in the two costs below."""
-        whole, there = self._parts(x)
+        whole, there = self.parts(x)
         return torch.where(there, self.inner.rate_cost(whole, output, t), 0.0)
 
     def step_cost(
         self, x: Tensor, output: Output, alpha: Any, generator: Generator | None = None
     ) -> Tensor:
-        whole, there = self._parts(x)
+        whole, there = self.parts(x)
         return torch.where(there, self.inner.step_cost(whole, output, alpha, generator), 0.0)
 
     def final_cost(self, x: Tensor, output: Output) -> Tensor:
-        whole, there = self._parts(x)
+        whole, there = self.parts(x)
         return torch.where(there, self.inner.final_cost(whole, output), 0.0)
 
     def log_likelihood(self, theta: Parameters, points: Tensor) -> Tensor:

@@ -133,6 +133,16 @@ class Table:
         """A flow for whole rows, with a `MissingFlow` for each column (`Column.flow`)."""
         return MixedFlow(**{column.name: column.flow() for column in self.columns})
 
+    @property
+    def settings(self) -> dict[str, float]:
+        """What `training.own_settings` should say for such rows, beside steps and batch.
+
+        The widths of numbers and the sureness of classes are learnt sooner, or at all, by −ln p_O.
+        """
+        kinds = {column.kind for column in self.columns}
+        both = {"number": ("width_weight", 1.0), "classes": ("cross_entropy", 1.0)}
+        return dict(both[kind] for kind in sorted(kinds))
+
     def known(self, x: dict[str, Tensor]) -> dict[str, Tensor]:
         """Which cells of x are there, bool of its shapes."""
         return {column.name: column.index(x[column.name]) >= 0 for column in self.columns}

@@ -10,6 +10,7 @@ from torch import Tensor
 from bfn_core.beliefs import Data, per_example
 from bfn_core.distributions import Categorical, DiscretisedNormal, Output
 from bfn_core.flows import BayesianFlow, DiscreteFlow, DiscretisedFlow
+from bfn_core.missing import MissingFlow
 from bfn_core.mixed import MixedFlow
 from bfn_core.training.scales import Settings
 from bfn_core.training.tasks import TrainingError
@@ -28,6 +29,7 @@ def added(settings: Settings) -> list[str]:
 def check_objective(settings: Settings, flow: BayesianFlow) -> None:
     """Raise TrainingError if a setting asks for a loss that none of the data has."""
     flows = list(flow.flows.values()) if isinstance(flow, MixedFlow) else [flow]
+    flows = [part.inner if isinstance(part, MissingFlow) else part for part in flows]
     for name in added(settings):
         kind, data = KINDS[name]
         if not any(isinstance(part, kind) for part in flows):
@@ -49,7 +51,7 @@ def objective(
     Discretised data: with `settings.width_weight` w it is L^∞ − w ln p_O(x | θ; t), see
     `with_widths`.
 
-    Mixed data, (B, D): each part has what is meant for its kind.
+    Mixed data, (B, D): each part has what is meant for its kind. What is missing counts nothing.
     """
     if isinstance(flow, MixedFlow):
         parts = [objective(part, x[name], output[name], t, settings)
@@ -57,6 +59,10 @@ def objective(
         aims, costs = (torch.cat([each.flatten(1) for each in both], 1)
                        for both in zip(*parts, strict=True))
         return aims, costs
+    if isinstance(flow, MissingFlow):
+        whole, there = flow.parts(x)
+        aim, cost = objective(flow.inner, whole, output, t, settings)
+        return torch.where(there, aim, 0.0), torch.where(there, cost, 0.0)
     if isinstance(flow, DiscreteFlow) and settings.cross_entropy:
         return share_of_cross_entropy(flow, x, output, t, settings.cross_entropy)
     if isinstance(flow, DiscretisedFlow) and settings.width_weight:
