@@ -26,7 +26,7 @@ def test_there_is_a_recipe_for_each_thing_to_add():
     assert all("assert " in recipe for recipe in RECIPES.values())
 
 
-TEN, FOLDER, TENSOR, SEVENS = re.findall(
+TEN, FOLDER, TABLE, TENSOR, SEVENS = re.findall(
     r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S
 )
 
@@ -40,8 +40,8 @@ def run(lines):
 
 def fewer_steps(lines):
     """The same lines with 3 steps, on a smaller network."""
-    few = "own_settings(steps=3, batch=2, sample_steps=2)"
-    lines, changed = re.subn(r"own_settings\(steps=[0-9_]+\)", few, lines)
+    few = "own_settings(steps=3, batch=2, sample_steps=2"
+    lines, changed = re.subn(r"own_settings\(steps=[0-9_]+", few, lines)
     assert changed == 1 and len(lines.split("\n\n")[1].splitlines()) <= 5
     return lines.replace("channels=64", "channels=8")
 
@@ -52,16 +52,24 @@ def test_the_readmes_ten_lines_run_as_they_stand(capsys):
     assert len(lines.splitlines()) <= 10 and "torch.Size([8, 5])" in capsys.readouterr().out
 
 
-def test_the_readmes_lines_train_on_a_folder_of_png_files(tmp_path, monkeypatch):
+def test_the_readmes_lines_train_on_a_folder_of_photos(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
     for i in range(12):
-        pixels = np.random.default_rng(i).integers(0, 256, (8, 8, 3), np.uint8)
-        Image.fromarray(pixels).save(tmp_path / "photos" / f"{i}.png")
-    found = run(fewer_steps(FOLDER))
+        pixels = np.random.default_rng(i).integers(0, 256, (8, 9, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"{i}.jpg")
+    found = run(fewer_steps(FOLDER).replace("size=32", "size=8"))
     assert found["result"].evaluation["elbo"]["infinity"]["bits per dimension"] > 0
     with Image.open("runs/photos/samples.png") as samples:
         assert samples.size == (80, 80)  # 8 × 8 of 8 pixels, and 2 pixels between them
+
+
+def test_the_readmes_lines_train_on_a_table(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(f"n{i},{i % 7},{'yes' if i % 2 else 'no'}\n" for i in range(30))
+    (tmp_path / "table.csv").write_text("name,age,member\n" + rows + "x,,yes\n", "utf-8")
+    found = run(fewer_steps(TABLE))
+    assert len(found["table"]) == 31 and "'member': " in capsys.readouterr().out
 
 
 def test_the_readmes_lines_train_on_a_tensor(tmp_path, monkeypatch, capsys):

@@ -27,7 +27,7 @@ from bfn_core.model import stratified
 from bfn_core.networks.tables import TableNetwork
 from bfn_core.networks.unet import UNet
 from bfn_core.training.brief import fit
-from bfn_core.training.losses import objective
+from bfn_core.training.losses import check_objective, objective
 from bfn_core.views.your_data import write_iris, write_shapes, write_text
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -344,6 +344,25 @@ def test_what_is_absent_says_nothing_and_costs_nothing(kind):
     y = sender.sample(generator=seeded())
     assert y[~there].isnan().all() and not y[there].isnan().any()
     assert (sender.log_prob(y)[~there] == 0).all() and (sender.log_prob(y)[there] != 0).all()
+
+
+@pytest.mark.parametrize("kind", FLOWS)
+def test_what_is_absent_teaches_nothing(kind):
+    inner, x = FLOWS[kind]
+    flow = MissingFlow(inner)
+    settings = training.own_settings(width_weight=1.0, cross_entropy=1.0)
+    raw = torch.randn(2, 2, *{"continuous": (), "discretised": (2,), "discrete": (3,)}[kind],
+                      generator=seeded())
+    t = torch.tensor([0.3, 0.8])
+    output = flow.output(raw, flow.sample_flow(x, t, seeded()), t)
+    whole, there = flow.parts(x)
+    for found, true in zip(objective(flow, x, output, t, settings),
+                           objective(inner, whole, output, t, settings), strict=True):
+        assert torch.equal(found, torch.where(there, true, 0.0)) and (true[~there] != 0).all()
+    mixed = MixedFlow(a=flow)
+    if kind != "continuous":
+        check_objective(training.own_settings(**{"width_weight" if kind == "discretised"
+                                                 else "cross_entropy": 1.0}), mixed)
 
 
 def test_a_flow_with_gaps_asks_for_the_rest_as_ever():

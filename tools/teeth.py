@@ -411,6 +411,63 @@ TABLE = [
         ("bytes rounded in place of cut off", "((x.float() + 1) * 128).floor()",
          "((x.float() + 1) * 128).round()"),
     ]),
+    ("missing.py", "test_data_own.py::test_what_is_absent_says_nothing_and_costs_nothing", [
+        ("what is absent believed as if it were said", "return _where(~there, replace(theta, "
+         "mean=torch.zeros_like(theta.mean)), theta)", "return theta"),
+        ("an absent class believed as if it were said",
+         "return _where(~there.unsqueeze(-1), CategoricalParameters(level), theta)",
+         "return theta"),
+        ("a bill for what is absent, in continuous time",
+         "torch.where(there, self.inner.rate_cost(whole, output, t), 0.0)",
+         "self.inner.rate_cost(whole, output, t)"),
+        ("a bill for what is absent, message by message",
+         "torch.where(there, self.inner.step_cost(whole, output, alpha, generator), 0.0)",
+         "self.inner.step_cost(whole, output, alpha, generator)"),
+        ("a fee for what is absent",
+         "torch.where(there, self.inner.final_cost(whole, output), 0.0)",
+         "self.inner.final_cost(whole, output)"),
+        ("messages about nothing", "return _where(silent, theta, self.inner",
+         "return _where(silent & False, theta, self.inner"),
+    ]),
+    ("training/losses.py",
+     "test_data_own.py::test_what_is_absent_teaches_nothing", [
+        ("what is absent learnt", "return torch.where(there, aim, 0.0), torch.where(there",
+         "return aim, torch.where(there"),
+    ]),
+    ("networks/tables.py",
+     "test_data_own.py::test_the_network_for_rows_is_told_of_what_it_has_heard_nothing", [
+        ("silence at the beginning taken for absence", "(heard.flatten(1) | beginning)",
+         "(heard.flatten(1))"),
+        ("silence that is not told", "heard, scaled = belief != 0, belief",
+         "heard, scaled = belief == belief, belief"),
+    ]),
+    ("data/tables.py",
+     "test_data_own.py::test_a_table_goes_there_and_back "
+     "test_data_own.py::test_every_level_of_a_column_is_the_level_of_its_value", [
+        ("edges of bins for their middles", "(level + 0.5) / self.levels", "level / self.levels"),
+        ("a bin too few for what decimals allow", "steps + 1, low - half, high + half",
+         "steps, low - half, high + half"),
+        ("bins that lie half a step aside", "low - half, high + half, digits)",
+         "low, high, digits)"),
+        ("centres of bins without their half", "(2 * levels.double() + 1) / self.levels - 1",
+         "2 * levels.double() / self.levels - 1"),
+        ("a decimal comma taken for a word", "if not numbers and not commas:", "if not numbers:",
+         "test_data_own.py::test_each_thing_wrong_with_a_table_is_told_in_a_sentence"),
+    ]),
+    ("baselines/tables.py", "test_data_own.py::test_a_column_costs_what_its_shares_say", [
+        ("a whole row added to every bin", "minlength=column.levels) + 0.5",
+         "minlength=column.levels) + 1.0"),
+        ("a normal law half a bin aside", "seen.double() + 0.5", "seen.double()"),
+    ]),
+    ("data/pictures.py",
+     "test_data_own.py::test_what_is_cut_off_is_cut_off_evenly_and_what_is_padded_is_black "
+     "test_data_own.py::test_a_threshold_makes_pictures_binary "
+     "test_data_own.py::test_pictures_of_any_kind_come_to_one_size", [
+        ("photos that lie on their side", "image = ImageOps.exif_transpose(opened)",
+         "image = opened.copy()"),
+        ("height for width", "shape, best = sides[::-1]", "shape, best = sides"),
+        ("white from the middle on, but one", "np.where(pixels >= 128", "np.where(pixels > 128"),
+    ]),
     ("data/toy.py", "test_data.py::test_a_mixtures_draws_follow_its_density", [
         ("a density of twice the mass", "(2 * torch.pi) ** 0.5", "(0.5 * torch.pi) ** 0.5"),
     ]),
