@@ -182,7 +182,7 @@ def _read(path: Path, sides, mode: str, fit: str, background: str | None):
             )
         if image.mode in TRANSPARENT or "transparency" in image.info:
             image = image.convert("RGBA")
-            if image.getextrema()[3][0] < 255:
+            if image.getchannel("A").getextrema()[0] < 255:  # type: ignore
                 if background is None:
                     raise DataError(f"{path} has transparent parts: say what lies behind them, "
                                     'with background="white", for instance')
@@ -194,7 +194,7 @@ def _read(path: Path, sides, mode: str, fit: str, background: str | None):
                 image = Image.alpha_composite(below, image)
         image = image.convert("RGB" if mode == "colour" else "L")
         other = sides is not None and image.size != sides[::-1]
-        if other:
+        if sides is not None and other:
             shape, best = sides[::-1], Image.Resampling.LANCZOS
             image = (ImageOps.fit(image, shape, best) if fit == "crop"
                      else ImageOps.pad(image, shape, best))
