@@ -18,6 +18,7 @@ from bfn_core import (
     elbo,
     training,
 )
+from bfn_core.baselines import images as image_codes
 from bfn_core.baselines.tables import column_by_column
 from bfn_core.beliefs import CategoricalParameters, cut
 from bfn_core.data import DataError
@@ -138,6 +139,13 @@ def test_each_thing_wrong_with_a_folder_is_told_in_a_sentence(place):
     said("fit must be one of crop, pad", error=ValueError, fit="stretch")
     said("size must be a whole number of at least 4, got 2", error=ValueError, size=2)
     said("size must be a number of pixels or (height, width)", error=ValueError, size=(1, 2, 3))
+
+
+def test_black_and_white_costs_a_bit_a_pixel_at_most_in_a_file():
+    rng = np.random.default_rng(0)
+    noise = torch.from_numpy(255 * rng.integers(0, 2, (16, 1, 32, 32), np.uint8))
+    one = image_codes.sheet(noise, "PNG", binary=True)
+    assert 1.0 < one < 1.1 < image_codes.sheet(noise, "PNG")
 
 
 @pytest.mark.parametrize("mode", ["colour", "grey", "binary"])

@@ -61,14 +61,16 @@ def files(images: Tensor, form: str) -> Estimate:
     return Estimate.of(8 * sizes / images[0].numel())
 
 
-def sheet(images: Tensor, form: str) -> float:
+def sheet(images: Tensor, form: str, *, binary: bool = False) -> float:
     """All images side by side in one lossless file, so that headers do not count.
+
+    With `binary` they are black and white, 0 and 255, and the file has one bit for a pixel.
 
     Raises:
         ValueError: images of another form, or another word for form.
     """
     _check(images)
-    return 8 * len(encode(arrange(images), form)) / images.numel()
+    return 8 * len(encode(arrange(images), form, binary=binary)) / images.numel()
 
 
 def arrange(images: Tensor) -> Tensor:
@@ -78,8 +80,8 @@ def arrange(images: Tensor) -> Tensor:
     return cells.permute(2, 0, 3, 1, 4).flatten(3).flatten(1, 2)
 
 
-def encode(image: Tensor, form: str) -> bytes:
-    """An image, (C, H, W) uint8 with 1 or 3 channels, as a lossless file."""
+def encode(image: Tensor, form: str, *, binary: bool = False) -> bytes:
+    """An image, (C, H, W) uint8 with 1 or 3 channels, as a lossless file; see `sheet`."""
     from PIL import Image
 
     if form not in FORMATS:
@@ -87,6 +89,7 @@ def encode(image: Tensor, form: str) -> bytes:
     array = image.permute(1, 2, 0).contiguous().numpy()
     content = io.BytesIO()
     picture = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
+    picture = picture.convert("1") if binary else picture
     picture.save(content, form, **FORMATS[form])
     return content.getvalue()
 

@@ -58,7 +58,8 @@ class Column:
         """What level k stands for: the middle of its bin, or the class's name."""
         if self.kind == "classes":
             return self.classes[level]
-        return round(self.low + (level + 0.5) / self.levels * (self.high - self.low), self.digits)
+        value = self.low + (level + 0.5) / self.levels * (self.high - self.low)
+        return round(value, self.digits or None)  # a whole number where there are no decimals
 
     def level(self, value: Any) -> int:
         """Where a value belongs, 0…levels − 1; a number beyond the ends goes into the end's bin.

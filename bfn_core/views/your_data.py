@@ -90,7 +90,7 @@ def complaint(call: Callable[..., Any], *arguments: Any, **options: Any) -> str:
     try:
         call(*arguments, **options)
     except (ValueError, DataError, TrainingError) as error:
-        said = str(error).replace(str(scratch()) + os.sep, "")
+        said = str(error).replace(str(scratch()) + os.sep, "").replace(os.sep, "/")
         return f"{type(error).__name__}: {said}"
     raise AssertionError(f"{call.__name__} found nothing wrong with {arguments}")
 
@@ -133,7 +133,8 @@ class _Bars:
             width = (column.high - column.low) / column.levels
         else:
             self.values, width = [float(k) for k in levels], 0.8
-            axis.set_xticks(self.values, [name[:9] for name in column.classes])
+            size = 9 if sum(len(name[:9]) for name in column.classes) < 20 else 6.5
+            axis.set_xticks(self.values, [name[:9] for name in column.classes], fontsize=size)
         self.bars = axis.bar(self.values, [0.0] * column.levels, width, color=COLOURS.output)
         self.line = axis.axvline(self.values[0], color=COLOURS.data, lw=2, ls=":")
         axis.set(yticks=[], ylim=(0, 1))
