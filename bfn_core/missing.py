@@ -55,13 +55,13 @@ class MissingFlow(BayesianFlow):
         inner = self.inner
         return 1 / inner.bins - 1 if isinstance(inner, DiscretisedFlow) else 0
 
-    def present(self, x: Tensor) -> Tensor:
+    def there(self, x: Tensor) -> Tensor:
         """Which variables of x are there, bool of its shape."""
         return x != ABSENT if isinstance(self.inner, DiscreteFlow) else ~x.isnan()
 
     def parts(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x with a valid value in its gaps; and which variables are there, bool."""
-        there = self.present(x)
+        there = self.there(x)
         return torch.where(there, x, self._filler), there
 
     def check(self, x: Tensor) -> None:

@@ -328,7 +328,7 @@ def test_what_is_absent_says_nothing_and_costs_nothing(kind):
     inner, x = FLOWS[kind]
     flow = MissingFlow(inner)
     flow.check(x)
-    there = flow.present(x)
+    there = flow.there(x)
     assert there.tolist() == [[True, False], [False, True]]
     whole = torch.where(there, x, x[there].flatten()[0])
     prior = flow.network_input(flow.prior(x.shape))
