@@ -73,6 +73,37 @@ class Guided(nn.Module):
         return mixed(informed, plain(inputs, t), self.weight)
 
 
+class Given(nn.Module):
+    """A network whose condition is held: Given(network, c)(inputs, t) is network(inputs, t, c).
+
+    BFN(flow, Given(network, c)) is the conditional model p(x | c), and goes wherever a BFN does.
+
+    Args:
+        network: takes a condition.
+        condition: a tensor or a dict of them, with one row for all examples, (1, …), or with a
+            row for each, (B, …): then it is for batches of that size alone.
+
+    Raises:
+        ValueError: no condition; when called, one of another number of rows than the batch.
+    """
+
+    def __init__(self, network: nn.Module, condition: Condition) -> None:
+        super().__init__()
+        if condition is None:
+            raise ValueError("condition must be a tensor or a dict of tensors, got None")
+        self.network, self.condition = network, condition
+
+    def forward(self, inputs: Data, t: Tensor) -> Data:
+        """The raw output, of the network's own shape."""
+        return self.network(inputs, t, over(lambda part: self._for(part, t), self.condition))
+
+    @staticmethod
+    def _for(part: Tensor, t: Tensor) -> Tensor:
+        if len(part) not in (1, len(t)):
+            raise ValueError(f"condition has {len(part)} rows, but the batch has {len(t)}")
+        return part.to(t.device).expand(len(t), *part.shape[1:])
+
+
 class GuidedBFN(BFN):
     """The same for BFNs that have no raw output, such as ExactBFN: their guesses are mixed.
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from bfn_core import BFN, ContinuousFlow, DiscreteFlow, ExactBFN, Solver
 from bfn_core.beliefs import CategoricalParameters
-from bfn_core.guidance import Guided, GuidedBFN, guided_normal, mixed, steer
+from bfn_core.guidance import Given, Guided, GuidedBFN, guided_normal, mixed, steer
 from bfn_core.networks.unet import UNet
 from bfn_core.views.fast_samplers import Normal, even_noise
 from tests.oracles import correlated_table, generator
@@ -127,6 +127,36 @@ def test_a_guided_unet_samples_with_its_condition():
     assert torch.equal(drawn(0.0, labels), plain.sample((2, 1, 8, 8), 3, generator=generator(1)))
     assert not torch.equal(drawn(4.0, labels), told)
     assert not torch.equal(drawn(4.0, labels), drawn(4.0, labels.flip(0)))
+
+
+def test_a_condition_that_is_held_is_told_with_every_call():
+    torch.manual_seed(0)
+    network = UNet(classes=2, channels=8, multipliers=(1, 2), blocks=1, attention=(), labels=10,
+                   hints=1)
+    for weight in network.parameters():
+        nn.init.normal_(weight, std=0.2)
+    flow, hints = DiscreteFlow(2, 3.0), torch.rand(3, 1, 8, 8, generator=generator(1))
+    each = {"label": torch.tensor([3, 7, 0]), "hints": hints}
+
+    def drawn(network, **condition):
+        return BFN(flow, network).sample((3, 1, 8, 8), 3, generator=generator(2), **condition)
+
+    wanted = drawn(network, condition=each)
+    assert torch.equal(drawn(Given(network, each)), wanted)
+    assert not torch.equal(drawn(network), wanted)
+    one = {name: part[:1] for name, part in each.items()}
+    all_alike = {name: part.expand(3, *part.shape[1:]) for name, part in one.items()}
+    assert torch.equal(drawn(Given(network, one)), drawn(network, condition=all_alike))
+    assert torch.equal(drawn(Given(network, torch.tensor([4]))),
+                       drawn(network, condition=torch.tensor([4, 4, 4])))
+
+
+def test_a_condition_that_is_held_has_a_row_for_all_or_for_each():
+    with pytest.raises(ValueError, match="condition must be a tensor or a dict of tensors, got"):
+        Given(Counting(), None)
+    held = Given(Counting(), torch.tensor([1, 2]))
+    with pytest.raises(ValueError, match="condition has 2 rows, but the batch has 3"):
+        held(torch.zeros(3, 2), torch.zeros(3))
 
 
 @pytest.mark.parametrize("weight", [math.nan, math.inf, True, "2", None])

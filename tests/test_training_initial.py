@@ -126,6 +126,65 @@ def test_weights_of_a_labelled_network_bring_their_own_embedding(tmp_path):
     assert all(torch.equal(wanted[k], v) for k, v in trainer.plain.state_dict().items())
 
 
+# Weights that learnt without hints, and go on with a coarse picture.
+
+COARSE = replace(TINY, coarse=4, network_arguments={**TINY.network_arguments, "hints": 1})
+
+
+def test_a_network_that_goes_on_with_hints_begins_as_if_there_were_none(before, tmp_path):
+    trainer, _ = begun(replace(COARSE, initial=str(before)), tmp_path / "run")
+    wanted, found = training.load(before).network, trainer.plain
+    inputs, t = torch.rand(3, 1, 8, 8, 2), torch.full((3,), 0.4)
+    hints = torch.rand(3, 1, 8, 8)
+    assert found.first.weight.shape[1] == 2 * wanted.first.weight.shape[1]
+    with torch.no_grad():
+        raw = found.eval()(inputs, t, hints)
+        assert torch.allclose(raw, wanted(inputs, t), atol=1e-6)
+        found.first.weight[:, -1] += 1.0  # what reads the hints
+        assert not torch.allclose(found(inputs, t, hints), raw, atol=1e-3)
+
+
+def test_a_run_is_told_the_block_means_of_the_pixels_that_were_drawn(tmp_path):
+    from bfn_core.training.loop import draw_batch
+    from bfn_core.training.tasks import build_flow, load_task
+
+    task, told = load_task(COARSE), []
+    batch = draw_batch(task, build_flow(COARSE), COARSE, 3, torch.Generator())
+    assert set(batch.x.unique().tolist()) == {0, 1}
+    blocks = (2.0 * batch.x - 1).unfold(2, 4, 4).unfold(3, 4, 4).mean((-1, -2))
+    assert torch.equal(batch.condition[..., ::4, ::4], blocks)
+    assert torch.equal(batch.condition, blocks.repeat_interleave(4, 2).repeat_interleave(4, 3))
+
+    class Listening(training.tasks.BFN):
+        def output(self, theta, t, *, condition=None):
+            told.append(condition)
+            return super().output(theta, t, condition=condition)
+
+    bfn = Listening(build_flow(COARSE), training.tasks.build(COARSE).network)
+    training.evaluation.evaluate(bfn, task, COARSE, (None, 2))
+    training.evaluation.bill(bfn, task, COARSE)
+    training.evaluation.draw(bfn, task, COARSE, tmp_path)
+    assert len(told) > 5 and all(hints is not None for hints in told)
+    both = replace(COARSE, labels=True)
+    known = load_task(both).known(batch.x, torch.arange(4))
+    assert torch.equal(known["hints"], batch.condition) and known["label"].tolist() == [0, 1, 2, 3]
+
+
+def test_a_run_learns_from_the_coarse_picture(tmp_path):
+    with pytest.raises(TrainingError, match="hints=0"):
+        training.train(replace(TINY, coarse=4), tmp_path / "deaf")
+    with pytest.raises(TrainingError, match="multiples of size = 3"):
+        training.train(replace(COARSE, coarse=3), tmp_path / "crooked")
+    result = training.train(replace(COARSE, steps=3), tmp_path / "run")
+    assert result.finished and training.load(tmp_path / "run").network.hints == 1
+    with pytest.raises(ValueError, match="coarse is for images, so not for text"):
+        settings_for("text8", "smoke", coarse=4)
+    with pytest.raises(ValueError, match="coarse needs binary pixels or numbers, got 4 classes"):
+        check(replace(COARSE, levels=4))
+    with pytest.raises(ValueError, match="coarse is for the images that settings name"):
+        own_settings(coarse=4)
+
+
 def test_the_labels_of_a_run_are_those_of_its_images():
     from bfn_core import data
     from bfn_core.training.tasks import load_task

@@ -4,6 +4,32 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bfn_core.checks import whole
+
+
+def coarse_hints(x: Tensor, size: int) -> Tensor:
+    """What a coarse picture says of every pixel: the mean of its block, as a network's hints.
+
+    Args:
+        x: images (B, C, H, W); floats in [−1, 1], or int64 classes 0 and 1, whose mean m is told
+            as 2 m − 1.
+        size: pixels along the edge of a block.
+
+    Returns:
+        (B, C, H, W) floats in [−1, 1], the same within each block.
+
+    Raises:
+        ValueError: blocks of that size do not tile the images.
+    """
+    size = whole("size", size)
+    height, width = x.shape[-2:]
+    if x.dim() != 4 or height % size or width % size:
+        raise ValueError(f"x must be (B, C, H, W) with H and W multiples of size = {size}, got "
+                         f"shape {tuple(x.shape)}")
+    x = x if x.is_floating_point() else 2.0 * x - 1
+    return F.interpolate(F.avg_pool2d(x, size), scale_factor=size, mode="nearest")
 
 
 class Conditions(nn.Module):

@@ -90,7 +90,7 @@ class UNet(nn.Module):
             raise ValueError("differences are for means, not for the probabilities of classes")
         self.image_channels, self.classes = image_channels, classes
         self.patch, self.fourier, self.differences = patch, fourier, differences
-        self.outputs = classes or outputs
+        self.outputs, self.hints = classes or outputs, hints
         self.prior_skip = prior_skip and classes is not None
         self.stride = patch * 2 ** (len(multipliers) - 1)
 

@@ -108,12 +108,12 @@ def evaluate(
     device = task.device
     generator = torch.Generator(device).manual_seed(settings.seed)
     x = task.prepare(task.test, generator=generator)
-    found = {}
+    known, found = task.known(x, task.test_condition), {}
     for n in steps:
         judged = slice(None if n is None else settings.step_examples)
         bound = code_length(
             bfn, cut(x, judged), n, repeats=settings.test_draws, seed=settings.seed,
-            condition=cut(task.test_condition, judged), accelerator=accelerator,
+            condition=cut(known, judged), accelerator=accelerator,
         )
         found["infinity" if n is None else str(n)] = figures(bound, task)
     return {
@@ -139,11 +139,12 @@ def bill(
     device = task.device
     generator = torch.Generator(device).manual_seed(settings.seed)
     x = task.prepare(task.test, generator=generator)
+    known = task.known(x, task.test_condition)
     parts = min(parts, count(x), batch)
     times, costs, shares_of = [], [], []
     with evaluating(bfn):
         for piece in split(x, batch):
-            part, beside = cut(x, piece), told(cut(task.test_condition, piece))
+            part, beside = cut(x, piece), told(cut(known, piece))
             like = torch.empty(0, device=device)
             t = stratified(count(part), like=like, generator=generator)
             output = bfn.output(bfn.flow.sample_flow(part, t, generator), t, **beside)
@@ -206,9 +207,12 @@ def draw(bfn: BFN, task: Task, settings: Settings, folder: Path) -> Path:
     device = task.device
     generator = torch.Generator(device).manual_seed(settings.seed)
     beside = {}
-    if task.test_condition is not None:
+    if task.test_condition is not None or task.hint is not None:
         turns = torch.arange(settings.sample_count, device=device) % count(task.test)
-        beside = told(cut(task.test_condition, turns))
+        known = cut(task.test_condition, turns)
+        if task.hint is not None:
+            known = task.known(task.prepare(cut(task.test, turns), generator=generator), known)
+        beside = told(known)
     shape = task.batch_shape(settings.sample_count)
     x = bfn.sample(shape, settings.sample_steps, generator=generator, **beside)
     name, content = written(over(Tensor.cpu, x), bfn, task)

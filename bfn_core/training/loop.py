@@ -235,10 +235,7 @@ class Trainer:
                 self.initial = self.run.read_settings().get("initial weights")
             return
         weights, self.initial = initial_weights(self.settings)
-        # A network that has learnt without a condition may go on with one: what reads it is new.
-        new = {name: weight for name, weight in bfn.network.state_dict().items()
-               if name.startswith("conditions.")}
-        fit(bfn.network, {**new, **weights}, Path(self.settings.initial))
+        fit(bfn.network, told_more(weights, bfn.network), Path(self.settings.initial))
         self.say(f"Beginning from the weights {self.initial} of {self.settings.initial}.")
 
     def look_at_loss(self) -> None:
@@ -251,7 +248,8 @@ class Trainer:
         any_name = any(p.kind is p.VAR_KEYWORD for p in known.values())
         self.takes = {name for name in ("theta", "condition", "generator")
                       if any_name or name in known}
-        if self.task.train_condition is not None and "condition" not in self.takes:
+        told = self.task.train_condition is not None or self.task.hint is not None
+        if told and "condition" not in self.takes:
             raise TrainingError(f"{self.task.name} has conditions, but {type(self.bfn).__name__}"
                                 ".loss takes no condition")
         self.added = added(self.settings)
@@ -563,7 +561,8 @@ class Trainer:
         generator = torch.Generator(self.device).manual_seed(seed)
         x = self.task.prepare(self.task.held_out, generator=generator)
         bfn = self.averaged()
-        total = code_length(bfn, x, seed=seed, condition=self.task.held_out_condition,
+        known = self.task.known(x, self.task.held_out_condition)
+        total = code_length(bfn, x, seed=seed, condition=known,
                             accelerator=self.accelerator).total
         if self.main:  # before the record, so that whoever watches finds the samples
             draw(bfn, self.task, settings, self.run.folder)
@@ -625,6 +624,23 @@ class Trainer:
             draw(bfn, self.task, settings, run.folder)
         self.accelerator.wait_for_everyone()
         return Result(bfn.to("cpu"), self.step, True, figures if self.main else None)
+
+
+def told_more(weights: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """Weights with which a network that has learnt without a condition goes on with one.
+
+    What reads a label is the network's own, new. A first layer that reads hints beside what it has
+    read, as its last inputs, reads them with zeros: it begins as if there were none.
+    """
+    own = network.state_dict()
+    found = {**{name: own[name] for name in own if name.startswith("conditions.")}, **weights}
+    old, new = weights.get("first.weight"), own.get("first.weight")
+    if old is not None and new is not None and getattr(network, "hints", 0):
+        if old.dim() == new.dim() and old.shape[1] < new.shape[1]:
+            rest = new.shape[1] - old.shape[1]
+            zeros = old.new_zeros(old.shape[0], rest, *old.shape[2:])
+            found["first.weight"] = torch.cat([old, zeros], 1)
+    return found
 
 
 VOTE_SECONDS = 2.0  # between two questions whether any process was interrupted
@@ -717,7 +733,7 @@ def draw_batch(
     u = stratified(settings.batch, like=like, generator=generator)
     t, weight = times(u, settings.time_power)
     theta = flow.trusting().sample_flow(x, t, generator)  # the loss looks at x
-    condition = cut(task.train_condition, chosen)
+    condition = task.known(x, cut(task.train_condition, chosen))
     if condition is not None and settings.condition_dropout:
         condition = dropped(condition, settings.condition_dropout, generator)
     return Batch(x, t, weight, theta, condition)

@@ -101,6 +101,7 @@ RULES = {
     "initial": or_none(PATH),
     "flips": FLAG,
     "labels": FLAG,
+    "coarse": or_none(whole(1)),
     "condition_dropout": SHARE,
     "steps": whole(1),
     "batch": whole(1),
@@ -177,6 +178,8 @@ def _discords_of_the_data(settings: Settings) -> Iterator[str]:
     if settings.data == OWN:
         if settings.labels:
             yield "the setting labels is for images that come with them; a task holds conditions"
+        if settings.coarse:
+            yield "the setting coarse is for the images that settings name; a task has its hint"
         if settings.initial == SHIPPED:
             yield "no weights are shipped for data of one's own: initial must be a path"
         if reads_text(settings.network) and settings.length is None:
@@ -192,9 +195,11 @@ def _discords_of_the_data(settings: Settings) -> Iterator[str]:
     for name in ("length", "text", "alphabet"):
         if not on_text and getattr(settings, name) is not None:
             yield f"the setting {name} is for text, so not for {settings.data}"
-    for name in ("flips", "labels"):
+    for name in ("flips", "labels", "coarse"):
         if on_text and getattr(settings, name):
             yield f"the setting {name} is for images, so not for text"
+    if settings.coarse and settings.flow == "discrete" and settings.levels != 2:
+        yield f"the setting coarse needs binary pixels or numbers, got {settings.levels} classes"
     if settings.network != OWN and on_text != reads_text(settings.network):
         yield f"the network {settings.network} does not read {'text' if on_text else 'images'}"
 
@@ -221,7 +226,11 @@ def made(
         made = made.to(device)
         dtype = made._reference.dtype
         theta = made.flow.prior(task.batch_shape(1), dtype=dtype, device=device)
-        beside = told(cut(task.train_condition, slice(0, 1)))
+        one = slice(0, 1)
+        known = cut(task.train_condition, one)
+        if task.hint is not None:
+            known = task.known(task.prepare(cut(task.train, one), generator=None), known)
+        beside = told(known)
         with torch.no_grad(), evaluating(made):
             made.output(theta, 0.5, **beside)
     except UNFORESEEN as error:

@@ -68,6 +68,7 @@ class Settings:
     # What is shown in training
     flips: bool = False  # show half of the training images mirrored left to right
     labels: bool = False  # tell the network each image's class, as a condition
+    coarse: int | None = None  # tell the network the means of squares of so many pixels, as hints
     condition_dropout: float = 0.0  # share of examples shown without their condition
 
     # Optimisation
@@ -191,7 +192,8 @@ def own_settings(**changes: Any) -> Settings:
 def of_own(settings: Settings, *, task: bool, bfn: bool) -> Settings:
     """The settings without what a task or a BFN that is handed in takes the place of."""
     if task:
-        settings = replace(settings, data=OWN, text=None, alphabet=None, labels=False)
+        settings = replace(settings, data=OWN, text=None, alphabet=None, labels=False,
+                           coarse=None)
     if bfn:
         settings = replace(settings, flow=OWN, network=OWN, network_arguments={}, beta_1=None,
                            sigma_1=None)

@@ -19,6 +19,7 @@ from bfn_core.checks import whole
 from bfn_core.data.files import digest
 from bfn_core.flows import BayesianFlow, ContinuousFlow, DiscreteFlow, DiscretisedFlow
 from bfn_core.model import BFN
+from bfn_core.networks.conditions import coarse_hints
 from bfn_core.training.pieces import Tree, split
 from bfn_core.training.scales import OWN, Settings
 
@@ -51,11 +52,23 @@ class Task:
     train_condition: Tree | None = None  # (N, …)
     held_out_condition: Tree | None = None  # (V, …)
     test_condition: Tree | None = None  # (M, …)
+    # What a network is told of x itself, once its pixels are drawn: x → hints, (B, …) floats.
+    hint: Callable[[Tree], Tensor] | None = None
 
     @property
     def shape(self) -> Any:
         """Shape of one example; a dict of shapes where examples are dicts."""
         return over(lambda part: tuple(part.shape[1:]), self.train)
+
+    def known(self, x: Tree, condition: Tree | None) -> Tree | None:
+        """What a network is told of examples x, (B, …): their condition, and the task's hint."""
+        if self.hint is None:
+            return condition
+        hints = self.hint(x)
+        if condition is None:
+            return hints
+        beside = condition if isinstance(condition, dict) else {"label": condition}
+        return {**beside, "hints": hints}
 
     @property
     def variables(self) -> int:
@@ -251,7 +264,7 @@ def load_task(
         check_one(name, getattr(settings, name))
     source, name = _source(settings)
     source = source.to(device)
-    conditions: dict[str, Tensor] = {}
+    conditions: dict[str, Any] = {}
     if isinstance(source, data.Text):
         length = cast(int, settings.length)
         if len(source.test) < length:  # the shortest part, a twentieth
@@ -266,6 +279,8 @@ def load_task(
         train, held_out = source.train[: -settings.held_out], source.train[-settings.held_out :]
         test = source.test
         conditions = _labels(source, settings) if settings.labels else {}
+        if settings.coarse:
+            conditions["hint"] = partial(coarse_hints, size=settings.coarse)
     if min(map(len, (train, held_out, test))) < 1:
         raise TrainingError(f"{name} has too few examples for these settings")
     return Task(
