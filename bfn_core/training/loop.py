@@ -635,11 +635,11 @@ def told_more(weights: dict[str, Tensor], network: nn.Module) -> dict[str, Tenso
     own = network.state_dict()
     found = {**{name: own[name] for name in own if name.startswith("conditions.")}, **weights}
     old, new = weights.get("first.weight"), own.get("first.weight")
-    if old is not None and new is not None and getattr(network, "hints", 0):
-        if old.dim() == new.dim() and old.shape[1] < new.shape[1]:
-            rest = new.shape[1] - old.shape[1]
-            zeros = old.new_zeros(old.shape[0], rest, *old.shape[2:])
-            found["first.weight"] = torch.cat([old, zeros], 1)
+    if old is None or new is None or not getattr(network, "hints", 0):
+        return found
+    if old.dim() == new.dim() and (rest := new.shape[1] - old.shape[1]) > 0:
+        zeros = old.new_zeros(old.shape[0], rest, *old.shape[2:])
+        found["first.weight"] = torch.cat([old, zeros], 1)
     return found
 
 
