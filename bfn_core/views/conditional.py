@@ -18,6 +18,7 @@ from bfn_core.guidance import Guided, GuidedBFN, guided_normal
 from bfn_core.infilling import Filling, block_means, fill
 from bfn_core.likelihood import Estimate
 from bfn_core.model import BFN
+from bfn_core.networks.conditions import coarse_hints
 from bfn_core.solvers import Solver
 from bfn_core.views.fast_samplers import Normal, even_noise
 from bfn_core.views.kit import style
@@ -480,3 +481,110 @@ def refined_figure(bfn: BFN, images: Tensor, size: int, *, draws: int = 3, n: in
     rows |= {f"draw {k + 1}": row for k, row in enumerate(found)}
     rows["mean"] = found.mean(0)
     return rows_figure({name: 0.5 * (x + 1) for name, x in rows.items()}, width=7.2)
+
+
+# The same by a network that was trained for it, on binary digits.
+
+
+def enlargements(
+    bfn: BFN, digits: Tensor, size: int = 4, *, draws: int = 4, n: int = 12, seed: int = 0
+) -> dict[str, Tensor]:
+    """What may stand behind the block means of digits, by a network that is told them as hints.
+
+    Args:
+        bfn: of binary pixels; its network takes hints.
+        digits: (N, 1, H, W), 0 and 1.
+        size: pixels along the edge of a block.
+        draws: of each digit, with a solver that has the paper's noise.
+        n: steps.
+        seed: of all of them.
+
+    Returns:
+        Shades (N, H, W) in [0, 1] by name: "told", "bicubic", "draw 1" …, "mean of …" and
+        "one call", the network's guess before any message.
+    """
+    hints = coarse_hints(digits, size)
+    low = coarse(2.0 * digits[:, 0] - 1, size)
+    rng = torch.Generator().manual_seed(seed)
+    many = bfn.sample((draws * len(digits), *digits.shape[1:]), n, generator=rng,
+                      condition=hints.repeat(draws, 1, 1, 1), sampler=Solver("ab2", noise=1.0))
+    many = many[:, 0].float().unflatten(0, (draws, len(digits)))
+    with torch.no_grad():
+        guess = bfn.output(bfn.flow.prior(tuple(digits.shape)), 0.0, condition=hints)
+    return {
+        "told": 0.5 * (hints[:, 0] + 1), "bicubic": 0.5 * (enlarged(low, size) + 1),
+        **{f"draw {k + 1}": row for k, row in enumerate(many)},
+        f"mean of {draws}": many.mean(0), "one call": guess.probs[:, 0, ..., 1],
+    }
+
+
+def moved(digit: Tensor, right: int) -> Tensor:
+    """An image (…, H, W) so many pixels further right, on a ground of zeros."""
+    return F.pad(digit, (right, 0))[..., : digit.shape[-1]]
+
+
+def enlarge_explorer(
+    bfn: BFN, digits: Tensor, size: int = 4, *, drawn: int = 3, n: int = 8
+) -> Explorer:
+    """Digits behind a coarse picture, as a network draws them that was trained to be told it.
+
+    Args:
+        bfn, size: as for `enlargements`.
+        digits: (N, 1, H, W), 0 and 1.
+        drawn: draws at a time.
+        n: messages at first.
+    """
+    blank = torch.zeros(1, *digits.shape[-2:])
+    figure, axes = style.subplots(1, 5 + drawn, size=(9.2, 1.6))
+    pictures = [_picture(axis, blank, 1) for axis in axes]
+    titles = ["data", "told", "bicubic", *[f"draw {k + 1}" for k in range(drawn)],
+              f"mean of {drawn}", "one call"]
+    for axis, title in zip(axes, titles, strict=True):
+        framed(axis, title)
+
+    def update(digit, right, messages, seed):
+        x = moved(digits[digit : digit + 1], right)
+        rows = enlargements(bfn, x, size, draws=drawn, n=messages, seed=seed)
+        for picture, values in zip(pictures, (x[:, 0].float(), *rows.values()), strict=True):
+            picture.set_data(_tiles(values, 1))
+        data = 2.0 * x[:, 0] - 1
+        dots = {name: float(psnr(2 * rows[name] - 1, data).mean)
+                for name in ("bicubic", "draw 1", f"mean of {drawn}", "one call")}
+        apart = torch.stack([rows[f"draw {k + 1}"] for k in range(drawn)]).std(0) > 0
+        return ("PSNR: " + ", ".join(f"{name} {value:.1f} dB" for name, value in dots.items())
+                + f". The draws differ in {int(apart.sum())} of {x.numel()} pixels.")
+
+    controls = {
+        "digit": slider("digit", 0, len(digits) - 1, 3),
+        "right": slider("moved right, pixels", 0, 4, 0),
+        "messages": slider("messages", 1, 24, n),
+        "seed": slider("seed", 0, 20, 0),
+    }
+    description = ("A binary digit, the 7 × 7 means of its blocks, bicubic interpolation, draws of "
+                   "a network that was told the means, their mean, and its guess in one call.")
+    return Explorer(figure, update, controls, description=description, moving=pictures)
+
+
+def enlarge_record_figure(
+    codes: dict[str, Estimate], guesses: dict[str, Estimate], ours: str = "trained"
+):
+    """Bits of a digit and PSNR of guesses at it, as records have them, with two standard errors;
+    what begins with `ours` is in the colour of the output distribution.
+    """
+    most = max(len(codes), len(guesses))
+    figure, axes = style.subplots(1, 2, size=(9.2, 0.9 + 0.34 * most))
+    for axis, rows, label in zip(axes, (codes, guesses), (
+            "bits per digit, to who knows the means (fewer is better)",
+            "PSNR in dB (more is better)"), strict=True):
+        for place, (name, row) in enumerate(rows.items()):
+            colour = COLOURS.output if name.startswith(ours) else COLOURS.other
+            axis.barh(place, row.mean, color=colour, height=0.62)
+            axis.errorbar(row.mean, place, xerr=2 * row.standard_error, color=COLOURS.text,
+                          capsize=3)
+            axis.text(0.02 * row.mean, place, f"{row.mean:.1f}", va="center", color="white",
+                      fontweight="bold")
+        axis.set_yticks(range(len(rows)), list(rows))
+        axis.set_ylim(max(len(rows), most) - 0.5, -0.5)
+        axis.grid(False, axis="y")
+        axis.set_xlabel(label)
+    return figure
