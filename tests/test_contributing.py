@@ -26,7 +26,7 @@ def test_there_is_a_recipe_for_each_thing_to_add():
     assert all("assert " in recipe for recipe in RECIPES.values())
 
 
-TEN, FOLDER, TABLE, TENSOR, SEVENS = re.findall(
+TEN, FOLDER, TABLE, TENSOR, SEVENS, COARSE = re.findall(
     r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S
 )
 
@@ -88,6 +88,13 @@ def test_the_readmes_lines_draw_sevens():
     found = run(SEVENS)
     assert found["sevens"].shape == (4, 1, 28, 28)
     assert (classifier("mnist")(found["sevens"]).argmax(1) == 7).sum() >= 3
+
+
+def test_the_readmes_lines_draw_what_may_stand_behind_a_coarse_picture():
+    found = run(COARSE)
+    assert found["four"].shape == (4, 1, 28, 28)
+    means = found["coarse_hints"](found["four"], 4)
+    assert (means - found["told"]).square().mean().sqrt() < 0.25 * found["told"].std()
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -22,6 +22,7 @@ from bfn_core.networks.conditions import coarse_hints
 from bfn_core.solvers import Solver
 from bfn_core.views.fast_samplers import Normal, even_noise
 from bfn_core.views.kit import style
+from bfn_core.views.kit.canvas import Canvas, Completed
 from bfn_core.views.kit.explorer import Explorer, choice, slider, tick
 from bfn_core.views.kit.style import COLOURS
 from bfn_core.views.kit.tiling import framed, tile
@@ -363,6 +364,57 @@ def erase_explorer(
     description = ("A digit, the same with a square rubbed out, and candidates for what stood "
                    "there, with their weights.")
     return Explorer(figure, update, controls, description=description)
+
+
+def completed(
+    bfn: BFN, x: Tensor, known: Tensor, label: int, seed: int,
+    *, count: int = 8, n: int = 10, shown: int = 4, weight: float = 2.0,
+) -> Completed:
+    """Candidates for what is not known of a digit, told its label or, with −1, not.
+
+    Args:
+        bfn: of binary pixels, (1, H, W); its network takes a label.
+        x: (H, W), 0 and 1.
+        known: (H, W).
+        label: −1 for any.
+        seed: of all noise.
+        count: candidates; one for each picture where nothing is known, so none is better.
+        n: messages.
+        shown: how many pictures there are at the end.
+        weight: of guidance by the label.
+    """
+    given = int(known.sum())
+    if given == known.numel():
+        words = "Everything is given: rub something out."
+        return Completed(x[None].float(), torch.ones(1), words)
+    guide = BFN(bfn.flow, Guided(bfn.network, weight))
+    beside = told(None if label < 0 else torch.tensor(label))
+    filling = fill(guide, x[None], known[None], n, count if given else shown,
+                   generator=torch.Generator().manual_seed(seed), **beside)
+    best, weights = heaviest(filling, shown)
+    words = (f"{given} of {known.numel()} pixels are given. Of {count} candidates as many count as "
+             f"{filling.effective:.1f} equal ones.")
+    if not given:
+        words = "Nothing is given: these are digits that the network made up."
+    return Completed(shades(best), weights, words)
+
+
+def canvas_explorer(bfn: BFN, digits: Tensor, **options: Any) -> Canvas:
+    """A canvas to draw on, which a network of digits completes.
+
+    Args:
+        bfn: of binary pixels, (1, H, W); its network takes a label.
+        digits: (N, 1, H, W), 0 and 1, that can be put on it.
+        options: of `completed`.
+    """
+    choices = [("any digit", -1), *[(f"a {k}", k) for k in range(10)]]
+
+    def complete(x: Tensor, known: Tensor, label: int, seed: int) -> Completed:
+        return completed(bfn, x, known, label, seed, **options)
+
+    description = ("A canvas with the upper half of a digit, and four ways in which a network "
+                   "completes it, with their weights: draw or rub out, and it completes anew.")
+    return Canvas(complete, digits[:, 0], choices, description=description)
 
 
 # From coarse to fine.

@@ -60,7 +60,7 @@ export function element(kind, parent, properties = {}) {
 }
 
 // JupyterLab would take the arrow keys for itself, and two d's to delete the cell.
-function keepKeys(control) {
+export function keepKeys(control) {
   control.setAttribute("data-lm-suppress-shortcuts", "true");
   control.addEventListener("keydown", (event) => event.stopPropagation());
 }
