@@ -35,7 +35,7 @@ def notebook(server, open_notebook):
 
 def says(notebook, words):
     """Wait until the kernel's answer is on the page."""
-    notebook.page.get_by_role("status").get_by_text(words, exact=True).wait_for(timeout=20_000)
+    notebook.page.get_by_role("status").filter(has_text=words).wait_for(timeout=20_000)
 
 
 def place(pad, column, row):
@@ -54,11 +54,10 @@ def test_what_is_drawn_with_the_mouse_is_completed_by_the_kernel(notebook, artef
     page.mouse.move(*place(pad, 6, 1), steps=5)
     page.mouse.up()
     # Five steps along row 1 with a pen as wide as a pixel and its neighbours above and below.
-    status = page.get_by_role("status")
-    status.get_by_text("32 given, 20 ink").wait_for(timeout=20_000)
+    says(notebook, "32 given, 20 ink")
     page.get_by_role("button", name="rub out").click()
     page.mouse.click(*place(pad, 3, 1))
-    status.get_by_text("23 given").wait_for(timeout=20_000)
+    says(notebook, "23 given")
     page.get_by_role("button", name="clear").click()
     says(notebook, "0 given, 0 ink, label -1, seed 0")
     page.get_by_role("combobox", name="what it is told to be").select_option("a 7")

@@ -4,7 +4,7 @@
 
 import { element, keepKeys } from "./stage.js";
 
-const CSS = `
+const LOOK = `
 .bfn-canvas {background: #fff; color: #222; border-radius: 8px; padding: 12px 14px; box-sizing:
   border-box; max-width: 940px; font: 13px/1.4 system-ui, -apple-system, "Segoe UI", Roboto,
   "DejaVu Sans", sans-serif; font-variant-numeric: tabular-nums}
@@ -84,7 +84,7 @@ function render({ model, el }) {
 
   const root = element("div", el, { className: "bfn-canvas" });
   root.style.setProperty("--accent", accent);
-  element("style", root, { textContent: CSS });
+  element("style", root, { textContent: LOOK });
   const board = element("div", root, { className: "board" });
   const left = element("div", board);
   const pens = element("div", left, { className: "row" });
