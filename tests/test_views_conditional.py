@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from bfn_core import BFN, DiscretisedFlow, Estimate
+from bfn_core import BFN, DiscreteFlow, DiscretisedFlow, Estimate
 from bfn_core.guidance import guided_normal
 from bfn_core.infilling import Filling
 from bfn_core.views import conditional as views
@@ -138,3 +138,60 @@ def test_bars_are_as_long_as_their_rows():
     assert [tick.get_text() for tick in axis.get_yticklabels()] == ["a", "b"]
     rows = views.rows_figure({"one": IMAGES, "two": IMAGES})
     assert len(rows.axes) == 4
+
+
+# Enlarged by a network that was trained to be told the means.
+
+
+class Enlarging(nn.Module):
+    """Ink is likely where the mean of the block is above a half."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, inputs, t, condition=None):
+        return torch.stack([-self.scale * condition, self.scale * condition], -1)
+
+
+ENLARGING = BFN(DiscreteFlow(2, 9.0), Enlarging())
+DIGITS = torch.randint(2, (3, 1, 8, 8), generator=generator(1))
+
+
+def test_enlargements_are_what_the_network_makes_of_the_means():
+    rows = views.enlargements(ENLARGING, DIGITS, 4, draws=4, n=6, seed=1)
+    means = DIGITS[:, 0].float().unfold(1, 4, 4).unfold(2, 4, 4).mean((-1, -2))
+    blocks = means.repeat_interleave(4, 1).repeat_interleave(4, 2)
+    assert list(rows) == ["told", "bicubic", *[f"draw {k}" for k in (1, 2, 3, 4)], "mean of 4",
+                          "one call"]
+    assert torch.allclose(rows["told"], blocks)
+    assert torch.allclose(rows["one call"], torch.sigmoid(4 * (2 * blocks - 1)), atol=1e-5)
+    drawn = torch.stack([rows[f"draw {k}"] for k in (1, 2, 3, 4)])
+    assert torch.allclose(drawn.mean(0), rows["mean of 4"])
+    assert set(drawn.unique().tolist()) == {0, 1}
+    assert not torch.equal(drawn[0], drawn[1])
+    assert rows["bicubic"].min() >= 0 and not torch.allclose(rows["bicubic"], blocks)
+
+
+def test_the_enlarge_explorer_moves_the_digit_and_says_decibels():
+    explorer = views.enlarge_explorer(ENLARGING, DIGITS, 4, drawn=2, n=3)
+    first = explorer.png
+    explorer.set(digit=1, right=2, messages=5)
+    assert explorer.error is None and explorer.png != first
+    x = torch.zeros(1, 1, 8, 8, dtype=torch.int64)
+    x[..., 2:] = DIGITS[1:2, :, :, :-2]
+    assert torch.equal(views.moved(DIGITS[1:2], 2), x)
+    data = 2.0 * x[:, 0] - 1
+    bicubic = views.enlarged(views.coarse(data, 4), 4)
+    assert numbers(explorer.caption)[0] == pytest.approx(float(views.psnr(bicubic, data).mean),
+                                                         abs=0.06)
+
+
+def test_the_record_figure_has_a_bar_for_each_row():
+    codes = {"bicubic": Estimate(9.0, 0.1, 9), "trained": Estimate(3.0, 0.1, 9)}
+    guesses = {"bicubic": Estimate(11.0, 0.1, 9)}
+    left, right = views.enlarge_record_figure(codes, guesses).axes
+    assert [bar.get_width() for bar in left.patches] == [9.0, 3.0]
+    assert [bar.get_width() for bar in right.patches] == [11.0]
+    assert left.patches[0].get_facecolor() != left.patches[1].get_facecolor()
+    assert left.get_ylim() == right.get_ylim()  # so that bars are equally thick
