@@ -9,11 +9,12 @@
   49 means, fitted to the training digits: the best that pixels can do, or nearly, if none knows of
   the others and nothing is bent. The figures of the two networks are those of their own records,
   of the same 10,000 digits, −ELBO at n = ∞.
-* "guesses": the peak signal-to-noise ratio in dB of guesses at some test digits, as images of 0
-  and 1: bicubic; the regression's probabilities; a draw and the mean of draws of the network; its
-  first guess, from one call without any message; and the same of the untrained way, which fills
-  the gap of the unconditional network in the basis of block means, by weighted candidates.
-* "off": how far the means of a draw's blocks are from those that were told (root mean square).
+* "untrained" and "trained": the peak signal-to-noise ratio ("psnr") in dB of guesses at some test
+  digits, as images of 0 and 1. Untrained: bicubic, the regressions' probabilities, and fillings of
+  the unconditional network's gap in the basis of block means, by weighted candidates. Trained: a
+  draw of the network that is told the means, the mean of several, and its first guess, from one
+  call without any message. "off" is how far the means of a draw's blocks are from those that were
+  told (root mean square).
 
 A part that is in the record already, of the same weights and options, is kept.
 """
@@ -23,6 +24,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -149,41 +151,47 @@ def codes(images: data.Images, fitted: Callable[[Tensor], Tensor]) -> dict[str, 
             "examples": len(test)}
 
 
-def guesses(options: argparse.Namespace, images: data.Images,
-            fitted: Callable[[Tensor], Tensor]) -> dict[str, Any]:
-    """PSNR and how far draws are from what was told."""
-    rng = torch.Generator().manual_seed(SEED)
-    x = data.binarise(images.test, generator=rng)[: options.digits]
-    start = time.process_time()
-    many = drawn(shipped(NAME), x, options.draws, options.steps).float()
-    seconds = {"trained": (time.process_time() - start) / many[:, :, 0, 0, 0].numel()}
+def untrained(options: argparse.Namespace, x: Tensor,
+              fitted: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+    """PSNR of guesses that need no network told the means, and how far a filling is from them."""
     start = time.process_time()
     free = filled(shipped(PLAIN), x, options.fillings, options.steps, options.candidates)
-    seconds["untrained"] = (time.process_time() - start) / free[:, :, 0, 0, 0].numel()
-    rows = {
-        "bicubic": bicubic(x), "logistic regression": fitted(x),
-        "untrained, a draw": free[0], f"untrained, mean of {len(free)}": free.mean(0),
-        "trained, a draw": many[0], f"trained, mean of {options.fillings}":
-        many[: options.fillings].mean(0), f"trained, mean of {len(many)}": many.mean(0),
-        "trained, one call": first_guess(shipped(NAME), x),
-    }
-    return {
-        "psnr": {name: stated(decibels(guess, x)) for name, guess in rows.items()},
-        "off": {name: stated(off(rows[name], x), 5) for name in
-                ("bicubic", "untrained, a draw", "trained, a draw")},
-        "CPU seconds per draw": {name: round(value, 3) for name, value in seconds.items()},
-    }
+    seconds = (time.process_time() - start) / (len(x) * len(free))
+    rows = {"bicubic": bicubic(x), "logistic regression": fitted(x), "untrained, a draw": free[0],
+            f"untrained, mean of {len(free)}": free.mean(0)}
+    return {**judged(rows, x, ("bicubic", "untrained, a draw")),
+            "CPU seconds per draw": round(seconds, 3), "weights": {PLAIN: weights(PLAIN)}}
+
+
+def trained(options: argparse.Namespace, x: Tensor) -> dict[str, Any]:
+    """PSNR of what the network makes that is told the means, and how far a draw is from them."""
+    bfn = shipped(NAME)
+    start = time.process_time()
+    many = drawn(bfn, x, options.draws, options.steps).float()
+    seconds = (time.process_time() - start) / (len(x) * len(many))
+    rows = {"trained, a draw": many[0],
+            f"trained, mean of {options.fillings}": many[: options.fillings].mean(0),
+            f"trained, mean of {len(many)}": many.mean(0), "trained, one call": first_guess(bfn, x)}
+    return {**judged(rows, x, ("trained, a draw",)),
+            "CPU seconds per draw": round(seconds, 3), "weights": {NAME: weights(NAME)}}
+
+
+def judged(rows: dict[str, Tensor], x: Tensor, draws: tuple[str, ...]) -> dict[str, Any]:
+    return {"psnr": {name: stated(decibels(guess, x)) for name, guess in rows.items()},
+            "off": {name: stated(off(rows[name], x), 5) for name in draws}}
 
 
 def main(words: list[str] | None = None, target: Path = TARGET) -> dict[str, Any]:
-    """Measure and write down."""
+    """Measure what is not in the record yet, and write it down."""
     parser = argparse.ArgumentParser(prog="python -m tools.enlarge")
-    parser.add_argument("--digits", type=int, default=200, help="test digits whose guesses count")
+    parser.add_argument("parts", nargs="*", help="codes, untrained, trained; without any: all")
+    parser.add_argument("--digits", type=int, default=100, help="test digits whose guesses count")
     parser.add_argument("--draws", type=int, default=8, help="of the network, for each digit")
     parser.add_argument("--fillings", type=int, default=4, help="draws of the untrained way")
     parser.add_argument("--candidates", type=int, default=8, help="for each of those")
     parser.add_argument("--steps", type=int, default=20, help="of every sampler")
     options = parser.parse_args(words)
+    parts = options.__dict__.pop("parts")
     keep_memory()
     torch.set_num_threads(1)
     images = data.mnist(stand_in=False)
@@ -191,20 +199,28 @@ def main(words: list[str] | None = None, target: Path = TARGET) -> dict[str, Any
         "command": "python -m tools.enlarge", **vars(options), "seed": SEED, "device": "cpu",
         "threads": 1, "data": images.name, "split": "test", "levels": LEVELS,
         "sampler": "Solver('ab2', noise=1.0); the untrained way: the paper's, by weight",
-        "weights": {name: weights(name) for name in (NAME, PLAIN)},
+        "versions": versions(),
     }
     record = json.loads(target.read_text("utf-8")) if target.exists() else {}
     if {name: record.get(name) for name in facts} != facts:
-        record = {**facts, "versions": versions()}
-    fitted = regression(images.train)
-    for name, measure in (("codes", lambda: codes(images, fitted)),
-                          ("guesses", lambda: guesses(options, images, fitted))):
-        if name not in record:
-            start = time.process_time()
-            record[name] = measure()
-            record[name]["CPU seconds"] = round(time.process_time() - start)
-            write(target, record)
-            print(json.dumps(record[name], indent=1), flush=True)
+        record = facts
+    rng = torch.Generator().manual_seed(SEED)
+    x = data.binarise(images.test, generator=rng)[: options.digits]
+    fitted = cache(lambda: regression(images.train))
+    for name, measure, used in (
+        ("codes", lambda: codes(images, fitted()), ()),
+        ("untrained", lambda: untrained(options, x, fitted()), (PLAIN,)),
+        ("trained", lambda: trained(options, x), (NAME,)),
+    ):
+        if parts and name not in parts:
+            continue
+        if name in record and record[name].get("weights", {}) == {n: weights(n) for n in used}:
+            continue
+        start = time.process_time()
+        record[name] = measure()
+        record[name]["CPU seconds"] = round(time.process_time() - start)
+        write(target, record)
+        print(json.dumps(record[name], indent=1), flush=True)
     return record
 
 

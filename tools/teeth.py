@@ -329,6 +329,26 @@ TABLE = [
          "torch.kron(*blocks) / size**2",
          "test_conditioning.py::test_block_means_are_orthonormal_and_are_means"),
     ]),
+    ("binary.py", "test_binary.py::test_the_same_messages_give_the_same_guess", [
+        ("half of the log odds that a sum of messages means", "torch.stack([-total, total], -1)",
+         "torch.stack([-total, total], -1) / 2"),
+        ("the belief's mean in the place of the messages' sum",
+         "theta.mean * per_example(theta.precision, theta.mean)", "theta.mean"),
+        ("a guess in [0, 1] in the place of −1…1", "Delta(2 * guess.probs[..., 1] - 1)",
+         "Delta(guess.probs[..., 1])"),
+    ]),
+    ("networks/conditions.py", "test_enlarge.py::test_block_means_are_told_to_every_pixel", [
+        ("means of classes left in [0, 1]", "2.0 * x - 1", "1.0 * x"),
+        ("a coarse picture that is smoothed", 'mode="nearest"', 'mode="bilinear"'),
+    ]),
+    ("training/loop.py",
+     "test_training_initial.py::test_a_run_is_told_the_block_means_of_the_pixels_that_were_drawn", [
+        ("hints that are not zero at first", "zeros = old.new_zeros(", "zeros = old.new_ones(",
+         "test_training_initial.py"
+         "::test_a_network_that_goes_on_with_hints_begins_as_if_there_were_none"),
+        ("what x itself tells left out", "task.known(x, cut(task.train_condition, chosen))",
+         "cut(task.train_condition, chosen)"),
+    ]),
     ("mmse.py", "test_mmse.py::test_the_left_sum_of_a_grid_written_out "
      "test_mmse.py::test_normal_data_have_one_best_schedule_for_every_wish", [
         ("an error that keeps the schedule's rate", "wide(cost) * (2.0 / rate)", "wide(cost) * 2.0",
@@ -359,6 +379,9 @@ TABLE = [
         ("probabilities mixed, not logits", "Categorical(mixed(informed, plain, self.weight))",
          "Categorical(mixed(informed.exp(), plain.exp(), self.weight).clamp_min(1e-9))",
          "test_guidance.py::test_a_weight_of_one_is_conditional_and_of_zero_unconditional"),
+        ("of a held condition the first row for all", "part.to(t.device).expand(len(t)",
+         "part[:1].to(t.device).expand(len(t)",
+         "test_guidance.py::test_a_condition_that_is_held_is_told_with_every_call"),
         ("the SDE's spread without its factor", "both * integral**0.5", "integral**0.5",
          "test_guidance.py::test_the_closed_forms_agree_where_nothing_is_guided"),
         ("the ODE's variance for its spread", "GuidedNormal(both**0.5,", "GuidedNormal(both,",
