@@ -26,7 +26,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 REPOSITORY = links.repository()
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-IN_BROWSER = {"01_gaussian_mixture", "04_simplex"}  # an anywidget there
+IN_BROWSER = {"01_gaussian_mixture", "04_simplex", "13_conditional"}  # an anywidget there
 WEIGHTS = {"07_mnist": "mnist", "08_cifar10": "cifar10", "09_text8": "text8",
            "11_fast_samplers": "mnist", "12_compression": "mnist",
            "13_conditional": "mnist_conditional", "15_graphs_and_molecules": "trees"}
