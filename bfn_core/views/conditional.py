@@ -639,4 +639,6 @@ def enlarge_record_figure(
         axis.set_ylim(max(len(rows), most) - 0.5, -0.5)
         axis.grid(False, axis="y")
         axis.set_xlabel(label)
+        axis.set_xlim(0, 1.1 * max(row.mean for row in rows.values()))
+        axis.locator_params(axis="x", nbins=5)
     return figure
