@@ -331,7 +331,7 @@ TABLE = [
     ]),
     ("binary.py", "test_binary.py::test_the_same_messages_give_the_same_guess", [
         ("half of the log odds that a sum of messages means", "torch.stack([-total, total], -1)",
-         "torch.stack([-total, total], -1) / 2"),
+         "torch.stack([-total / 2, total / 2], -1)"),
         ("the belief's mean in the place of the messages' sum",
          "theta.mean * per_example(theta.precision, theta.mean)", "theta.mean"),
         ("a guess in [0, 1] in the place of −1…1", "Delta(2 * guess.probs[..., 1] - 1)",
