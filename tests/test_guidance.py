@@ -141,6 +141,10 @@ def test_a_condition_that_is_held_is_told_with_every_call():
     def drawn(network, **condition):
         return BFN(flow, network).sample((3, 1, 8, 8), 3, generator=generator(2), **condition)
 
+    inputs, t = torch.full((3, 1, 8, 8, 2), 0.5), torch.full((3,), 0.3)
+    raw = network(inputs, t, each)
+    assert torch.equal(Given(network, each)(inputs, t), raw)
+    assert not torch.allclose(raw[1], raw[0], atol=1e-3)  # each has its own
     wanted = drawn(network, condition=each)
     assert torch.equal(drawn(Given(network, each)), wanted)
     assert not torch.equal(drawn(network), wanted)
