@@ -319,5 +319,5 @@ def enough_figure(record: dict[str, Any]):
     axis.set(xscale="log", xlabel="pictures to learn from", ylabel=record["unit"])
     axis.set_xticks([run["pictures"] for run in runs], [f"{run['pictures']:,}" for run in runs])
     axis.minorticks_off()
-    axis.legend()
+    axis.legend(loc="upper right", bbox_to_anchor=(1, 0.9))
     return figure
