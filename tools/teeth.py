@@ -490,6 +490,30 @@ TABLE = [
          "image = opened.copy()"),
         ("height for width", "shape, best = sides[::-1]", "shape, best = sides"),
         ("white from the middle on, but one", "np.where(pixels >= 128", "np.where(pixels > 128"),
+    ("own_clocks.py",
+     "test_own_clocks.py::test_one_call_is_bayes_rule "
+     "test_own_clocks.py::test_what_is_known_costs_nothing_and_the_rest_costs_its_rate "
+     "test_own_clocks.py::test_completed_rows_follow_the_conditional_law", [
+        ("a known number that is told without γ", "flow.gamma(1.0) * x, ones",
+         "0.5 * x, ones"),
+        ("a known class told too faintly", "flow.beta(1.0) * flow.classes",
+         "0.01 * flow.classes"),
+        ("known and unknown parts exchanged", "theta[name] = _mix(own, sure, part",
+         "theta[name] = _mix(~own, sure, part"),
+        ("known parts that cost as well", "cost = cost + (each * unknown).sum(1)",
+         "cost = cost + each.sum(1)"),
+        ("what is known drowned in messages", "_mix(k, sure[name], heard[name])",
+         "_mix(k & False, sure[name], heard[name])"),
+    ]),
+    ("data/sound.py", "test_sound.py", [
+        ("a period too long by what the filter delays", "period - self.mix - delay",
+         "period - delay"),
+        ("an all-pass filter the wrong way round", "(1 - rest) / (1 + rest), ",
+         "(rest - 1) / (1 + rest), "),
+        ("a decay that forgets what the mixture takes", "/ self.decay) / one",
+         "/ self.decay)"),
+        ("Rice's code without its unary part's end", "part.shape[1] * (1 + k)",
+         "part.shape[1] * k"),
     ]),
     ("data/toy.py", "test_data.py::test_a_mixtures_draws_follow_its_density", [
         ("a density of twice the mass", "(2 * torch.pi) ** 0.5", "(0.5 * torch.pi) ** 0.5"),

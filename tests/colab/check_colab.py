@@ -29,7 +29,8 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 IN_BROWSER = {"01_gaussian_mixture", "04_simplex", "13_conditional"}  # an anywidget there
 WEIGHTS = {"07_mnist": "mnist", "08_cifar10": "cifar10", "09_text8": "text8",
            "11_fast_samplers": "mnist", "12_compression": "mnist",
-           "13_conditional": "mnist_conditional", "15_graphs_and_molecules": "trees"}
+           "13_conditional": "mnist_conditional", "15_graphs_and_molecules": "trees",
+           "16_tables_and_sound": "strings"}
 
 
 def python(*arguments, cwd, **options):

@@ -1,0 +1,82 @@
+"""Pictures of tables and of strings show what was computed."""
+
+import re
+
+import pytest
+import torch
+
+from bfn_core.data.iris_and_wine import LABEL, Scale, iris
+from bfn_core.data.sound import Strings
+from bfn_core.networks.clocked import table_model, train
+from bfn_core.networks.waves import string_model
+from bfn_core.own_clocks import START
+from bfn_core.views import tables_and_sound as views
+from tests.oracles import generator
+
+TABLE = iris()
+SCALE = Scale.of(TABLE)
+COLUMNS = SCALE.columns(TABLE)
+STRINGS = Strings()
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    bfn = table_model(TABLE, SCALE, hidden=48)
+    train(bfn, COLUMNS, 150)
+    return bfn
+
+
+def test_what_is_known_stands_at_one_and_the_rest_where_it_was_told(model):
+    known = {name: name == "petal length" for name in COLUMNS}
+    theta, times = views.row_belief(model, COLUMNS, known, 0.3)
+    assert float(times["petal length"].min()) == 1 and float(times[LABEL].max()) < 0.31
+    near = model.flow.flows["petal length"].gamma(1.0) * COLUMNS["petal length"]
+    torch.testing.assert_close(theta["petal length"].mean, near)
+    theta, times = views.row_belief(model, COLUMNS, known, 0.0)
+    assert float(theta["sepal width"].mean.abs().max()) == 0
+    assert float(times["sepal width"][0]) == pytest.approx(START)
+
+
+def test_the_table_explorer_guesses_a_species(model):
+    explorer = views.table_explorer(model, TABLE, SCALE)
+    explorer.set(row=10, known0=True, known1=True, known2=True, known3=True)
+    assert explorer.error is None
+    assert re.findall(r"<b>(\w+)</b>", explorer.caption) == ["setosa", "setosa"]
+    said = re.findall(r"(?:length|width) ([\d.]+)", explorer.caption)
+    assert [float(v) for v in said] == pytest.approx(TABLE.numbers[10].tolist(), abs=0.06)
+    before = explorer.png
+    explorer.set(row=120, known2=False, known3=False, t=0.4)
+    assert explorer.error is None and explorer.png != before
+    explorer.set(known_class=True)
+    assert "<b>virginica</b> (100 %)" in explorer.caption
+
+
+def test_rows_dots_and_bars_stand_at_their_values():
+    figure = views.clouds_figure({"data": TABLE, "again": TABLE})
+    points = figure.axes[0].collections[0].get_offsets()
+    assert points[0].tolist() == pytest.approx(TABLE.numbers[0, 2:].tolist())
+    summary = {"right": {"BFN": [0.9, 0.01], "other": [0.8, 0.02]}}
+    axes = views.rivals_figure({"one": summary, "two": summary}, "right", "share").axes
+    assert [axes[1].lines[0].get_xdata()[0]] == [0.9]
+    bars = views.pitches_figure([1] * 11 + [13]).axes[0].patches
+    assert bars[11].get_height() == pytest.approx(13 / 24)
+
+
+def test_the_string_explorer_hears_the_note():
+    bfn = string_model()
+    x, pitch = STRINGS.draw(3, generator(0))
+    x = bfn.flow.quantise(x)
+    explorer = views.string_explorer(bfn, x, pitch, STRINGS)
+    explorer.set(t=1.0, string=1)
+    assert explorer.error is None
+    note = views.NOTES[int(pitch[1])]
+    assert re.findall(r"<b>(.+?)</b>", explorer.caption) == [note, note]
+    explorer.set(t=0.0)
+    assert explorer.error is None
+    figure = views.strings_figure(bfn, x[:1], STRINGS)
+    lines = figure.axes[-1].lines
+    assert lines[0].get_ydata().tolist() == pytest.approx(x[0].tolist())
+    early, late = (float((views.heard_so_far(bfn, x, t)[1] - x).square().mean())
+                   for t in (0.02, 0.5))
+    assert late < early / 4
