@@ -490,6 +490,7 @@ TABLE = [
          "image = opened.copy()"),
         ("height for width", "shape, best = sides[::-1]", "shape, best = sides"),
         ("white from the middle on, but one", "np.where(pixels >= 128", "np.where(pixels > 128"),
+    ]),
     ("own_clocks.py",
      "test_own_clocks.py::test_one_call_is_bayes_rule "
      "test_own_clocks.py::test_what_is_known_costs_nothing_and_the_rest_costs_its_rate "
