@@ -23,6 +23,12 @@ def call(request, chromium):
         yield call
 
 
+def pytest_collection_modifyitems(items):
+    """Names of tests are the same in every process, or the processes cannot share them out."""
+    if changing := [item.nodeid for item in items if " at 0x" in item.nodeid]:
+        raise pytest.UsageError(f"tests are named by an address in memory: {changing}")
+
+
 def pytest_terminal_summary(terminalreporter):
     """Print how quick the explorers were; nothing depends on it, a busy machine is slower."""
     if rows := latency.rows(terminalreporter.stats):

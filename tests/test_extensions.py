@@ -48,6 +48,9 @@ class Cubic(Schedule):
     def rate(self, t):
         return 15.0 * t**2
 
+    def __repr__(self):
+        return "Cubic()"
+
 
 SCHEDULES = [
     GeometricSchedule(0.02), GeometricSchedule(1e-3), QuadraticSchedule(2.0), LinearSchedule(99.0),
