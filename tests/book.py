@@ -205,9 +205,15 @@ def empty_pictures(page: Page) -> list[str]:
 
 
 def unseen(page: Page) -> list[str]:
-    """Whatever a cell shows has left a picture, for pages on which nothing runs."""
+    """Whatever a cell shows has left a picture, for pages on which nothing runs; and a cell leaves
+    one at most, since on the website it has one text for whoever cannot see it.
+    """
     found = []
     for cell in page.code_cells:
+        told = [m.get("alt") for o in cell.outputs for m in o.get("metadata", {}).values()
+                if isinstance(m, dict)]
+        if len(told) > 1:
+            found.append(f"{len(told)} pictures in one cell: {told}")
         shows = re.findall(r"^(?:\w+\.\w+_explorer|style\.show)\(", cell.source, re.M)
         pictures = sum("image/png" in output.get("data", {}) for output in cell.outputs)
         if pictures < len(shows):

@@ -241,6 +241,8 @@ DISEASES = {
         "an explorer without a picture": lambda page: page.code_cells[1].outputs.pop(),
         "a figure without a picture": rewrite("simplex.flow_ex", "style.show(x)\nsimplex.flow_ex"),
         "a figure of Plotly's alone": show("application/vnd.plotly.v1+json", {"data": []}),
+        "two pictures in a cell": lambda page: page.code_cells[1].outputs.append(
+            copy.deepcopy(page.code_cells[1].outputs[0])),
     },
     book.broken_links: {
         "no such notebook": rewrite("](00_start_here.ipynb)", "](00_begin.ipynb)"),
