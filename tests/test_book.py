@@ -59,6 +59,8 @@ environment.versions()
 from bfn_core.views import simplex, style
 
 style.show(simplex.flow_figure(), "Beliefs go from the centre to a corner.")
+
+# %%
 simplex.flow_explorer(beta_1=3.0)
 
 # %% [markdown]
@@ -114,9 +116,8 @@ def sound():
     picture = {"image/png": png(ink=400), "text/plain": "Beliefs go from the centre to a corner."}
     metadata = {"image/png": {"alt": picture["text/plain"]}}
     page.code_cells[0].outputs = [nbformat.v4.new_output("stream", text="Python 3.12.1\n")]
-    page.code_cells[1].outputs = [
-        nbformat.v4.new_output("display_data", picture, metadata=metadata) for _ in range(2)
-    ]
+    for cell in page.code_cells[1:]:
+        cell.outputs = [nbformat.v4.new_output("display_data", picture, metadata=metadata)]
     return page
 
 
@@ -166,11 +167,12 @@ def swap_counts(page):
 
 
 def no_picture(page):
-    page.code_cells[1].outputs = []
+    for cell in page.code_cells[1:]:
+        cell.outputs = []
 
 
 def no_alt(page):
-    del page.code_cells[1].outputs[1].metadata["image/png"]
+    del page.code_cells[2].outputs[0].metadata["image/png"]
 
 
 def empty_axes(page):
