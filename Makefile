@@ -13,10 +13,11 @@ OLDEST := $(VENV)-oldest
 # For the oldest versions: torch from 2.4.0 on would do, but where PyPI is all there is, an older
 # torch for Linux brings CUDA, some gigabytes. .github/workflows/tests.yml takes 2.4.0 for CPUs.
 TORCH ?= 2.13.0
-# `make test` runs in so many processes of one thread, each a file at a time.
-WORKERS ?= 2
-# Elsewhere two threads are enough for small networks, and more would only wait for each other.
+# Two threads are enough for small networks, and more would only wait for each other.
 TEST_THREADS ?= 2
+# `make test WORKERS=4`: in so many processes, each a file at a time. They wait for each other's
+# pictures where there are fewer idle cores than twice that many.
+WORKERS ?= 0
 # Jupyter refuses to run as root unless told; in a container there is often nobody else.
 AS_ROOT := $(if $(filter 0,$(shell id -u 2>/dev/null)),--allow-root)
 # From this folder, not from notebooks/, so that a notebook may show what lies in assets/.
@@ -35,7 +36,7 @@ lab: $(VENV)/.ready  ## open the book in JupyterLab  (ARGS="--no-browser --port 
 	$(BIN)/python -m jupyterlab $(AS_ROOT) $(FIRST_PAGE) $(ARGS)
 
 test: $(VENV)/.ready-to-test  ## run every notebook and every test  (ARGS="-k flows" WORKERS=4)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile \
+	OMP_NUM_THREADS=$(if $(filter 0,$(WORKERS)),$(TEST_THREADS),1) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile \
 	  --no-loadscope-reorder --nbval $(ARGS) notebooks/ tests/
 
 test-colab: $(COLAB)/.ready  ## run every notebook on the versions that Google Colab ships

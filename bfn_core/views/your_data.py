@@ -57,17 +57,17 @@ def write_iris(path: str | Path, blank: float = 0.1, seed: int = 0) -> Path:
     for numbers, kind in zip(iris.data, iris.target, strict=True):
         row = [f"{number:.1f}" for number in numbers] + [str(iris.target_names[kind])]
         lines.append(",".join("" if rng.random() < blank else cell for cell in row))
-    Path(path).write_text("\n".join(lines) + "\n", "utf-8")
+    Path(path).write_text("\n".join(lines) + "\n", "utf-8", newline="\n")
     return Path(path)
 
 
-def write_text(path: str | Path, characters: int = 60_000) -> Path:
+def write_documentation(path: str | Path, characters: int = 60_000) -> Path:
     """Python's own documentation, which comes with Python, as a text file."""
     from pydoc_data.topics import topics
 
     text = "\n".join(topics[name] for name in sorted(topics))
     plain = text.encode("ascii", "ignore").decode()[:characters]
-    Path(path).write_text(plain, "utf-8")
+    Path(path).write_text(plain, "utf-8", newline="\n")
     return Path(path)
 
 

@@ -225,7 +225,7 @@ class StillPicture(AssertionError):
 class Explorer:
     """One `.bfn-explorer` of a page, and hands to move what is in it."""
 
-    patience = 10.0  # seconds for which a picture is awaited before it counts as still
+    patience = 30.0  # seconds for which a picture is awaited before it counts as still
 
     def __init__(self, page, box, number: int):
         self.page, self.box, self.number = page, box, number
