@@ -36,11 +36,11 @@ def test_what_is_right_is_never_called_wrong(record):
 def test_every_control_moves_the_picture(record):
     explorer = views.mistakes_explorer(record)
     before = explorer.png
-    explorer.set(which=0)
+    explorer.set(n=1)
     assert explorer.error is None and explorer.png != before
     for name in MISTAKES:
-        for which in (0, 5):
-            explorer.set(mistake=name, which=which)
+        for n in (2, 50):
+            explorer.set(mistake=name, n=n)
             assert explorer.error is None, name
             assert MISTAKES[name].says in explorer.caption
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from bfn_core.mistakes import MISTAKES, RIGHT
 
 from .kit import style
-from .kit.explorer import Explorer, choice, slider
+from .kit.explorer import Explorer, choice, count_slider
 from .kit.style import COLOURS
 
 DIARY = torch.tensor([[10.0, 2.0, 1.0], [2.0, 5.0, 2.0], [1.0, 3.0, 6.0]])  # of notebook 03
@@ -61,8 +61,7 @@ def mistakes_explorer(record: dict[str, Any]) -> Explorer:
     wrong, right, labels = _draw_bills(bills, record)
     bars = _draw_samples(samples)
 
-    def update(mistake, which):
-        n = ns[which]
+    def update(mistake, n):
         row, good = (record["rows"][name][str(n)] for name in (mistake, RIGHT.name))
         for k, bill in enumerate(("bill_n", "bill")):
             height = min(row[bill][0], HIGHEST)
@@ -79,8 +78,8 @@ def mistakes_explorer(record: dict[str, Any]) -> Explorer:
 
     controls = {
         "mistake": choice("what is wrong", [(name, name) for name in MISTAKES],
-                          "the mode, sent for a draw"),
-        "which": slider("messages: 1, 2, 5, 10, 20, 50", 0, len(ns) - 1, ns.index(10)),
+                          "the mode, sent for a draw", width=390),
+        "n": count_slider("messages n", ns[0], ns[-1], 10, counts=ns, width=260),
     }
     description = ("A list of mistakes, a bar for the bill that each makes beside the entropy, and "
                    "bars for its samples beside the law of the data.")

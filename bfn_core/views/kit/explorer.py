@@ -88,12 +88,13 @@ def log_slider(label, low, high, value, *, steps=60, settle=False, width=230):
     return _dress(control, width)
 
 
-def count_slider(label, low, high, value, *, factor=1.1, width=230):
-    """A slider over whole numbers from `low` to `high` that grows by a factor, or at least by 1.
+def count_slider(label, low, high, value, *, factor=1.1, counts=(), width=230):
+    """A slider over whole numbers from `low` to `high` that grows by a factor, or at least by 1; or
+    over these `counts`, from the lowest to the highest.
 
     Each press of an arrow key moves it to another number, which rounding a `log_slider` does not.
     """
-    counts = [low]
+    counts = list(counts) or [low]
     while counts[-1] < high:
         counts.append(min(high, max(counts[-1] + 1, round(counts[-1] * factor))))
     options = {"options": sorted({*counts, value}), "value": value, "description": label}
