@@ -80,10 +80,14 @@ def codes(name: str) -> str:
 
 
 def told_codes() -> str:
-    """What other codes need of a digit of which the means are known, as tools/enlarge.py has it."""
+    """What other codes need of a digit of which the means are known, as tools/enlarge.py has it.
+
+    In short words: a column is as wide as its longest, and the table must fit on paper.
+    """
     found = json.loads((CHECKOUT / "enlarge.json").read_text(encoding="utf-8"))["codes"]
-    return "; ".join(f"{code}: {found[code]['mean']:.2f} ± {found[code]['standard error']:.2f}"
-                     for code in ("bicubic", "logistic regression"))
+    return "; ".join(f"{words}: {found[code]['mean']:.2f} ± {found[code]['standard error']:.2f}"
+                     for code, words in (("bicubic", "bicubic"),
+                                         ("logistic regression", "logistic model")))
 
 
 def written(readme: str) -> str:
