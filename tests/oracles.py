@@ -86,3 +86,12 @@ def brute_message_log_prob(y, log_probs, alpha):
 def agree(estimate, truth: float, errors: float = 4.0) -> bool:
     """Whether an Estimate lies within `errors` standard errors of the truth."""
     return abs(estimate.mean - truth) < errors * estimate.standard_error
+
+
+def triangle_grid(side):
+    """Beliefs spread evenly over the triangle, (N, 3) float64: the centres of small triangles."""
+    i, j = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    up = torch.stack([i + 1 / 3, j + 1 / 3], -1)[i + j < side]
+    down = torch.stack([i + 2 / 3, j + 2 / 3], -1)[i + j < side - 1]
+    two = torch.cat([up, down]).double() / side
+    return torch.cat([two, 1 - two.sum(-1, keepdim=True)], -1)

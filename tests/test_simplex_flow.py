@@ -7,18 +7,9 @@ import torch
 
 from bfn_core import DiscreteFlow
 from bfn_core.simplex_flow import expected_entropy, flow_density, flow_ring
-from tests.oracles import generator
+from tests.oracles import generator, triangle_grid
 
 FLOW = DiscreteFlow(3, 3.0)
-
-
-def triangle_grid(side):
-    """Beliefs spread evenly over the triangle, (N, 3) float64: the centres of small triangles."""
-    i, j = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
-    up = torch.stack([i + 1 / 3, j + 1 / 3], -1)[i + j < side]
-    down = torch.stack([i + 2 / 3, j + 2 / 3], -1)[i + j < side - 1]
-    two = torch.cat([up, down]).double() / side
-    return torch.cat([two, 1 - two.sum(-1, keepdim=True)], -1)
 
 
 @pytest.mark.parametrize("x", [0, 1, 2])

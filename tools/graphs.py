@@ -34,7 +34,7 @@ from bfn_core.networks.mlp import MLP
 from bfn_core.networks.points import PointNetwork
 from bfn_core.training.brief import fit
 from bfn_core.views.graphs_and_molecules import BENT_PATHS, TREE_FLOW
-from tools.record import renew_digests, write
+from tools.record import measure
 
 PATH = CHECKOUT / "graphs.json"
 SEEDS = (0, 1)
@@ -135,16 +135,7 @@ PARTS = {"trees": measure_trees, "molecules": measure_molecules}
 
 
 def main(names: list[str]) -> None:
-    torch.set_num_threads(1)
-    record = json.loads(PATH.read_text("utf-8")) if PATH.exists() else {}
-    record |= {"command": "python -m tools.graphs", "device": "cpu", "threads": 1,
-               "torch": torch.__version__, "seeds": list(SEEDS)}
-    for name in names or PARTS:
-        start = time.process_time()
-        record[name] = PARTS[name]()
-        record[name]["CPU seconds in all"] = round(time.process_time() - start)
-        write(PATH, record)
-    renew_digests()
+    measure(PATH, PARTS, names, "tools.graphs", seeds=list(SEEDS))
 
 
 if __name__ == "__main__":

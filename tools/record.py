@@ -12,7 +12,10 @@ import json
 import platform
 import shutil
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -61,6 +64,29 @@ def write(path: Path, record: dict) -> None:
     """Write a record as all records in assets/ are written."""
     text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
     path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def measure(
+    path: Path, parts: dict[str, Callable[[], dict]], names: list[str], module: str, **about: Any
+) -> None:
+    """Measure the named parts of a record, or all, on one thread; each is kept once it is there.
+
+    Args:
+        path: of the record; other parts that it holds stay.
+        parts: by name, what measures it.
+        module: whose command it is.
+        about: what else the record says of itself.
+    """
+    torch.set_num_threads(1)
+    record = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    record |= {"command": f"python -m {module}", "device": "cpu", "threads": 1,
+               "torch": torch.__version__, **about}
+    for name in names or parts:
+        start = time.process_time()
+        record[name] = parts[name]()
+        record[name]["CPU seconds in all"] = round(time.process_time() - start)
+        write(path, record)
+    renew_digests()
 
 
 def renew_digests() -> dict[str, str]:

@@ -42,7 +42,7 @@ from bfn_core.networks.waves import STRING_FLOW as FLOW
 from bfn_core.networks.waves import WaveNetwork, string_model
 from bfn_core.own_clocks import OwnClocks, expect
 from bfn_core.samplers import Ancestral
-from tools.record import renew_digests, write
+from tools.record import measure
 
 PATH = CHECKOUT / "tables_and_sound.json"
 HALF_DONE = CHECKOUT.parent / "runs" / "strings.pt"
@@ -241,16 +241,7 @@ PARTS = {"tables": measure_tables, "strings": measure_strings}
 
 
 def main(names: list[str]) -> None:
-    torch.set_num_threads(1)
-    record = json.loads(PATH.read_text("utf-8")) if PATH.exists() else {}
-    record |= {"command": "python -m tools.tables_and_sound", "device": "cpu", "threads": 1,
-               "torch": torch.__version__}
-    for name in names or PARTS:
-        start = time.process_time()
-        record[name] = PARTS[name]()
-        record[name]["CPU seconds in all"] = round(time.process_time() - start)
-        write(PATH, record)
-    renew_digests()
+    measure(PATH, PARTS, names, "tools.tables_and_sound")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from bfn_core.networks.unet import UNet
 from bfn_core.training import Settings, own_settings
 from bfn_core.training.losses import objective
 from bfn_core.views.your_data import write_iris
-from tools.record import renew_digests, write
+from tools.record import measure
 
 PATH = CHECKOUT / "your_data.json"
 CATS = (100, 1000, 4000)
@@ -123,16 +123,7 @@ PARTS = {"iris": measure_iris, "cats": measure_cats}
 
 
 def main(names: list[str]) -> None:
-    torch.set_num_threads(1)
-    record = json.loads(PATH.read_text("utf-8")) if PATH.exists() else {}
-    record |= {"command": "python -m tools.your_data", "device": "cpu", "threads": 1,
-               "torch": torch.__version__}
-    for name in names or PARTS:
-        start = time.process_time()
-        record[name] = PARTS[name]()
-        record[name]["CPU seconds in all"] = round(time.process_time() - start)
-        write(PATH, record)
-    renew_digests()
+    measure(PATH, PARTS, names, "tools.your_data")
 
 
 if __name__ == "__main__":
