@@ -29,7 +29,7 @@ from bfn_core.networks.tables import TableNetwork
 from bfn_core.networks.unet import UNet
 from bfn_core.training.brief import fit
 from bfn_core.training.losses import check_objective, objective
-from bfn_core.views.your_data import write_iris, write_shapes, write_text
+from bfn_core.views.your_data import write_documentation, write_iris, write_shapes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -494,7 +494,7 @@ def test_what_is_wrong_with_a_text_is_told_in_a_sentence(place):
 
 
 def test_a_text_stands_in(place):
-    path = write_text(place / "text.txt", 30_000)
+    path = write_documentation(place / "text.txt", 30_000)
     text = data.text_file(path, data.alphabet_of(path))
     assert len(text.train) == 27_000 and len(text.alphabet) > 60
 
