@@ -160,7 +160,7 @@ def ring_figure(x: Tensor, drawn: Tensor, losses):
     curve = torch.as_tensor(losses)
     smooth = curve[: len(curve) // 10 * 10].reshape(-1, 10).mean(1)
     axes[0].plot(10 * torch.arange(len(smooth)) + 5, smooth, color=COLOURS.output)
-    axes[0].set(title="loss", xlabel="training step", ylabel="nats", yscale="log")
+    axes[0].set(title="loss", xlabel="training step", ylabel="nats")
     for axis, points, title, colour in ((axes[1], x, "data", COLOURS.data),
                                         (axes[2], drawn, "drawn", COLOURS.output)):
         axis.plot(*points.T.numpy(), ".", ms=2.5, color=colour, alpha=0.6, mew=0)
