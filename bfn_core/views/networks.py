@@ -3,6 +3,7 @@
 import math
 from functools import lru_cache, partial
 
+import numpy
 import torch
 from matplotlib.patches import FancyArrowPatch, Rectangle
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from bfn_core.beliefs import CategoricalParameters, GaussianParameters
 from bfn_core.data.strings import Strings
 from bfn_core.model import BFN
 from bfn_core.modes import evaluating
+from bfn_core.training.growth import power_law
 
 from .kit import style
 from .kit.explorer import Explorer, button, choice, slider
@@ -455,4 +457,30 @@ def ablation_figure(record: dict, titles: dict[str, str]):
         axis.set_title(titles[name], fontsize=10)
     for axis in axes.flat[len(studies) :]:
         axis.set_axis_off()
+    return figure
+
+
+# What ten times the work would give
+
+
+def growth_figure(panels: dict[str, tuple]):
+    """Held-out losses over the steps of a run, and power laws that go on to ten times as many.
+
+    Args:
+        panels: by title, (steps, losses, early, unit): the law is fitted to the first `early`
+            losses, whose dots are filled, and asked about the others.
+    """
+    figure, axes = style.subplots(1, len(panels), size=(9.2, 3.4))
+    for axis, (title, (steps, losses, early, unit)) in zip(axes, panels.items(), strict=True):
+        grid = numpy.geomspace(steps[0], 10 * steps[-1], 200)
+        laws = [power_law(steps[first:], losses[first:])(grid) for first in (0, 1, 2, 3)]
+        axis.fill_between(grid, numpy.min(laws, 0), numpy.max(laws, 0), color=COLOURS.output,
+                          alpha=0.25, lw=0, label="fitted to all")
+        axis.plot(grid, power_law(steps[:early], losses[:early])(grid), "--", lw=1.5,
+                  color=COLOURS.output, label="fitted to the first dots")
+        axis.plot(steps[:early], losses[:early], "o", ms=4, color=COLOURS.data)
+        axis.plot(steps[early:], losses[early:], "o", ms=4, color=COLOURS.data, mfc="white",
+                  label="came later")
+        axis.set(title=title, xlabel="training steps", ylabel=unit, xscale="log")
+    axes[0].legend()
     return figure

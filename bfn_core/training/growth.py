@@ -1,0 +1,60 @@
+"""What more work would give: a power law through the held-out losses of a run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy
+
+EXPONENTS = numpy.geomspace(0.01, 2.0, 400)
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """The loss after s steps: floor + scale · s^(−exponent), in the units of what it was fitted to.
+
+    A description, no law of nature: it knows nothing of a learning rate that falls, nor of a
+    network that is too small, nor of data that come round again.
+    """
+
+    floor: float
+    scale: float
+    exponent: float
+
+    def __call__(self, steps):
+        """The loss after so many steps; a number or an array."""
+        return self.floor + self.scale * numpy.asarray(steps, float) ** -self.exponent
+
+
+def power_law(steps: Sequence[float], losses: Sequence[float]) -> PowerLaw:
+    """The power law with the least squared distance from the losses, its floor not below 0.
+
+    Args:
+        steps: at least four different numbers of steps, each above 0.
+        losses: one for each, of any unit in which 0 is the least possible.
+
+    Raises:
+        ValueError: fewer points than that.
+    """
+    s, y = numpy.asarray(steps, float), numpy.asarray(losses, float)
+    if s.shape != y.shape or s.ndim != 1 or len(set(s)) < 4 or (s <= 0).any():
+        raise ValueError("a power law needs four or more different numbers of steps above 0, and "
+                         f"a loss for each; got {len(s)} and {len(y)}")
+    best, least = None, numpy.inf
+    for exponent in EXPONENTS:  # for a given exponent the other two are linear
+        power = s**-exponent
+        (floor, scale), *_ = numpy.linalg.lstsq(numpy.stack([power**0, power], 1), y, rcond=None)
+        if floor < 0:
+            floor, scale = 0.0, power @ y / (power @ power)
+        if (far := numpy.square(floor + scale * power - y).sum()) < least:
+            best, least = PowerLaw(float(floor), float(scale), float(exponent)), far
+    return best
+
+
+def held_out(record: dict, before: int = 0) -> tuple[list[int], list[float]]:
+    """Steps and held-out losses, in nats per example, of the record of a run.
+
+    Args:
+        before: steps of the run from whose weights it began.
+    """
+    rows = record["validation"]
+    return [before + row["step"] for row in rows], [row["validation"] for row in rows]
