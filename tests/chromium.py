@@ -128,3 +128,28 @@ def static_page(chromium, folder: Path, explorer) -> Iterator:
         assert problems == []
     finally:
         page.close()
+
+
+def dragged(frame, moves=60):
+    """Move a picture's first slider once a frame of the screen; how often it moved, and was drawn.
+
+    How quick that is depends on the machine, and is printed.
+    """
+    redraws, rate = frame.locator("canvas").evaluate(
+        """async (canvas, moves) => {
+            const slider = document.querySelector("input");
+            const before = Number(canvas.dataset.redraws);
+            const start = performance.now();
+            for (let i = 0; i < moves; i++) {
+                slider.value = (i % 30) / 30;
+                slider.dispatchEvent(new Event("input"));
+                await new Promise(requestAnimationFrame);
+            }
+            await new Promise(requestAnimationFrame);
+            const redraws = Number(canvas.dataset.redraws) - before;
+            return [redraws, redraws / (performance.now() - start) * 1000];
+        }""",
+        moves,
+    )
+    print(f"{rate:.0f} redraws a second")
+    return moves, redraws

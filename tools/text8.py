@@ -9,16 +9,19 @@ writing       writes assets/text8_writing.json: how much of what the shipped wei
 calibration   writes assets/text8_calibration.json: how often the likeliest letters are the true
               ones, by their probability, on test text; the same for sharpened guesses, and for
               the text backwards, a language that the weights have not learnt.
+heart         writes assets/text8_heart.json: what the text that the weights were trained on costs
+              them, and what the text that they never read does.
 """
 
 import lzma
+import math
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from bfn_core import BFN, data
+from bfn_core import BFN, data, elbo
 from bfn_core.calibration import reliability
 from bfn_core.data.assets import CHECKOUT
 from bfn_core.data.vocabulary import spelling, whole_words
@@ -33,6 +36,8 @@ SHARPENED = (50, 0.7)  # of STEPS, the one that is sampled at this temperature t
 WATCHED = 100  # of STEPS, the one whose steps are watched
 TIMES = (0.2, 0.4, 0.6, 0.8)  # at which guesses are held against the truth
 JUDGED = 256  # sequences, spread evenly over the test text
+HEARD = 1000  # sequences of either part, spread evenly over it, each priced at so many times:
+REPEATS = 4
 
 
 def words(source: Path = Path("/usr/share/dict/american-english")) -> None:
@@ -101,6 +106,24 @@ def calibration() -> dict[str, Any]:
             "temperature": temperature, "rows": found}
 
 
+def heart() -> dict[str, Any]:
+    """The bill L^∞ + L^r of what was read in training and of what never was, bits per character."""
+    bfn, text = shipped("text8"), data.text8(stand_in=False)
+    length = bfn.network.length
+    rows = {}
+    for name, part in (("training", text.train), ("test", text.test)):
+        pieces = part.unfold(0, length, length)
+        x = pieces[:: len(pieces) // HEARD][:HEARD].long()
+        generator = torch.Generator().manual_seed(0)
+        bill = elbo(bfn, x, repeats=REPEATS, generator=generator).total
+        unit = length * math.log(2)
+        rows[name] = {"bits per character": bill.mean / unit,
+                      "standard error": bill.standard_error / unit}
+        print(name, rows[name], flush=True)
+    return {"weights": weights("text8"), "device": "cpu", "seed": 0, "data": text.name,
+            "sequences": HEARD, "length": length, "times": REPEATS, "rows": rows}
+
+
 def _keep(name: str, measured: dict[str, Any]) -> None:
     """Write assets/text8_{name}.json, and the digests anew."""
     measured = {"command": f"python -m tools.text8 {name}", **measured}
@@ -135,5 +158,7 @@ if __name__ == "__main__":
         _keep("writing", writing())
     elif sys.argv[1:] == ["calibration"]:
         _keep("calibration", calibration())
+    elif sys.argv[1:] == ["heart"]:
+        _keep("heart", heart())
     else:
         sys.exit(__doc__)
