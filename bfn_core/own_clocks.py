@@ -23,15 +23,24 @@ from bfn_core.beliefs import (
 )
 from bfn_core.checks import check_time, whole
 from bfn_core.clocks import Retimed
+from bfn_core.data.iris_and_wine import LABEL, LabelledTable, Scale
 from bfn_core.distributions import Output
-from bfn_core.flows import DiscreteFlow
+from bfn_core.flows import ContinuousFlow, DiscreteFlow
+from bfn_core.mixed import MixedFlow
 from bfn_core.model import BFN, _sum
 from bfn_core.modes import evaluating
+from bfn_core.networks.clocked import ClockedNetwork
 from bfn_core.numerics import check_generator, single
+from bfn_core.schedules import GeometricSchedule, QuadraticSchedule
 
 # Where a part stands of which nothing is known. At 0 itself a flow of numbers asks no network (84);
 # here a message has told about 1e-4 of what it will, and the belief is taken as it is at 0.
 START = 1e-4
+
+# Of a table's rows: σ₁ of its numbers, β(1) of its class, and by name the powers of the time by
+# which numbers or the class may lag behind.
+SIGMA_1, BETA_1 = 0.05, 3.0
+PATHS = {"together": (1.0, 1.0), "class lags": (1.0, 3.0), "numbers lag": (3.0, 1.0)}
 
 
 class OwnClocks(BFN):
@@ -211,3 +220,24 @@ def complete(
     drawn = output.sample(generator=generator)
     return {name: torch.where(k.reshape(-1, *[1] * (x[name].dim() - 1)), x[name], drawn[name])
             for name, k in own.items()}
+
+
+def table_flow(table: LabelledTable, path: str = "together") -> MixedFlow:
+    """A part for each column; by the powers of `PATHS` numbers or the class may lag behind."""
+    one, other = PATHS[path]
+    numbers = ContinuousFlow(schedule=Retimed(GeometricSchedule(SIGMA_1), one))
+    kinds = DiscreteFlow(len(table.classes), schedule=Retimed(QuadraticSchedule(BETA_1), other))
+    if path == "together":
+        numbers, kinds = ContinuousFlow(SIGMA_1), DiscreteFlow(len(table.classes), BETA_1)
+    return MixedFlow(**dict.fromkeys(table.names, numbers), **{LABEL: kinds})
+
+
+def table_model(
+    table: LabelledTable, scale: Scale, *, hidden: int = 96, depth: int = 2
+) -> OwnClocks:
+    """An untrained model of a table's rows."""
+    flow = table_flow(table)
+    spread = dict(zip(table.names, scale.scaled(table.numbers).std(0).tolist(), strict=True))
+    network = ClockedNetwork(ContinuousFlow(SIGMA_1).gamma, spread, {LABEL: len(table.classes)},
+                           hidden=hidden, depth=depth)
+    return OwnClocks(flow, network)

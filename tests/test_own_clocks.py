@@ -7,8 +7,17 @@ from torch import nn
 from bfn_core import ContinuousFlow, DiscreteFlow, ExactBFN, MixedFlow, elbo
 from bfn_core.beliefs import CategoricalParameters, GaussianParameters
 from bfn_core.data.iris_and_wine import LABEL, Scale, energy_distance, iris, spread_out, wine
-from bfn_core.networks.clocked import PATHS, TableNetwork, table_flow, table_model, train
-from bfn_core.own_clocks import OwnClocks, complete, expect, knowing
+from bfn_core.networks.clocked import ClockedNetwork
+from bfn_core.own_clocks import (
+    PATHS,
+    OwnClocks,
+    complete,
+    expect,
+    knowing,
+    table_flow,
+    table_model,
+)
+from bfn_core.training.brief import fit_apart
 from tests.oracles import generator
 
 FLOW = MixedFlow(a=DiscreteFlow(2, 8.0), b=DiscreteFlow(3, 8.0), c=ContinuousFlow(0.02))
@@ -168,8 +177,8 @@ def test_a_table_network_learns_the_class():
     scale = Scale.of(learn)
     torch.manual_seed(0)
     bfn = table_model(learn, scale, hidden=48)
-    assert isinstance(bfn.network, TableNetwork)
-    losses = train(bfn, scale.columns(learn), 150)
+    assert isinstance(bfn.network, ClockedNetwork)
+    losses = fit_apart(bfn, scale.columns(learn), 150)
     assert sum(losses[-20:]) < sum(losses[:20])
     held = scale.columns(test)
     assert spread_out(held, 3).shape == (45, 7)

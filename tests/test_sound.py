@@ -1,13 +1,24 @@
 """Strings have the pitch and the decay that they should; Rice's code is as long as it says."""
 
+import math
+
 import pytest
 import torch
 
-from bfn_core.data.sound import Strings, predicted_bits
-from bfn_core.networks.waves import STRING_FLOW, WaveNetwork
+from bfn_core import elbo
+from bfn_core.data.sound import PluckedStrings, predicted_bits
+from bfn_core.networks.mlp import MLP
+from bfn_core.networks.waves import (
+    STRING_FLOW,
+    SubspaceNetwork,
+    WaveNetwork,
+    WaveUNet,
+    string_model,
+)
+from bfn_core.solvers import Solver
 from tests.oracles import generator
 
-STRINGS = Strings()
+STRINGS = PluckedStrings()
 
 
 def test_every_pitch_is_where_it_should_be_and_is_found_again():
@@ -36,16 +47,16 @@ def test_the_fundamental_falls_as_was_asked():
 
 
 def test_pitches_are_even_and_bad_ones_refused():
-    _, pitch = Strings(length=32).draw(6000, generator(3))
+    _, pitch = PluckedStrings(length=32).draw(6000, generator(3))
     counts = torch.bincount(pitch, minlength=12)
     assert float(((counts - 500) ** 2 / 500).sum()) < 31.3  # one time in a thousand above
     for wrong in (torch.tensor([12]), torch.tensor([0.0]), torch.tensor([[0]])):
         with pytest.raises(ValueError, match="pitch must be"):
             STRINGS.pluck(wrong)
     with pytest.raises(ValueError, match="rate must be"):
-        Strings(rate=3000)
+        PluckedStrings(rate=3000)
     with pytest.raises(ValueError, match="decay must be shorter"):
-        Strings(decay=5000.0)
+        PluckedStrings(decay=5000.0)
 
 
 def test_rice_pays_little_for_what_is_foretold_and_no_less_than_noise_needs():
@@ -61,16 +72,112 @@ def test_rice_pays_little_for_what_is_foretold_and_no_less_than_noise_needs():
         predicted_bits(torch.zeros(2, 8))
 
 
+def test_the_decay_that_one_hears_is_the_laws():
+    x, _ = STRINGS.draw(400, generator(7))
+    assert float(STRINGS.decay_of(x).median()) == pytest.approx(480, rel=0.03)
+    short = PluckedStrings(decay=200.0)
+    assert float(short.decay_of(short.draw(400, generator(8))[0]).median()) == pytest.approx(
+        200, rel=0.05)
+
+
+def test_the_colour_of_a_tone_is_in_its_harmonics():
+    n, f = torch.arange(1024), float(STRINGS.frequencies[4])
+    tone = sum(a * torch.sin(2 * torch.pi * k * f * n / STRINGS.rate + k)
+               for k, a in ((1, 3.0), (2, 1.0), (4, 2.0)))
+    shares = STRINGS.harmonics_of(tone[None])[0]
+    torch.testing.assert_close(shares, torch.tensor([9.0, 1.0, 0.0, 4.0]) / 14, rtol=0, atol=0.01)
+
+
 def test_a_wave_network_without_knowledge_guesses_the_best_linear_estimate():
-    network = WaveNetwork(STRING_FLOW.gamma, torch.full((32,), 0.4), hidden=16, depth=1)
-    for parameter in network.body.head.parameters():
-        torch.nn.init.zeros_(parameter)
     x, t = 0.4 * torch.randn(4000, 32, generator=generator(5)).clamp(-2, 2), 0.1
     theta = STRING_FLOW.sample_flow(STRING_FLOW.quantise(x), t, generator(6))
-    out = STRING_FLOW.output(network(theta.mean, torch.full((4000,), t)), theta, t)
     g = float(STRING_FLOW.gamma(t))
     right = theta.mean * 0.16 / (g * 0.16 + 1 - g)
-    torch.testing.assert_close(out.loc if hasattr(out, "loc") else out.normal_mean, right,
-                               rtol=1e-4, atol=1e-4)
+    blank = MLP(32, (34,), hidden=16, depth=1)
+    for parameter in blank.head.parameters():
+        torch.nn.init.zeros_(parameter)
+    for body in (blank, WaveUNet(32, (8, 8, 8))):  # the U-Net begins at 0
+        network = WaveNetwork(STRING_FLOW.gamma, torch.full((32,), 0.4), body)
+        with torch.no_grad():
+            out = STRING_FLOW.output(network(theta.mean, torch.full((4000,), t)), theta, t)
+        torch.testing.assert_close(out.loc, right, rtol=1e-4, atol=1e-4)
     with pytest.raises(ValueError, match="multiple of group"):
         WaveNetwork(STRING_FLOW.gamma, torch.ones(30))
+    with pytest.raises(ValueError, match="multiple of 32"):
+        WaveUNet(48)
+
+
+def test_what_comes_late_in_a_u_net_is_heard_early():
+    torch.manual_seed(0)
+    network = WaveUNet(256, (8, 16, 16))
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    x = torch.randn(1, 256, generator=generator(9), requires_grad=True)
+    network(x, torch.tensor([0.3]))[0, 4].backward()
+    assert x.grad is not None and float(x.grad[0, 200:].abs().max()) > 0
+
+
+def mixture():
+    """A network with two subspaces of two dimensions in six, in float64."""
+    network = SubspaceNetwork(STRING_FLOW.gamma, 6, 2, 2).double()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator(10)))
+        network.log_rest.fill_(-3.0)
+    return network
+
+
+def test_a_subspace_network_is_bayes_rule():
+    """Against the posterior of each normal law with its covariance written out."""
+    network, t = mixture(), torch.tensor([0.02, 0.05], dtype=torch.float64)
+    v2 = (1 / STRING_FLOW.gamma(t) - 1)[:, None]
+    heard = torch.randn(2, 6, generator=generator(11), dtype=torch.float64)
+    with torch.no_grad():
+        out = network(heard / (1 + v2), t)
+        mean, std = heard - v2.sqrt() * out[..., 0], v2.sqrt() * out[..., 1].exp()
+        lines = torch.linalg.qr(network.basis).Q
+        for i in range(2):
+            posts, logs = [], []
+            for k in range(2):
+                inside = lines[k] @ network.log_power[k].exp().diag() @ lines[k].T
+                n2 = (v2[i] + network.log_rest.exp()).squeeze()
+                whole = inside + n2 * torch.eye(6, dtype=torch.float64)
+                law = torch.distributions.MultivariateNormal(torch.zeros(6).double(), whole)
+                logs.append(network.log_share[k] + law.log_prob(heard[i]))
+                gain = inside @ torch.linalg.inv(whole)
+                posts.append((gain @ heard[i], (inside - gain @ inside).diag()))
+            w = torch.stack(logs).softmax(0)
+            m = w[0] * posts[0][0] + w[1] * posts[1][0]
+            var = sum(w[k] * (posts[k][1] + posts[k][0] ** 2) for k in range(2)) - m**2
+            torch.testing.assert_close(mean[i], m, rtol=1e-6, atol=1e-8)
+            torch.testing.assert_close(std[i], var.sqrt(), rtol=1e-6, atol=1e-8)
+            assert 0.02 < float(w[0]) < 0.98  # else one law alone would do
+
+
+def test_principal_components_of_groups_are_found():
+    true = mixture().requires_grad_(False)
+    lines, power = torch.linalg.qr(true.basis).Q, true.log_power.exp()
+    groups = torch.randint(2, (40_000,), generator=generator(12))
+    z = torch.randn(40_000, 2, generator=generator(13), dtype=torch.float64) * power.sqrt()[groups]
+    x = torch.einsum("br,blr->bl", z, lines[groups])
+    x = x + 0.05 * torch.randn(x.shape, generator=generator(14), dtype=torch.float64)
+    found = SubspaceNetwork.near(STRING_FLOW.gamma, x.float(), groups, 2).requires_grad_(False)
+    for k in range(2):
+        own = found.basis[k].double()
+        assert float((own @ own.T - lines[k] @ lines[k].T).abs().max()) < 0.02
+        torch.testing.assert_close(found.log_power[k].exp().double().sort().values,
+                                   power[k].sort().values, rtol=0.05, atol=1e-3)
+    torch.testing.assert_close(found.log_share.exp(), torch.tensor([0.5, 0.5]), rtol=0, atol=0.02)
+
+
+def test_the_shipped_model_knows_strings():
+    bfn = string_model()
+    x, pitch = STRINGS.draw(32, generator(15))
+    x = bfn.flow.quantise(x)
+    bill = elbo(bfn, x, repeats=2, generator=generator(16)).total.mean
+    rice = float(predicted_bits(bfn.flow.index(x))[0].mean()) * math.log(2)
+    assert bill < 0.6 * rice
+    theta = bfn.flow.sample_flow(x, 0.1, generator(17))
+    assert bool((STRINGS.pitch_of(bfn.output(theta, 0.1).mean.detach()) == pitch).all())
+    drawn = bfn.sample((24, 1024), 60, sampler=Solver("ab2"), generator=generator(18))
+    assert float((STRINGS.clearness(drawn) > 0.6).float().mean()) > 0.8

@@ -6,24 +6,24 @@ import pytest
 import torch
 
 from bfn_core.data.iris_and_wine import LABEL, Scale, iris
-from bfn_core.data.sound import Strings
-from bfn_core.networks.clocked import table_model, train
+from bfn_core.data.sound import PluckedStrings
 from bfn_core.networks.waves import string_model
-from bfn_core.own_clocks import START
+from bfn_core.own_clocks import START, table_model
+from bfn_core.training.brief import fit_apart
 from bfn_core.views import tables_and_sound as views
 from tests.oracles import generator
 
 TABLE = iris()
 SCALE = Scale.of(TABLE)
 COLUMNS = SCALE.columns(TABLE)
-STRINGS = Strings()
+STRINGS = PluckedStrings()
 
 
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
     bfn = table_model(TABLE, SCALE, hidden=48)
-    train(bfn, COLUMNS, 150)
+    fit_apart(bfn, COLUMNS, 150)
     return bfn
 
 

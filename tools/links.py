@@ -23,7 +23,7 @@ except ModuleNotFoundError:  # run as a script: this folder, and not its parent,
     from notebooks import as_text, normalise
 
 ROOT = Path(__file__).resolve().parent.parent
-PROSE = ("README.md", "CONTRIBUTING.md", "CITATION.cff")
+PROSE = ("README.md", "READING.md", "CONTRIBUTING.md", "CITATION.cff")
 COLAB = "https://colab.research.google.com/github/{}/blob/main/notebooks/{}"
 NAME = r"[\w.-]+/[\w.-]+"  # owner/name
 HOME = re.compile(rf'^(Repository = "https://github\.com/)({NAME})(")$', re.MULTILINE)

@@ -6,7 +6,7 @@ assets/tables_and_sound.json:
 * "tables": iris and wine, four splits each: classes, gaps and new rows of held-out rows, beside
   what scikit-learn does with the same rows; bills on three paths. Width and steps were
   chosen for speed; dropout was tried on two splits of iris, changed nothing, and was left out.
-* "strings": a network for `Strings`, in pieces of some minutes (what is half done lies in
+* "strings": a network for `PluckedStrings`, in pieces of some minutes (what is half done lies in
   runs/strings.pt, and the same command goes on there), kept as assets/strings.safetensors in half
   precision.
 """
@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from sklearn.cluster import KMeans
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
-from torch import Generator
+from torch import Generator, Tensor
 
 from bfn_core import BFN, Estimate, elbo
 from bfn_core.data.assets import CHECKOUT
@@ -36,17 +37,25 @@ from bfn_core.data.iris_and_wine import (
     spread_out,
     wine,
 )
-from bfn_core.data.sound import Strings, predicted_bits
-from bfn_core.networks.clocked import PATHS, table_flow, table_model, train
+from bfn_core.data.sound import PluckedStrings, predicted_bits
+from bfn_core.networks.waves import (
+    PITCHES,
+    SubspaceNetwork,
+    WaveNetwork,
+    WaveUNet,
+    string_model,
+)
 from bfn_core.networks.waves import STRING_FLOW as FLOW
-from bfn_core.networks.waves import WaveNetwork, string_model
-from bfn_core.own_clocks import OwnClocks, expect
-from bfn_core.samplers import Ancestral
+from bfn_core.own_clocks import PATHS, OwnClocks, expect, table_flow, table_model
+from bfn_core.solvers import Solver
+from bfn_core.training.brief import fit_apart
+from bfn_core.training.runs import runs_dir
 from tools.record import measure
 
 PATH = CHECKOUT / "tables_and_sound.json"
-HALF_DONE = CHECKOUT.parent / "runs" / "strings.pt"
-STRINGS, BATCH, STEPS, RATE, KEPT = 50_000, 128, 6000, 1.5e-3, 0.998
+STRINGS, GROUPED, STEPS, RATE = 50_000, 20_000, 1000, 3e-3
+UNET_STEPS = 800
+TIMES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
 TABLE_STEPS, SEEDS = 1000, (0, 1, 2, 3)
 GAPS = ("BFN", "column mean", "5 nearest neighbours", "linear regression")
 
@@ -55,28 +64,34 @@ def seeded(seed: int) -> Generator:
     return Generator().manual_seed(seed)
 
 
-def train_strings() -> dict[str, Any]:
-    """Train until `STEPS`; the weights that are kept are a running mean."""
-    x = FLOW.index(FLOW.quantise(Strings().draw(STRINGS, seeded(0))[0])).to(torch.uint8)
-    spread = FLOW.centres[x[:5000].long()].std(0)
-    torch.manual_seed(0)
-    bfn, rng = BFN(FLOW, WaveNetwork(FLOW.gamma, spread)), seeded(1)
-    mean = {name: value.clone() for name, value in bfn.network.state_dict().items()}
-    optimiser = torch.optim.AdamW(bfn.parameters(), RATE, betas=(0.9, 0.98))
-    pace = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, STEPS, pct_start=0.05)
+def learn(name: str, network: torch.nn.Module, x: Tensor, steps: int, rate: float,
+          batch: int = 128, *, kept: float = 0.998,
+          half: bool = False) -> tuple[BFN, dict[str, Any]]:
+    """Train on codes x, and go on where it was left; the weights kept are a running mean."""
+    path = runs_dir() / f"strings-{name}.pt"
+    bfn, rng = BFN(FLOW, network), seeded(1)
+    mean = {name: value.clone() for name, value in network.state_dict().items()}
+    slow = [p for name, p in bfn.named_parameters() if name.endswith("basis")]
+    quick = [p for name, p in bfn.named_parameters() if not name.endswith("basis")]
+    groups = [{"params": quick}, {"params": slow}] if slow else [{"params": quick}]
+    rates = [rate, 1e-3 * rate][: len(groups)]  # a basis that is known to 1 in 1,000 is soon lost
+    optimiser = torch.optim.AdamW(groups, rate, betas=(0.9, 0.98),
+                                  weight_decay=0.0 if slow else 0.01)
+    pace = torch.optim.lr_scheduler.OneCycleLR(optimiser, rates, steps, pct_start=0.05)
     step, seconds, curve = 0, 0.0, []
-    if HALF_DONE.exists():
-        at = torch.load(HALF_DONE)
+    if path.exists():
+        at = torch.load(path)
         bfn.load_state_dict(at["model"])
         optimiser.load_state_dict(at["optimiser"])
         pace.load_state_dict(at["pace"])
         rng.set_state(at["rng"])
         step, seconds, mean, curve = at["step"], at["seconds"], at["mean"], at["curve"]
-    HALF_DONE.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(exist_ok=True, parents=True)
     start, recent = time.process_time(), []
-    while step < STEPS:
-        batch = FLOW.centres[x[torch.randint(STRINGS, (BATCH,), generator=rng)].long()]
-        loss = bfn.loss(batch, generator=rng).mean()
+    while step < steps:
+        own = FLOW.centres[x[torch.randint(len(x), (batch,), generator=rng)].long()]
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            loss = bfn.loss(own, generator=rng).mean()
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(bfn.parameters(), 200.0)
@@ -85,80 +100,151 @@ def train_strings() -> dict[str, Any]:
         step += 1
         recent.append(float(loss.detach()))
         with torch.no_grad():
-            kept = min(KEPT, step / (step + 10))
-            for name, value in bfn.network.state_dict().items():
-                mean[name].lerp_(value, 1 - kept)
-        if step % 200 == 0:
-            curve.append({"step": step, "nats": round(sum(recent) / len(recent), 1)})
+            own_share = min(kept, step / (step + 10))
+            for key, value in network.state_dict().items():
+                mean[key].lerp_(value, 1 - own_share)
+        if step % 100 == 0 or step == steps:
+            curve.append([step, round(sum(recent) / len(recent), 1)])
             recent.clear()
             spent = seconds + time.process_time() - start
             torch.save({"model": bfn.state_dict(), "optimiser": optimiser.state_dict(),
                         "pace": pace.state_dict(), "rng": rng.get_state(), "step": step,
-                        "seconds": spent, "mean": mean, "curve": curve}, HALF_DONE)
-            print(curve[-1], round(spent), flush=True)
+                        "seconds": spent, "mean": mean, "curve": curve}, path)
+            print(name, *curve[-1], "nats", round(spent), "s", flush=True)
     seconds += time.process_time() - start
-    save_file({name: value.half() for name, value in mean.items()},
+    network.load_state_dict(mean)
+    facts = {"steps": steps, "batch": batch, "parameters": sum(p.numel() for p in mean.values()),
+             "CPU seconds of training": round(seconds), "curve": curve}
+    return bfn.eval(), facts
+
+
+def strings_to_learn() -> Tensor:
+    """As codes, (STRINGS, L) uint8."""
+    return FLOW.index(FLOW.quantise(PluckedStrings().draw(STRINGS, seeded(0))[0])).to(torch.uint8)
+
+
+def held_out() -> tuple[Tensor, Tensor, Tensor]:
+    """Strings that no network saw, quantised; their codes and their pitches."""
+    x, pitch = PluckedStrings().draw(256, seeded(10))
+    codes = FLOW.index(FLOW.quantise(x))
+    return FLOW.centres[codes], codes, pitch
+
+
+def bits_of(bfn: BFN) -> dict[str, list[float]]:
+    """Bits per sample of the strings held out, with their standard errors."""
+    x, _, _ = held_out()
+    bill, scale = elbo(bfn, x, repeats=4, generator=seeded(11)), x.shape[1] * math.log(2)
+    costs = {"messages": bill.messages, "last step": bill.reconstruction, "BFN": bill.total}
+    return {name: [round(cost.mean / scale, 4), round(cost.standard_error / scale, 4)]
+            for name, cost in costs.items()}
+
+
+def strangers() -> dict[str, Any]:
+    """Two networks that are told nothing of what strings are: what they learn in minutes."""
+    codes = strings_to_learn()
+    spread = FLOW.centres[codes[:5000].long()].std(0)
+    facts = {}
+    for name, make, *how in (("MLP", lambda: None, 6000, 1.5e-3, 128, False),
+                             ("U-Net", WaveUNet, UNET_STEPS, 2e-3, 64, True)):
+        torch.manual_seed(0)
+        bfn, own = learn(name, WaveNetwork(FLOW.gamma, spread, make()), codes, *how[:3],
+                         half=how[3])
+        drawn = bfn.sample((96, codes.shape[1]), 60, generator=seeded(12))
+        clear = Estimate.of(PluckedStrings().clearness(drawn))
+        facts[name] = own | {"bits per sample": bits_of(bfn), "clearness of samples":
+                             [round(clear.mean, 4), round(clear.standard_error, 4)]}
+    return facts
+
+
+def train_strings() -> dict[str, Any]:
+    """Groups by their spectra, principal components of each, then training by the bill."""
+    codes = strings_to_learn()
+    some = FLOW.centres[codes[:GROUPED].long()]
+    spectra = torch.fft.rfft(some * torch.hann_window(some.shape[1])).abs()
+    spectra = spectra / spectra.norm(dim=1, keepdim=True)
+    start = time.process_time()
+    groups = KMeans(PITCHES, n_init=10, random_state=0).fit(spectra.numpy()).labels_
+    network = SubspaceNetwork.near(FLOW.gamma, some, torch.from_numpy(groups).long())
+    seconds = time.process_time() - start
+    before = bits_of(BFN(FLOW, network).eval())
+    bfn, facts = learn("subspaces", network, codes, STEPS, RATE, kept=0.99)
+    save_file({name: value.contiguous() for name, value in bfn.network.state_dict().items()},
               CHECKOUT / "strings.safetensors")
-    return {"flow": repr(FLOW), "strings": STRINGS, "batch": BATCH, "steps": STEPS,
-            "parameters": sum(p.numel() for p in bfn.parameters()),
-            "CPU seconds of training": round(seconds), "curve": curve}
+    return {"flow": repr(FLOW), "strings": STRINGS, "CPU seconds of grouping": round(seconds),
+            "bits before training": before, **facts}
+
+
+def judge_sounds(x: Tensor) -> dict[str, Any]:
+    """How strings x (B, L) sound: clear ones, loudness, and how fast the note falls."""
+    strings = PluckedStrings()
+    clear = strings.clearness(x)
+    true, _ = strings.draw(2000, seeded(20))
+    bar = strings.clearness(true).quantile(0.05)
+    half = Estimate.of((clear > bar).double())
+    fell = strings.decay_of(x[clear > bar]) if bool((clear > bar).any()) else torch.zeros(0)
+    loud = Estimate.of(x.square().mean(1).sqrt())
+    report = {"clearness": Estimate.of(clear), "as clear as 95 % of strings": half,
+              "root mean square": loud}
+    out = {name: [round(e.mean, 4), round(e.standard_error, 4)] for name, e in report.items()}
+    colour = strings.harmonics_of(x)
+    out["power at the first four harmonics"] = [round(v, 4) for v in colour.mean(0).tolist()]
+    if len(fell) > 1:
+        quarter = fell.quantile(torch.tensor([0.25, 0.5, 0.75]))
+        out["decay of those, quartiles"] = [round(v, 1) for v in quarter.tolist()]
+    return out
 
 
 def measure_strings() -> dict[str, Any]:
     """What the shipped weights do, beside coders without a network."""
     facts = train_strings()
-    strings, bfn = Strings(), string_model()
-    x, pitch = strings.draw(256, seeded(10))
-    codes = FLOW.index(FLOW.quantise(x))
-    bill = elbo(bfn, FLOW.centres[codes], repeats=4, generator=seeded(11))
-    scale = strings.length * math.log(2)
+    strings, bfn = PluckedStrings(), string_model()
+    x, codes, pitch = held_out()
+    bits: dict[str, list[float | None]] = {k: [*v] for k, v in bits_of(bfn).items()}
     rice, orders = predicted_bits(codes)
-    packed = len(lzma.compress(codes.to(torch.uint8).numpy().tobytes(), preset=9)) * 8
-    costs = {"messages": bill.messages, "last step": bill.reconstruction, "BFN": bill.total}
-    bits: dict[str, list[float | None]]
-    bits = {name: [cost.mean / scale, cost.standard_error / scale] for name, cost in costs.items()}
     each = Estimate.of(rice / strings.length)
-    bits["linear prediction and Rice's code"] = [each.mean, each.standard_error]
-    bits["lzma, all strings in one file"] = [packed / codes.numel(), None]
-    drawn = bfn.sample((600, strings.length), 60, generator=seeded(12))
-    about_means = bfn.sample((600, strings.length), 60, sampler=Ancestral(guess="mean"),
-                             generator=seeded(12))
-    noise = torch.randn(600, strings.length, generator=seeded(15))
-    true, _ = strings.draw(600, seeded(13))
-    found = torch.bincount(strings.pitch_of(drawn), minlength=12)
-    expected = len(drawn) / 12
-    tv = 0.5 * (found / len(drawn) - 1 / 12).abs().sum()
-    dice = torch.rand(2000, len(drawn), generator=seeded(14)).mul(12).long()
-    chance = torch.stack([torch.bincount(row, minlength=12) for row in dice])
-    floor = 0.5 * (chance / len(drawn) - 1 / 12).abs().sum(1)
-    hum = {"strings": strings.clearness(true), "samples": strings.clearness(drawn),
-           "samples by messages about the mean": strings.clearness(about_means),
-           "white noise": strings.clearness(noise)}
+    bits["linear prediction and Rice's code"] = [round(each.mean, 4),
+                                                 round(each.standard_error, 4)]
+    packed = len(lzma.compress(codes.to(torch.uint8).numpy().tobytes(), preset=9)) * 8
+    bits["lzma, all strings in one file"] = [round(packed / codes.numel(), 4), None]
+    ways = {"samples, 60 messages": (60, None), "samples, 200 messages": (200, None),
+            "samples, 60 steps of ab2": (60, Solver("ab2"))}
+    sounds, shape = {"strings": judge_sounds(strings.draw(600, seeded(13))[0])}, (600, 1024)
+    pitches = {}
+    for name, (n, sampler) in ways.items():
+        drawn = bfn.sample(shape, n, sampler=sampler, generator=seeded(12))
+        sounds[name] = judge_sounds(drawn)
+        pitches[name] = pitch_counts(drawn)
+    sounds["white noise"] = judge_sounds(0.2 * torch.randn(shape, generator=seeded(15)))
     guesses = {}
-    for t in (0.02, 0.05, 0.1, 0.2, 0.3, 0.5):
-        theta = FLOW.sample_flow(FLOW.centres[codes], t, seeded(16))
+    for t in TIMES:
+        theta = FLOW.sample_flow(x, t, seeded(16))
         with torch.no_grad():
             guess = bfn.output(theta, t).mean
         guesses[str(t)] = {name: {
             "error": round(float((wave - x).square().mean().sqrt()), 4),
             "pitch right": round(float((strings.pitch_of(wave) == pitch).float().mean()), 4)}
             for name, wave in {"guess": guess, "belief": theta.mean / FLOW.gamma(t)}.items()}
-    facts |= {
-        "held out": len(x), "bits per sample": {
-            name: [None if v is None else round(v, 4) for v in pair]
-            for name, pair in bits.items()},
-        "guesses": guesses, "orders": torch.bincount(orders, minlength=33).nonzero()[:, 0].tolist(),
+    return facts | {
+        "held out": len(x), "bits per sample": bits, "guesses": guesses,
+        "orders": torch.bincount(orders, minlength=33).nonzero()[:, 0].tolist(),
         "pitch found of held-out strings": round(
             float((strings.pitch_of(x) == pitch).float().mean()), 4),
-        "samples": {"count": len(drawn), "messages": 60, "pitches": found.tolist(),
-                    "chi squared": round(float(((found - expected) ** 2 / expected).sum()), 2),
-                    "total variation": round(float(tv), 4),
-                    "total variation by chance": [round(float(floor.mean()), 4),
-                                                  round(float(floor.std()), 4)],
-                    "clearness": {k: [round(v.mean().item(), 4),
-                                      round(v.std().item() / len(v) ** 0.5, 4)]
-                                  for k, v in hum.items()}}}
-    return facts
+        "sounds": sounds, "pitches": pitches}
+
+
+def pitch_counts(x: Tensor) -> dict[str, Any]:
+    """How often each pitch was drawn, and how far that is from the law."""
+    found = torch.bincount(PluckedStrings().pitch_of(x), minlength=12)
+    expected = len(x) / 12
+    dice = torch.rand(2000, len(x), generator=seeded(14)).mul(12).long()
+    chance = torch.stack([torch.bincount(row, minlength=12) for row in dice])
+    floor = 0.5 * (chance / len(x) - 1 / 12).abs().sum(1)
+    tv = 0.5 * (found / len(x) - 1 / 12).abs().sum()
+    return {"counts": found.tolist(),
+            "chi squared": round(float(((found - expected) ** 2 / expected).sum()), 2),
+            "total variation": round(float(tv), 4),
+            "total variation by chance": [round(float(floor.mean()), 4),
+                                          round(float(floor.std()), 4)]}
 
 
 def judged(table: Any, seed: int) -> dict[str, Any]:
@@ -168,7 +254,7 @@ def judged(table: Any, seed: int) -> dict[str, Any]:
     x, held = scale.columns(learn), scale.columns(test)
     torch.manual_seed(seed)
     bfn, start = table_model(learn, scale), time.process_time()
-    train(bfn, x, TABLE_STEPS, seed=seed)
+    fit_apart(bfn, x, TABLE_STEPS, seed=seed)
     seconds, k = time.process_time() - start, len(table.classes)
     a, b = numbers_of(x).numpy(), numbers_of(held).numpy()
     guess = expect(bfn, held, {name: name != LABEL for name in x})[LABEL].probs[:, 0]
@@ -237,7 +323,7 @@ def measure_tables() -> dict[str, Any]:
     return result
 
 
-PARTS = {"tables": measure_tables, "strings": measure_strings}
+PARTS = {"tables": measure_tables, "strings": measure_strings, "strangers": strangers}
 
 
 def main(names: list[str]) -> None:

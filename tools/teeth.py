@@ -506,7 +506,10 @@ TABLE = [
         ("what is known drowned in messages", "_mix(k, sure[name], heard[name])",
          "_mix(k & False, sure[name], heard[name])"),
     ]),
-    ("data/sound.py", "test_sound.py", [
+    ("data/sound.py",
+     "test_sound.py::test_every_pitch_is_where_it_should_be_and_is_found_again "
+     "test_sound.py::test_the_fundamental_falls_as_was_asked "
+     "test_sound.py::test_rice_pays_little_for_what_is_foretold_and_no_less_than_noise_needs", [
         ("a period too long by what the filter delays", "period - self.mix - delay",
          "period - delay"),
         ("an all-pass filter the wrong way round", "(1 - rest) / (1 + rest), ",
@@ -515,6 +518,24 @@ TABLE = [
          "/ self.decay)"),
         ("Rice's code without its unary part's end", "part.shape[1] * (1 + k)",
          "part.shape[1] * k"),
+        ("a decay heard twice as fast", "half / (early / late).log()",
+         "0.5 * half / (early / late).log()",
+         "test_sound.py::test_the_decay_that_one_hears_is_the_laws"),
+        ("harmonics from the octave on", "torch.arange(1, count + 1)",
+         "torch.arange(2, count + 2)",
+         "test_sound.py::test_the_colour_of_a_tone_is_in_its_harmonics"),
+    ]),
+    ("networks/waves.py", "test_sound.py::test_a_subspace_network_is_bayes_rule", [
+        ("components weighed by their fit without its price",
+         "keep * seen.square() / dull - torch.log1p(power / dull)", "keep * seen.square() / dull"),
+        ("components that do not differ in what they say",
+         "(spread + doubt).clamp", "doubt.clamp"),
+        ("a guess that trusts every message alike", "keep = power / (power + dull)",
+         "keep = power / (power + 1e-9 * dull)"),
+        ("a doubt that forgets the messages' noise", "* keep * dull, lines.square())",
+         "* keep * self.log_rest.exp(), lines.square())"),
+        ("a mean belief read without its γ", "heard, noise = inputs / gamma,",
+         "heard, noise = inputs / gamma.sqrt(),"),
     ]),
     ("data/toy.py", "test_data.py::test_a_mixtures_draws_follow_its_density", [
         ("a density of twice the mass", "(2 * torch.pi) ** 0.5", "(0.5 * torch.pi) ** 0.5"),

@@ -79,7 +79,7 @@ REMOTE_PICTURES = (  # a badge: its words will do
 # Sphinx puts a formula of several lines into `split`, where it may have no number.
 NUMBERED_LINES = re.compile(r"\$\$((?=[^$]*\\\\)[^$]*\\tag\{[^$]*)\$\$")
 PICTURES = (".png", ".svg", ".gif", ".jpg")
-MORE = ("CONTRIBUTING.md", "tools/GPU_DAY.md")  # pages beside the README and the book
+MORE = ("READING.md", "CONTRIBUTING.md", "tools/GPU_DAY.md")  # pages beside the README and the book
 DRAW = "<!-- draw -->"  # where the README and tools/draw.md let the reader draw
 TABLE = "<!-- table -->"  # where draw.md says what that costs
 NOT_DRAWN = ("The site is built without the page on which the reader draws: {}. With a network, "

@@ -13,7 +13,7 @@ MARGIN = 0.1  # of the range, on both sides, for rows that were not seen
 
 
 @dataclass(frozen=True)
-class Table:
+class LabelledTable:
     """Rows of numbers and one class.
 
     Attributes:
@@ -31,11 +31,11 @@ class Table:
     def __len__(self) -> int:
         return len(self.label)
 
-    def rows(self, which: Tensor) -> Table:
+    def rows(self, which: Tensor) -> LabelledTable:
         """Some of the rows."""
-        return Table(self.names, self.numbers[which], self.label[which], self.classes)
+        return LabelledTable(self.names, self.numbers[which], self.label[which], self.classes)
 
-    def split(self, held_out: float = 0.3, seed: int = 0) -> tuple[Table, Table]:
+    def split(self, held_out: float = 0.3, seed: int = 0) -> tuple[LabelledTable, LabelledTable]:
         """Rows to train with and rows to test with, the same share of every class held out."""
         generator, own = Generator().manual_seed(seed), []
         for k in range(len(self.classes)):
@@ -59,7 +59,7 @@ class Scale:
     high: Tensor
 
     @classmethod
-    def of(cls, table: Table) -> Scale:
+    def of(cls, table: LabelledTable) -> Scale:
         """By the rows of a table, which should be those to train with."""
         low, high = table.numbers.amin(0), table.numbers.amax(0)
         margin = MARGIN * (high - low)
@@ -73,7 +73,7 @@ class Scale:
         """The way back, (B, D)."""
         return self.low + (scaled + 1) / 2 * (self.high - self.low)
 
-    def columns(self, table: Table) -> dict[str, Tensor]:
+    def columns(self, table: LabelledTable) -> dict[str, Tensor]:
         """Data for a MixedFlow with a part for each column, (B, 1) each; the class is `LABEL`."""
         scaled = self.scaled(table.numbers)
         parts = {name: scaled[:, j : j + 1] for j, name in enumerate(table.names)}
@@ -85,13 +85,13 @@ def numbers_of(columns: dict[str, Tensor]) -> Tensor:
     return torch.cat([part for name, part in columns.items() if name != LABEL], 1)
 
 
-def _read(source, names: list[str]) -> Table:
+def _read(source, names: list[str]) -> LabelledTable:
     numbers = torch.from_numpy(source.data).float()
     classes = tuple(str(name) for name in source.target_names)
-    return Table(tuple(names), numbers, torch.from_numpy(source.target).long(), classes)
+    return LabelledTable(tuple(names), numbers, torch.from_numpy(source.target).long(), classes)
 
 
-def iris() -> Table:
+def iris() -> LabelledTable:
     """150 irises of three species: length and width of sepals and petals, in centimetres.
 
     Source: Fisher 1936, "The use of multiple measurements in taxonomic problems"; with
@@ -103,7 +103,7 @@ def iris() -> Table:
     return _read(source, [name.removesuffix(" (cm)") for name in source.feature_names])
 
 
-def wine() -> Table:
+def wine() -> LabelledTable:
     """178 wines from three vineyards: 13 measurements.
 
     Source: Forina et al., PARVUS, in the UCI repository; with scikit-learn.

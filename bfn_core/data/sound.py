@@ -18,7 +18,7 @@ from bfn_core.checks import real, whole
 
 
 @dataclass(frozen=True)
-class Strings:
+class PluckedStrings:
     """Plucked strings, each of one of twelve pitches.
 
     Two neighbouring samples of the period before are mixed, which takes away what is high; an
@@ -118,6 +118,29 @@ class Strings:
         that at 0, (B,), below 1.
         """
         return self.correlations(x).amax(1)
+
+    def decay_of(self, x: Tensor) -> Tensor:
+        """After how many samples the fundamental of strings x (B, length) has fallen to 1/e, (B,).
+
+        The strength at the frequency of each string's own pitch (`pitch_of`) is heard in two
+        windows, half the length apart; `decay` is what the law says. ∞ or below 0 where it does
+        not fall.
+        """
+        half = self.length // 2
+        turns = self.frequencies[self.pitch_of(x)].unsqueeze(1) * torch.arange(half) / self.rate
+        probe = torch.hann_window(half) * torch.exp(-2j * math.pi * turns)
+        early, late = ((part[:, :half] * probe).sum(1).abs() for part in (x, x[:, half:]))
+        return half / (early / late).log()
+
+    def harmonics_of(self, x: Tensor, count: int = 4) -> Tensor:
+        """Shares of the power of strings x (B, length) near the first multiples of the frequency
+        of their own pitch (`pitch_of`), (B, count): what gives a sound its colour.
+        """
+        power = torch.fft.rfft(x * torch.hann_window(x.shape[1])).abs().square()  # (B, F)
+        grid = torch.arange(power.shape[1]) * self.rate / x.shape[1]
+        tones = self.frequencies[self.pitch_of(x)].unsqueeze(1) * torch.arange(1, count + 1)
+        near = (grid - tones.unsqueeze(2)).abs() < 0.25 * self.lowest  # (B, count, F)
+        return (near * power.unsqueeze(1)).sum(2) / power.sum(1, keepdim=True).clamp(min=1e-12)
 
     def correlations(self, x: Tensor) -> Tensor:
         """The mean autocorrelation at one to eight periods of each pitch, a share of that at 0:

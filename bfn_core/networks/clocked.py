@@ -3,52 +3,12 @@
 from collections.abc import Callable
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
-from bfn_core.clocks import Retimed
-from bfn_core.data.iris_and_wine import LABEL, Scale, Table
-from bfn_core.flows import ContinuousFlow, DiscreteFlow
-from bfn_core.mixed import MixedFlow
 from bfn_core.networks.mlp import MLP
-from bfn_core.own_clocks import OwnClocks
-from bfn_core.schedules import GeometricSchedule, QuadraticSchedule
-from bfn_core.training.brief import fit
-
-SIGMA_1, BETA_1 = 0.05, 3.0
-PATHS = {"together": (1.0, 1.0), "class lags": (1.0, 3.0), "numbers lag": (3.0, 1.0)}
 
 
-def table_flow(table: Table, path: str = "together") -> MixedFlow:
-    """A part for each column; by the powers of `PATHS` numbers or the class may lag behind."""
-    one, other = PATHS[path]
-    numbers = ContinuousFlow(schedule=Retimed(GeometricSchedule(SIGMA_1), one))
-    kinds = DiscreteFlow(len(table.classes), schedule=Retimed(QuadraticSchedule(BETA_1), other))
-    if path == "together":
-        numbers, kinds = ContinuousFlow(SIGMA_1), DiscreteFlow(len(table.classes), BETA_1)
-    return MixedFlow(**dict.fromkeys(table.names, numbers), **{LABEL: kinds})
-
-
-def table_model(table: Table, scale: Scale, *, hidden: int = 96, depth: int = 2) -> OwnClocks:
-    """An untrained model of a table's rows."""
-    flow = table_flow(table)
-    spread = dict(zip(table.names, scale.scaled(table.numbers).std(0).tolist(), strict=True))
-    network = TableNetwork(ContinuousFlow(SIGMA_1).gamma, spread, {LABEL: len(table.classes)},
-                           hidden=hidden, depth=depth)
-    return OwnClocks(flow, network)
-
-
-def train(bfn: OwnClocks, x: dict[str, Tensor], steps: int, *, seed: int = 0) -> list[float]:
-    """Train with `loss_apart`, 128 rows at a time; returns the mean loss of each step."""
-    count = len(next(iter(x.values())))
-
-    def draw(rng: Generator) -> dict[str, Tensor]:
-        rows = torch.randint(count, (128,), generator=rng)
-        return {name: column[rows] for name, column in x.items()}
-
-    return fit(bfn, draw, steps, seed=seed, price=lambda b, rng: bfn.loss_apart(b, generator=rng))
-
-
-class TableNetwork(nn.Module):
+class ClockedNetwork(nn.Module):
     """Guesses the columns of a row: reads and writes a dict of them, and reads each one's time.
 
     Numbers are (B, 1) each, classes (B, 1, K). A residual MLP over all of it side by side. As in

@@ -1,38 +1,119 @@
-"""A network for short pieces of sound that all begin at the same moment."""
+"""Networks for short pieces of sound that all begin at the same moment."""
 
+import math
 from collections.abc import Callable
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from bfn_core.data.assets import asset
 from bfn_core.flows import DiscretisedFlow
 from bfn_core.model import BFN
+from bfn_core.networks.attention import attend, zeroed
 from bfn_core.networks.mlp import MLP
+from bfn_core.networks.unet import Norm, TimeEmbedding
 
 STRING_FLOW = DiscretisedFlow(256, sigma_1=0.002)
+PITCHES, DIRECTIONS = 12, 20  # the components of the shipped model, and how many lines each has
+
+
+class SubspaceNetwork(nn.Module):
+    """Knows K linear subspaces near which waveforms lie, and weighs them by how well each fits.
+
+    A mixture of probabilistic principal component analysers (Tipping and Bishop 1999, Neural
+    Computation 11, 443–482) as a network. Component k says x = Q_k z + e with orthonormal columns
+    Q_k, (L, R), z_r ~ N(0, λ_kr) and e ~ N(0, ρ). The belief has heard s = x + v ε, with
+    v² = (1 − γ)/γ, so with a = Q_kᵀ s and n² = v² + ρ Bayes' rule says
+
+        E[z_r | s, k] = a_r λ_kr / (λ_kr + n²),    Var[z_r | s, k] = n² λ_kr / (λ_kr + n²),
+        ln p(k | s) = ln π_k + ½ Σ_r [a_r² λ_kr / ((λ_kr + n²) n²) − ln(1 + λ_kr / n²)] + constant,
+
+    and what is guessed of x is the mixture's mean and standard deviation. e is taken for the
+    rounding to bins, which a `DiscretisedFlow` does itself: the guess is of the wave before it.
+
+    Reads the belief's means (B, L) and gives (B, L, 2), as a `DiscretisedFlow` wants. Everything
+    (Q, λ, π, ρ) is a parameter; `near` gives good first values.
+
+    Args:
+        gamma: γ(t) of the flow.
+        length: L.
+        components: K.
+        directions: R.
+    """
+
+    def __init__(
+        self, gamma: Callable[[Tensor], Tensor], length: int, components: int = PITCHES,
+        directions: int = DIRECTIONS,
+    ) -> None:
+        super().__init__()
+        self.gamma = gamma
+        self.basis = nn.Parameter(torch.randn(components, length, directions) / length**0.5)
+        self.log_power = nn.Parameter(torch.zeros(components, directions))
+        self.log_share = nn.Parameter(torch.zeros(components))
+        self.log_rest = nn.Parameter(torch.tensor(math.log(5e-6)))  # (bin)²/12, for 256 bins
+
+    @classmethod
+    def near(
+        cls, gamma: Callable[[Tensor], Tensor], x: Tensor, groups: Tensor,
+        directions: int = DIRECTIONS,
+    ) -> "SubspaceNetwork":
+        """With the principal components of each group of waveforms.
+
+        Args:
+            gamma: γ(t) of the flow.
+            x: waveforms, (N, L).
+            groups: of each, (N,) int64, 0 … K−1.
+            directions: R.
+        """
+        network = cls(gamma, x.shape[1], int(groups.max()) + 1, directions)
+        with torch.no_grad():
+            for k, share in enumerate(torch.bincount(groups) / len(x)):
+                own = x[groups == k].double()
+                power, lines = torch.linalg.eigh(own.T @ own / len(own))  # ascending
+                rest = power[:-directions].mean()
+                network.basis[k] = lines[:, -directions:]
+                network.log_power[k] = (power[-directions:] - rest).clamp(min=1e-7).log()
+                network.log_share[k] = share.log()
+        return network
+
+    def forward(self, inputs: Tensor, t: Tensor) -> Tensor:
+        gamma = self.gamma(t).clamp(1e-6, 1 - 1e-6).unsqueeze(1)
+        heard, noise = inputs / gamma, (1 - gamma) / gamma  # s and v²
+        lines = torch.linalg.qr(self.basis).Q  # (K, L, R); training may have bent it
+        power = self.log_power.exp()  # (K, R)
+        dull = (noise + self.log_rest.exp()).unsqueeze(2)  # n², (B, 1, 1)
+        keep = power / (power + dull)  # (B, K, R)
+        seen = torch.einsum("bl,klr->bkr", heard, lines)
+        fit = 0.5 * (keep * seen.square() / dull - torch.log1p(power / dull)).sum(2)
+        weights = (self.log_share + fit).softmax(1)  # (B, K)
+        each = torch.einsum("bkr,klr->bkl", keep * seen, lines)
+        mean = torch.einsum("bk,bkl->bl", weights, each)
+        spread = torch.einsum("bk,bkl->bl", weights, (each - mean.unsqueeze(1)).square())
+        doubt = torch.einsum("bkr,klr->bl", weights.unsqueeze(2) * keep * dull, lines.square())
+        log_std = 0.5 * ((spread + doubt).clamp(min=1e-10) / noise).log()
+        return torch.stack([(heard - mean) / noise.sqrt(), log_std], -1)
 
 
 class WaveNetwork(nn.Module):
     """Guesses the noise in a belief about a waveform, and how sure the guess is.
 
-    Reads the belief's means (B, L) and gives (B, L, 2), as a `DiscretisedFlow` wants. An MLP over
-    the whole waveform: strings of one pitch lie near a linear space of few dimensions, so what one
-    needs are projections, and samples far apart must hear each other. As in `PointNetwork`, it
-    reads the mean in units of its own spread and says what is not plain from it (Karras et al.
-    2022, arXiv 2206.00364), for which it must know γ.
+    Reads the belief's means (B, L) and gives (B, L, 2), as a `DiscretisedFlow` wants. As in
+    `PointNetwork`, the mean is read in units of its own spread and what is plain from it is added
+    (Karras et al. 2022, arXiv 2206.00364), for which the network must know γ.
 
     Args:
         gamma: γ(t) of the flow.
         spread: standard deviation of each sample of the data, (L,).
-        hidden, depth: of the MLP.
+        body: called with what is read, (B, L), and t, (B,); gives (B, L + L / group). By default
+            an `MLP` over the whole waveform.
         group: samples that share a width of the guess; L must be a multiple.
     """
 
     def __init__(
-        self, gamma: Callable[[Tensor], Tensor], spread: Tensor, *, hidden: int = 256,
-        depth: int = 3, group: int = 16,
+        self, gamma: Callable[[Tensor], Tensor], spread: Tensor, body: nn.Module | None = None, *,
+        group: int = 16,
     ) -> None:
         super().__init__()
         length = len(spread)
@@ -41,7 +122,7 @@ class WaveNetwork(nn.Module):
         self.gamma, self.group, self.length = gamma, group, length
         self.spread: Tensor
         self.register_buffer("spread", spread)
-        self.body = MLP(length, (length + length // group,), hidden=hidden, depth=depth)
+        self.body = MLP(length, (length + length // group,)) if body is None else body
 
     def forward(self, inputs: Tensor, t: Tensor) -> Tensor:
         gamma = self.gamma(t).clamp(1e-6, 1 - 1e-6).unsqueeze(1)
@@ -55,10 +136,80 @@ class WaveNetwork(nn.Module):
         return torch.stack([noise, log_std], -1)
 
 
+class WaveUNet(nn.Module):
+    """A U-Net in one dimension, as a body of `WaveNetwork`: (B, L) -> (B, L + L / 16).
+
+    Three levels of 4, 16 and 32 samples to a position, two residual blocks of convolutions over
+    five positions on each way; at the two lower levels every position attends to all others, so
+    that what came a period before can be found wherever it is.
+
+    Args:
+        length: L, a multiple of 32.
+        channels: at the three levels.
+    """
+
+    def __init__(self, length: int = 1024, channels: tuple[int, int, int] = (24, 64, 96)) -> None:
+        super().__init__()
+        if length % 32:
+            raise ValueError(f"length must be a multiple of 32, got {length}")
+        one, two, three = channels
+        self.time = TimeEmbedding(128)
+        self.first = nn.Conv1d(1, one, 16, stride=4, padding=6)
+        self.place = nn.ParameterList(torch.zeros(c, length // s)
+                                      for c, s in zip(channels, (4, 16, 32), strict=True))
+        self.fall = nn.ModuleList([nn.Conv1d(one, two, 4, stride=4),
+                                   nn.Conv1d(two, three, 2, stride=2)])
+        self.rise = nn.ModuleList([nn.ConvTranspose1d(two, one, 4, stride=4),
+                                   nn.ConvTranspose1d(three, two, 2, stride=2)])
+        make = lambda c, far: nn.ModuleList([_Block(c, far), _Block(c, far)])  # noqa: E731
+        self.down = nn.ModuleList([make(one, False), make(two, True), make(three, True)])
+        self.up = nn.ModuleList([make(one, False), make(two, True)])
+        self.norm = Norm(one)
+        self.wave = zeroed(nn.ConvTranspose1d(one, 1, 16, stride=4, padding=6))
+        self.width = zeroed(nn.Conv1d(one, 1, 4, stride=4))
+
+    def forward(self, inputs: Tensor, t: Tensor) -> Tensor:
+        time, h, skips = self.time(t), self.first(inputs.unsqueeze(1)), []
+        for level, blocks in enumerate(self.down):
+            h = h + self.place[level]
+            for block in blocks:  # pyright: ignore[reportGeneralTypeIssues]
+                h = block(h, time)
+            if level < 2:
+                skips.append(h)
+                h = self.fall[level](h)
+        for level in (1, 0):
+            h = self.rise[level](h) + skips[level]
+            for block in self.up[level]:  # pyright: ignore[reportGeneralTypeIssues]
+                h = block(h, time)
+        h = F.silu(self.norm(h))
+        return torch.cat([self.wave(h), self.width(h)], 2).squeeze(1)
+
+
+class _Block(nn.Module):
+    """A residual block of `WaveUNet`, (B, C, P), with attention if it looks far."""
+
+    def __init__(self, channels: int, far: bool) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = Norm(channels), Norm(channels)
+        self.conv1 = nn.Conv1d(channels, channels, 5, padding=2)
+        self.conv2 = zeroed(nn.Conv1d(channels, channels, 5, padding=2))
+        self.time = nn.Linear(128, 2 * channels)
+        self.look = nn.Linear(channels, 3 * channels) if far else None
+        self.tell = zeroed(nn.Linear(channels, channels))
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        scale, shift = self.time(time).unsqueeze(2).chunk(2, 1)
+        h = self.norm2(self.conv1(F.silu(self.norm1(x)))) * (1 + scale) + shift
+        x = x + self.conv2(F.silu(h))
+        if self.look is None:
+            return x
+        seen = F.layer_norm(x.transpose(1, 2), (x.shape[1],))
+        return x + self.tell(attend(self.look(seen), 4)).transpose(1, 2)
+
+
 def string_model() -> BFN:
-    """The shipped model of `Strings`, strings.safetensors."""
-    halves = load_file(asset("strings.safetensors"))
-    weights = {name: value.float() for name, value in halves.items()}
-    bfn = BFN(STRING_FLOW, WaveNetwork(STRING_FLOW.gamma, weights["spread"]))
-    bfn.network.load_state_dict(weights)
-    return bfn.eval()
+    """The shipped model of plucked strings, strings.safetensors."""
+    weights = load_file(asset("strings.safetensors"))
+    network = SubspaceNetwork(STRING_FLOW.gamma, weights["basis"].shape[1])
+    network.load_state_dict(weights)
+    return BFN(STRING_FLOW, network).eval()

@@ -7,6 +7,7 @@ from torch import Generator, Tensor
 
 from bfn_core.beliefs import Data
 from bfn_core.model import BFN
+from bfn_core.own_clocks import OwnClocks
 
 
 def fit(
@@ -41,3 +42,14 @@ def fit(
         losses.append(float(loss.detach()))
     bfn.eval()
     return losses
+
+
+def fit_apart(bfn: OwnClocks, x: dict[str, Tensor], steps: int, *, seed: int = 0) -> list[float]:
+    """`fit` on rows x, (N, *shape) by column, with `loss_apart` and 128 of them at a time."""
+    count = len(next(iter(x.values())))
+
+    def draw(rng: Generator) -> dict[str, Tensor]:
+        rows = torch.randint(count, (128,), generator=rng)
+        return {name: column[rows] for name, column in x.items()}
+
+    return fit(bfn, draw, steps, seed=seed, price=lambda b, rng: bfn.loss_apart(b, generator=rng))

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from bfn_core.data.iris_and_wine import LABEL, Scale, Table
-from bfn_core.data.sound import Strings
+from bfn_core.data.iris_and_wine import LABEL, LabelledTable, Scale
+from bfn_core.data.sound import PluckedStrings
 from bfn_core.model import BFN
 from bfn_core.own_clocks import START, OwnClocks, knowing
 from bfn_core.views.kit import style
@@ -17,7 +17,7 @@ NOTES = ("A", "A♯", "B", "C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G�
 SHOWN = (2, 3)  # the columns of a scatter of irises: length and width of the petals
 
 
-def scatter(axis, table: Table, size: float = 14, alpha: float = 0.5) -> None:
+def scatter(axis, table: LabelledTable, size: float = 14, alpha: float = 0.5) -> None:
     """Rows as points, of two of their columns, in the colours of their classes."""
     for k, (name, colour) in enumerate(zip(table.classes, COLOURS.classes, strict=False)):
         own = table.numbers[table.label == k]
@@ -39,7 +39,7 @@ def row_belief(
     return theta, times
 
 
-def table_explorer(bfn: OwnClocks, table: Table, scale: Scale):
+def table_explorer(bfn: OwnClocks, table: LabelledTable, scale: Scale):
     """One row of a table: tick what is known of it, tell the rest until t, see what is guessed."""
     figure, axes = style.subplots(1, 2, size=(8.6, 3.6), width_ratios=(1.7, 1))
     scatter(axes[0], table, alpha=0.25)
@@ -83,7 +83,7 @@ def table_explorer(bfn: OwnClocks, table: Table, scale: Scale):
                     moving=[truth, guess, *bars])
 
 
-def clouds_figure(clouds: dict[str, Table]):
+def clouds_figure(clouds: dict[str, LabelledTable]):
     """Scatters of irises side by side, such as data and samples."""
     figure, axes = style.subplots(1, len(clouds), size=(2.9 * len(clouds), 3.0), sharex=True,
                                   sharey=True)
@@ -125,7 +125,7 @@ def heard_so_far(bfn: BFN, x: Tensor, t: float, seed: int = 0) -> tuple[Tensor, 
         return theta.mean, bfn.output(theta, t).mean
 
 
-def strings_figure(bfn: BFN, x: Tensor, strings: Strings, times=(0.02, 0.1, 0.2, 0.5)):
+def strings_figure(bfn: BFN, x: Tensor, strings: PluckedStrings, times=(0.02, 0.1, 0.2, 0.5)):
     """A string, x (1, L), in the belief and in the guess at some times."""
     figure, axes = style.subplots(len(times), 2, size=(8.6, 1.25 * len(times)), sharex=True,
                                   sharey=True)
@@ -144,7 +144,7 @@ def strings_figure(bfn: BFN, x: Tensor, strings: Strings, times=(0.02, 0.1, 0.2,
     return figure
 
 
-def string_explorer(bfn: BFN, x: Tensor, pitch: Tensor, strings: Strings):
+def string_explorer(bfn: BFN, x: Tensor, pitch: Tensor, strings: PluckedStrings):
     """Strings x (B, L) of given pitches (B,), told until t: waves, and which pitch one finds."""
     figure, axes = style.subplots(1, 2, size=(8.8, 3.0), width_ratios=(1.7, 1))
     shown = slice(0, 400)
@@ -179,6 +179,25 @@ def string_explorer(bfn: BFN, x: Tensor, pitch: Tensor, strings: Strings):
                    "notes how well its period fits both.")
     return Explorer(figure, update, controls, description=description, play="t",
                     moving=[belief, guess, *one, *other])
+
+
+def sounds_figure(waves: dict[str, Tensor], strings: PluckedStrings):
+    """Strings, (L,) each: their waves, and how strong each frequency is in them."""
+    figure, axes = style.subplots(len(waves), 2, size=(8.6, 1.45 * len(waves)), sharex="col",
+                                  sharey="col", width_ratios=(1.7, 1))
+    seconds = 1000 * torch.arange(strings.length) / strings.rate
+    hertz = torch.arange(strings.length // 2 + 1) * strings.rate / strings.length
+    for row, (name, wave) in zip(axes, waves.items(), strict=True):
+        colour = COLOURS.data if name.startswith("string") else COLOURS.output
+        row[0].plot(seconds, wave, color=colour, lw=0.7)
+        power = torch.fft.rfft(wave * torch.hann_window(len(wave))).abs().square()
+        row[1].plot(hertz, 10 * (power / power.max()).clamp(min=1e-9).log10(), color=colour, lw=0.8)
+        row[0].set(ylim=(-1, 1), xlim=(0, float(seconds[-1])))
+        row[0].set_title(name, fontsize=9, loc="left")
+        row[1].set(ylim=(-70, 5), xlim=(0, strings.rate / 2), ylabel="dB")
+    axes[-1, 0].set_xlabel("milliseconds")
+    axes[-1, 1].set_xlabel("hertz")
+    return figure
 
 
 def pitches_figure(counts: list[int]):
