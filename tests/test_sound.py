@@ -8,13 +8,7 @@ import torch
 from bfn_core import elbo
 from bfn_core.data.sound import PluckedStrings, predicted_bits
 from bfn_core.networks.mlp import MLP
-from bfn_core.networks.waves import (
-    STRING_FLOW,
-    SubspaceNetwork,
-    WaveNetwork,
-    WaveUNet,
-    string_model,
-)
+from bfn_core.networks.waves import STRING_FLOW, SubspaceNetwork, WaveNetwork, string_model
 from bfn_core.solvers import Solver
 from tests.oracles import generator
 
@@ -96,25 +90,12 @@ def test_a_wave_network_without_knowledge_guesses_the_best_linear_estimate():
     blank = MLP(32, (34,), hidden=16, depth=1)
     for parameter in blank.head.parameters():
         torch.nn.init.zeros_(parameter)
-    for body in (blank, WaveUNet(32, (8, 8, 8))):  # the U-Net begins at 0
-        network = WaveNetwork(STRING_FLOW.gamma, torch.full((32,), 0.4), body)
-        with torch.no_grad():
-            out = STRING_FLOW.output(network(theta.mean, torch.full((4000,), t)), theta, t)
-        torch.testing.assert_close(out.loc, right, rtol=1e-4, atol=1e-4)
+    network = WaveNetwork(STRING_FLOW.gamma, torch.full((32,), 0.4), blank)
+    with torch.no_grad():
+        out = STRING_FLOW.output(network(theta.mean, torch.full((4000,), t)), theta, t)
+    torch.testing.assert_close(out.loc, right, rtol=1e-4, atol=1e-4)
     with pytest.raises(ValueError, match="multiple of group"):
         WaveNetwork(STRING_FLOW.gamma, torch.ones(30))
-    with pytest.raises(ValueError, match="multiple of 32"):
-        WaveUNet(48)
-
-
-def test_what_comes_late_in_a_u_net_is_heard_early():
-    torch.manual_seed(0)
-    network = WaveUNet(256, (8, 16, 16))
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.1)
-    x = torch.randn(1, 256, generator=generator(9), requires_grad=True)
-    network(x, torch.tensor([0.3]))[0, 4].backward()
-    assert x.grad is not None and float(x.grad[0, 200:].abs().max()) > 0
 
 
 def mixture():

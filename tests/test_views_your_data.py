@@ -110,6 +110,8 @@ def test_the_heaviest_fillings_come_first():
     assert titles == ["the picture", "what is told", "70 %", "20 %"]
     shown = figure.axes[2].images[0].get_array()
     assert shown is not None and shown[2, 2].tolist() == [255] * 3
+    equal = Filling(x, torch.tensor([0.4, 0.3, 0.3]))  # two of one weight are two, all the same
+    assert len(views.gap_figure(pictures, x[0], known, equal).axes) == 5
 
 
 def test_a_run_is_drawn_from_its_metrics(tmp_path, copied):

@@ -6,14 +6,11 @@ from collections.abc import Callable
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from bfn_core.data.assets import asset
 from bfn_core.flows import DiscretisedFlow
 from bfn_core.model import BFN
-from bfn_core.networks.attention import attend, zeroed
 from bfn_core.networks.mlp import MLP
-from bfn_core.networks.unet import Norm, TimeEmbedding
 
 STRING_FLOW = DiscretisedFlow(256, sigma_1=0.002)
 PITCHES, DIRECTIONS = 12, 20  # the components of the shipped model, and how many lines each has
@@ -107,7 +104,7 @@ class WaveNetwork(nn.Module):
         gamma: γ(t) of the flow.
         spread: standard deviation of each sample of the data, (L,).
         body: called with what is read, (B, L), and t, (B,); gives (B, L + L / group). By default
-            an `MLP` over the whole waveform.
+            an `MLP` over the whole waveform, which is told nothing of what a period is.
         group: samples that share a width of the guess; L must be a multiple.
     """
 
@@ -134,77 +131,6 @@ class WaveNetwork(nn.Module):
         noise = (1 - gamma).sqrt() * v / whole - scale * moved
         log_std = scale.log() + width.repeat_interleave(self.group, 1)
         return torch.stack([noise, log_std], -1)
-
-
-class WaveUNet(nn.Module):
-    """A U-Net in one dimension, as a body of `WaveNetwork`: (B, L) -> (B, L + L / 16).
-
-    Three levels of 4, 16 and 32 samples to a position, two residual blocks of convolutions over
-    five positions on each way; at the two lower levels every position attends to all others, so
-    that what came a period before can be found wherever it is.
-
-    Args:
-        length: L, a multiple of 32.
-        channels: at the three levels.
-    """
-
-    def __init__(self, length: int = 1024, channels: tuple[int, int, int] = (24, 64, 96)) -> None:
-        super().__init__()
-        if length % 32:
-            raise ValueError(f"length must be a multiple of 32, got {length}")
-        one, two, three = channels
-        self.time = TimeEmbedding(128)
-        self.first = nn.Conv1d(1, one, 16, stride=4, padding=6)
-        self.place = nn.ParameterList(torch.zeros(c, length // s)
-                                      for c, s in zip(channels, (4, 16, 32), strict=True))
-        self.fall = nn.ModuleList([nn.Conv1d(one, two, 4, stride=4),
-                                   nn.Conv1d(two, three, 2, stride=2)])
-        self.rise = nn.ModuleList([nn.ConvTranspose1d(two, one, 4, stride=4),
-                                   nn.ConvTranspose1d(three, two, 2, stride=2)])
-        make = lambda c, far: nn.ModuleList([_Block(c, far), _Block(c, far)])  # noqa: E731
-        self.down = nn.ModuleList([make(one, False), make(two, True), make(three, True)])
-        self.up = nn.ModuleList([make(one, False), make(two, True)])
-        self.norm = Norm(one)
-        self.wave = zeroed(nn.ConvTranspose1d(one, 1, 16, stride=4, padding=6))
-        self.width = zeroed(nn.Conv1d(one, 1, 4, stride=4))
-
-    def forward(self, inputs: Tensor, t: Tensor) -> Tensor:
-        time, h, skips = self.time(t), self.first(inputs.unsqueeze(1)), []
-        for level, blocks in enumerate(self.down):
-            h = h + self.place[level]
-            for block in blocks:  # pyright: ignore[reportGeneralTypeIssues]
-                h = block(h, time)
-            if level < 2:
-                skips.append(h)
-                h = self.fall[level](h)
-        for level in (1, 0):
-            h = self.rise[level](h) + skips[level]
-            for block in self.up[level]:  # pyright: ignore[reportGeneralTypeIssues]
-                h = block(h, time)
-        h = F.silu(self.norm(h))
-        return torch.cat([self.wave(h), self.width(h)], 2).squeeze(1)
-
-
-class _Block(nn.Module):
-    """A residual block of `WaveUNet`, (B, C, P), with attention if it looks far."""
-
-    def __init__(self, channels: int, far: bool) -> None:
-        super().__init__()
-        self.norm1, self.norm2 = Norm(channels), Norm(channels)
-        self.conv1 = nn.Conv1d(channels, channels, 5, padding=2)
-        self.conv2 = zeroed(nn.Conv1d(channels, channels, 5, padding=2))
-        self.time = nn.Linear(128, 2 * channels)
-        self.look = nn.Linear(channels, 3 * channels) if far else None
-        self.tell = zeroed(nn.Linear(channels, channels))
-
-    def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        scale, shift = self.time(time).unsqueeze(2).chunk(2, 1)
-        h = self.norm2(self.conv1(F.silu(self.norm1(x)))) * (1 + scale) + shift
-        x = x + self.conv2(F.silu(h))
-        if self.look is None:
-            return x
-        seen = F.layer_norm(x.transpose(1, 2), (x.shape[1],))
-        return x + self.tell(attend(self.look(seen), 4)).transpose(1, 2)
 
 
 def string_model() -> BFN:

@@ -133,8 +133,9 @@ class _Bars:
             width = (column.high - column.low) / column.levels
         else:
             self.values, width = [float(k) for k in levels], 0.8
-            size = 9 if sum(len(name[:9]) for name in column.classes) < 20 else 6.5
-            axis.set_xticks(self.values, [name[:9] for name in column.classes], fontsize=size)
+            names = [name if len(name) < 11 else f"{name[:9]}…" for name in column.classes]
+            size = 9 if sum(map(len, names)) < 20 else 6.5
+            axis.set_xticks(self.values, names, fontsize=size)
         self.bars = axis.bar(self.values, [0.0] * column.levels, width, color=COLOURS.output)
         self.line = axis.axvline(self.values[0], color=COLOURS.data, lw=2, ls=":")
         axis.set(yticks=[], ylim=(0, 1))
@@ -253,11 +254,11 @@ def gap_figure(pictures: Pictures, x: Tensor, known: Tensor, filling: Filling, c
     """
     order = filling.weights.argsort(descending=True)[:count]
     true, drawn = pictures.bytes_of(x[None])[0], pictures.bytes_of(filling.x[order])
-    panels = {"the picture": true, "what is told": torch.where(known, true, 128)}
-    panels |= {f"{100 * float(filling.weights[i]):.0f} %": image
-               for i, image in zip(order, drawn, strict=True)}
+    panels = [("the picture", true), ("what is told", torch.where(known, true, 128))]
+    panels += [(f"{100 * float(filling.weights[i]):.0f} %", image)
+               for i, image in zip(order, drawn, strict=True)]
     figure, axes = style.subplots(1, len(panels), size=(9, 1.6))
-    for axis, (name, image) in zip(axes, panels.items(), strict=True):
+    for axis, (name, image) in zip(axes, panels, strict=True):
         framed(axis, name)
         axis.imshow(_sheet(image[None], 1), vmin=0, vmax=255)
     return figure
