@@ -112,7 +112,8 @@ def learn(name: str, network: torch.nn.Module, x: Tensor, steps: int, rate: floa
             print(name, *curve[-1], "nats", round(spent), "s", flush=True)
     seconds += time.process_time() - start
     network.load_state_dict(mean)
-    facts = {"steps": steps, "batch": batch, "parameters": sum(p.numel() for p in mean.values()),
+    facts = {"steps": steps, "batch": batch,
+             "parameters": sum(p.numel() for p in network.parameters()),
              "CPU seconds of training": round(seconds), "curve": curve}
     return bfn.eval(), facts
 
