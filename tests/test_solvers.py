@@ -398,6 +398,54 @@ def test_a_gap_is_filled_beside_what_is_known(sampler):
         fill(bfn, x, known, 20, sampler=sampler)
 
 
+class Either:
+    """One perfect network or the other, as the condition says, in the place of both."""
+
+    def __init__(self, *perfect):
+        self.perfect = perfect
+
+    def __getattr__(self, name):
+        return getattr(self.perfect[0], name)
+
+    def output(self, theta, t, *, condition):
+        assert bool((condition == condition[0]).all())
+        return self.perfect[int(condition[0])].output(theta, t)
+
+
+@pytest.mark.parametrize("kind", ["classes", "bins", "numbers", "mixed"])
+@pytest.mark.parametrize(
+    "sampler", [Solver("ab2"), Solver("midpoint", "log"), Solver("heun", noise=0.5), FixedNoise()],
+    ids=str,
+)
+def test_gaps_of_every_kind_are_filled_as_the_condition_says(sampler, kind):
+    """Told 0 the second variable is equal to the first, told 1 it is its opposite."""
+    classes, bins, numbers = DiscreteFlow(3, 6.0), DiscretisedFlow(3, 0.1), ContinuousFlow(0.05)
+    first, second = torch.tensor([0, 1, 2]), (torch.tensor([0, 1, 2]), torch.tensor([2, 1, 0]))
+    if kind == "mixed":
+        flow = MixedFlow(told=classes, gap=ContinuousFlow(0.3))  # not known much sooner
+        data = [{"told": first[:, None], "gap": other[:, None] - 1.0} for other in second]
+        x = {"told": torch.tensor([0]), "gap": torch.tensor([0.0])}
+        known = {"told": torch.tensor([True]), "gap": torch.tensor([False])}
+    else:
+        flow = {"classes": classes, "bins": bins, "numbers": numbers}[kind]
+        of = {"classes": lambda k: k, "bins": lambda k: bins.centres[k],
+              "numbers": lambda k: k - 1.0}[kind]
+        data = [of(torch.stack((first, other), 1)) for other in second]
+        x, known = of(torch.tensor([0, 1])), torch.tensor([True, False])
+    bfn = Either(*(ExactBFN(flow, points) for points in data))
+    for condition, points in enumerate(data):
+        filling = fill(bfn, x, known, 16, 200, weigh=False, sampler=sampler,
+                       condition=torch.tensor(condition), generator=generator(condition))
+        if kind == "mixed":
+            assert bool((filling.x["told"] == 0).all())
+            gap, right = filling.x["gap"][:, 0], points["gap"][0, 0]
+        else:
+            assert bool((filling.x[:, 0] == x[0]).all())
+            gap, right = filling.x[:, 1], points[0, 1]
+        hit = ((gap - right).abs() < 0.5).double().mean()
+        assert hit > 0.5  # roughly right, as `fill` says; blind to what is known it is a third
+
+
 def test_what_is_known_is_told_as_alice_tells_it():
     """v of a known value is r X + ε to the end, whatever the network guesses."""
     flow = ContinuousFlow(0.1, data_range=None)
