@@ -3,7 +3,7 @@
 A file is
 
     4 bytes     BFNC
-    1 byte      version of the format, 1
+    1 byte      version of the format, 2
     2 bytes     length of the header, little-endian
     header      JSON, deflated
     words       4 bytes each, little-endian
@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-MAGIC, VERSION = b"BFNC", 1
+MAGIC, VERSION = b"BFNC", 2
 CHECK = 8  # bytes of the digest at the end
 _START = len(MAGIC) + 3
 

@@ -1,16 +1,24 @@
 """Pictures of a stack of bits on which Alice's messages travel, and of what files weigh."""
 
+import bz2
+import html
+import lzma
 import math
+import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 
+import ipywidgets
 import torch
 from torch import Tensor
 
+from bfn_core import data
 from bfn_core.beliefs import Data
 from bfn_core.compression import Codec, Moment, Packed, compress, decompress
 from bfn_core.model import BFN
 from bfn_core.views.kit import style
-from bfn_core.views.kit.explorer import Explorer, slider
+from bfn_core.views.kit.canvas import Canvas, Completed
+from bfn_core.views.kit.explorer import Explorer, choice, slider
 from bfn_core.views.kit.style import COLOURS
 
 OURS = "a BFN's messages"
@@ -158,6 +166,132 @@ def bill_figure(rows: dict[int, tuple[float, float]], elbo: dict[int, float], en
     return figure
 
 
+# What readers pack.
+
+GENERAL = {
+    "as it is": len,
+    "zlib": lambda raw: len(zlib.compress(raw, 9)),
+    "bz2": lambda raw: len(bz2.compress(raw, 9)),
+    "lzma": lambda raw: len(lzma.compress(raw, preset=9 | lzma.PRESET_EXTREME)),
+}
+
+
+@dataclass(frozen=True)
+class Posted:
+    """A text that was packed, and unpacked again.
+
+    Attributes:
+        text: in the network's symbols.
+        filled: spaces behind it, up to whole rows of the network's length.
+        packed: the file of messages.
+        others: bytes that other codes need for the text, by name.
+    """
+
+    text: str
+    filled: int
+    packed: Packed
+    others: dict[str, int]
+
+
+def posted(bfn: BFN, text: str, n: int = 10, rows: int = 4) -> Posted:
+    """Pack a text of any letters, as text8's 27 symbols, in n messages for each row.
+
+    Raises:
+        ValueError: nothing is left of it, or it needs more than so many rows.
+    """
+    text, length = data.normalise(text), bfn.network.length
+    count = -(-len(text) // length)
+    if not 1 <= count <= rows:
+        raise ValueError(f"text must have 1 to {rows * length} letters, got {len(text)}")
+    x = data.encode(text.ljust(count * length)).long().reshape(count, length)
+    packed = compress(bfn, x, n)
+    assert torch.equal(decompress(bfn, packed), x)
+    others = {name: code(text.encode()) for name, code in GENERAL.items()}
+    return Posted(text, x.numel() - len(text), packed, others)
+
+
+def sentence_explorer(bfn: BFN, sentences: list[str]):
+    """A sentence of the list, or the reader's own, in bytes by its messages and by other codes."""
+    figure, axes = style.subplots(size=(7.6, 2.2))
+    names = [OURS, "the same, with the loan", *GENERAL]
+    bars = axes.barh(range(len(names)), [0] * len(names), color=[
+        COLOURS.receiver, COLOURS.receiver, *[COLOURS.faint] * len(GENERAL)])
+    bars[1].set_alpha(0.4)
+    labels = [axes.text(0, k, "", va="center", fontsize=8.5) for k in range(len(names))]
+    axes.set_yticks(range(len(names)), names, fontsize=8.5)
+    axes.invert_yaxis()
+    axes.set_xlabel("bytes")
+    axes.grid(False)
+    read = lru_cache(maxsize=32)(lambda text, n: posted(bfn, text, n))
+
+    def update(sentence, own, n):
+        found = read(own.strip() or sentence, n)
+        net, lent = found.packed.net_bits / 8, found.packed.seed_bits / 8
+        heights = [net, net + lent, *found.others.values()]
+        top = 1.25 * max(net, *found.others.values())
+        axes.set_xlim(0, top)
+        for bar, label, size in zip(bars, labels, heights, strict=True):
+            bar.set_width(size)
+            outside = size < top
+            label.set_text(f" {size:,.0f}" if outside else f"{size:,.0f} → ")
+            label.set_x(min(size, top))
+            label.set_ha("left" if outside else "right")
+        letters, rest = len(found.text), ""
+        if found.filled:
+            rest = f" and {found.filled} spaces that fill up the row"
+        return (
+            f"{letters} letters{rest}, packed and unpacked: <b>{net:.0f} bytes</b> net, "
+            f"{8 * net / letters:.2f} bits per letter, and {lent:,.0f} lent and given back. "
+            f"Read as <i>{html.escape(found.text[:90])}{'…' if letters > 90 else ''}</i>"
+        )
+
+    own = ipywidgets.Text(placeholder="your own, then Enter", continuous_update=False)
+    own.layout.width = "420px"
+    controls = {
+        "sentence": choice("sentence", [(_short(text), text) for text in sentences], width=430),
+        "own": own,
+        "n": choice("messages", [5, 10, 25], 10),
+    }
+    description = ("Bytes of a sentence: a few dozen as the messages of the text model, several "
+                   "times that as zlib, bz2 and lzma have it, and far more with the loan.")
+    return Explorer(figure, update, controls, description=description)
+
+
+def _short(text: str, most: int = 48) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def drawn(bfn: BFN, x: Tensor, n: int, seed: int, shown=(0.2, 0.4, 0.6, 1.0)) -> Completed:
+    """A drawing, (H, W) of 0 and 1, packed in n messages and unpacked: what the network guesses on
+    the way, and what it all weighs.
+    """
+    reading = read(bfn, x[None], n, seed=seed)
+    steps = sorted({max(1, round(share * n)) for share in shown})
+    net = reading.packed.net_bits
+    words = (f"{net / 8:.0f} bytes in {n} messages, unpacked without a pixel lost; "
+             f"{reading.packed.seed_bits / 8:,.0f} more were lent and given back. As it is, the "
+             f"drawing has {x.numel() / 8:.0f} bytes.")
+    titles = tuple(f"message {i}: {max(0.0, float(reading.net[i])) / 8:.0f} bytes" for i in steps)
+    return Completed(reading.guesses[steps], torch.ones(len(steps)) / len(steps), words, titles)
+
+
+def drawing_canvas(bfn: BFN, digits: Tensor) -> Canvas:
+    """A canvas whose drawing is packed with every stroke.
+
+    Args:
+        bfn: of binary pixels, (1, H, W).
+        digits: (N, 1, H, W), 0 and 1, that can be put on it.
+    """
+    choices = [("10 messages", 10), ("5 messages", 5), ("25 messages", 25)]
+    description = ("A canvas with a digit, and what a network guesses of it after a few messages "
+                   "and after all, with the bytes that they cost: draw, and it is packed anew.")
+    return Canvas(lambda x, known, n, seed: drawn(bfn, x, n, seed), digits[:, 0], choices,
+                  description=description, whole=True, asks="how many messages", do="pack again")
+
+
+# What files weigh.
+
+
 def sizes(entry: dict) -> dict[str, float]:
     """Bytes of all codes in an entry of assets/compression.json, smallest last."""
     found = {name: float(size) for name, size in entry["other codes"].items()}
@@ -176,6 +310,7 @@ def bars_figure(record: dict[str, dict], titles: dict[str, str]):
     for axis, (name, title) in zip(axes[:, 0], titles.items(), strict=True):
         draw_bars(axis, record[name])
         axis.set_title(title)
+        axis.xaxis.set_major_formatter("{x:,.0f}")
     axes[-1, 0].set_xlabel("bytes")
     return figure
 

@@ -24,11 +24,18 @@ class Completed:
         shades: (N, H, W), from 0, paper, to 1, ink; the likeliest first.
         weights: (N,), how likely each is.
         words: a sentence about them, without mark-up.
+        titles: what stands below each; by default its weight.
     """
 
     shades: Tensor
     weights: Tensor
     words: str
+    titles: tuple[str, ...] = ()
+
+    @property
+    def captions(self) -> list[str]:
+        """What stands below each picture."""
+        return list(self.titles) or [f"weight {w:.2f}" for w in self.weights.tolist()]
 
 
 def marks_of(x: Tensor, known: Tensor) -> str:
@@ -56,22 +63,25 @@ class Canvas(ipywidgets.VBox):
         digits: (N, H, W), 0 and 1, that can be put on it, their upper halves first.
         choices: of what the picture is told to be, (words, number); the first holds at first.
         description: one sentence on what there is to see, the same in every run.
+        whole: nothing is left open, and the kernel's pictures are shown as they are.
+        asks, do: what the choice is about, and what the button does that takes another seed.
     """
 
     def __init__(
         self, complete: Callable[[Tensor, Tensor, int, int], Completed], digits: Tensor,
-        choices: list[tuple[str, int]], *, description: str,
+        choices: list[tuple[str, int]], *, description: str, whole: bool = False,
+        asks: str = "what it is told to be", do: str = "complete",
     ) -> None:
         self._complete, self.description = complete, description
         self.edge = digits.shape[-1]
         self.error: Exception | None = None
         every = torch.ones(self.edge, self.edge, dtype=torch.bool)
-        whole = [marks_of(digit, every) for digit in digits]
-        half = self.edge * (self.edge // 2)
-        state = {"marks": whole[0][:half] + "." * (self.edge**2 - half), "label": choices[0][1],
+        marks = [marks_of(digit, every) for digit in digits]
+        given = self.edge**2 if whole else self.edge * (self.edge // 2)
+        state = {"marks": marks[0][:given] + "." * (self.edge**2 - given), "label": choices[0][1],
                  "seed": 0, "digit": 0, "asked": 0}
-        settings = {"edge": self.edge, "digits": whole, "choices": [list(c) for c in choices],
-                    "accent": style.COLOURS.input}
+        settings = {"edge": self.edge, "digits": marks, "choices": [list(c) for c in choices],
+                    "accent": style.COLOURS.input, "whole": whole, "asks": asks, "do": do}
         traits = {
             "_esm": script("canvas"), "settings": traitlets.Dict().tag(sync=True),
             "state": traitlets.Dict().tag(sync=True), "answer": traitlets.Dict().tag(sync=True),
@@ -112,11 +122,12 @@ class Canvas(ipywidgets.VBox):
             shown = [bytes(one.flatten().tolist()).hex() for one in pixels]
             self.error = None
             return {"shades": shown, "weights": [round(w, 4) for w in found.weights.tolist()],
-                    "words": found.words, "to": state["asked"]}
+                    "titles": found.captions, "words": found.words, "to": state["asked"]}
         except Exception as error:  # noqa: BLE001 - whatever it is, the reader shall see it
             self.error = error
             words = f"This cannot be completed. {type(error).__name__}: {error}"
-            return {"shades": [], "weights": [], "words": words, "to": state["asked"]}
+            return {"shades": [], "weights": [], "titles": [], "words": words,
+                    "to": state["asked"]}
 
     def _still(self, state: dict) -> bytes:
         """The first state as a picture, for where nothing runs."""
@@ -126,7 +137,7 @@ class Canvas(ipywidgets.VBox):
         found = [torch.tensor(list(bytes.fromhex(h))).view(x.shape) / 255
                  for h in self.drawing.answer["shades"]]
         figure, axes = style.subplots(1, 1 + len(found), size=(1.5 * (1 + len(found)), 1.8))
-        titles = ["given", *[f"weight {w:.2f}" for w in self.drawing.answer["weights"]]]
+        titles = ["given", *self.drawing.answer["titles"]]
         for axis, title, image in zip(
             axes, titles, [torch.where(known, x.float(), 0.4), *found], strict=True
         ):

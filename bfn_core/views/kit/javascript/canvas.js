@@ -74,7 +74,7 @@ function paint(canvas, edge, colour) {
 }
 
 function render({ model, el }) {
-  const { edge, digits, choices, accent } = model.get("settings");
+  const { edge, digits, choices, accent, whole, asks, do: does } = model.get("settings");
   const s = { ...model.get("state") };
   let pen = "ink";
   let at = [edge / 2, edge / 2];
@@ -105,20 +105,22 @@ function render({ model, el }) {
     made.addEventListener("click", act);
     return made;
   }
-  const penButtons = Object.keys(PENS).map((name) => button(pens, name, () => {
+  const blank = whole ? "0" : ".";
+  const names = Object.keys(PENS).filter((name) => !whole || PENS[name][0] !== ".");
+  const penButtons = names.map((name) => button(pens, name, () => {
     pen = name;
     show();
   }));
   const list = element("select", row);
-  list.setAttribute("aria-label", "what it is told to be");
+  list.setAttribute("aria-label", asks);
   choices.forEach(([text, value]) => element("option", list, { textContent: text, value }));
   keepKeys(list);
   list.addEventListener("change", () => ask({ label: Number(list.value) }));
-  button(row, "complete", () => ask({ seed: s.seed + 1 }));
-  button(row, "clear", () => ask({ marks: ".".repeat(edge * edge) }));
+  button(row, does, () => ask({ seed: s.seed + 1 }));
+  button(row, "clear", () => ask({ marks: blank.repeat(edge * edge) }));
   button(row, "another digit", () => {
     const digit = (s.digit + 1) % digits.length;
-    ask({ digit, marks: upperHalf(digits[digit]) });
+    ask({ digit, marks: whole ? digits[digit] : upperHalf(digits[digit]) });
   });
 
   // Asks the kernel once it has answered what it was asked before.
@@ -182,7 +184,7 @@ function render({ model, el }) {
 
   // The best candidate stands behind what is open on the pad.
   function show() {
-    const { shades: found, weights, words } = model.get("answer");
+    const { shades: found, titles, words } = model.get("answer");
     const best = found.length ? shades(found[0]) : null;
     const [context, size] = paint(pad, edge, (j) => {
       if (s.marks[j] !== ".") return GIVEN[s.marks[j]];
@@ -209,9 +211,10 @@ function render({ model, el }) {
     found.forEach((hex, k) => {
       const [canvas, caption] = pictures.children[k].children;
       const values = shades(hex);
-      paint(canvas, edge, (j) => (s.marks[j] === "." ? values[j] : GIVEN[s.marks[j]]));
-      caption.textContent = `weight ${weights[k].toFixed(2)}`;
-      canvas.setAttribute("aria-label", `candidate ${k + 1}, weight ${weights[k].toFixed(2)}`);
+      const open = (j) => whole || s.marks[j] === ".";
+      paint(canvas, edge, (j) => (open(j) ? values[j] : GIVEN[s.marks[j]]));
+      caption.textContent = titles[k];
+      canvas.setAttribute("aria-label", `${whole ? "picture" : "candidate"} ${k + 1}, ${titles[k]}`);
     });
     note.textContent = words;
   }
