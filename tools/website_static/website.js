@@ -231,4 +231,4 @@ function player(slider, move, seconds) {
 for (const place of document.querySelectorAll(".film")) film(place);
 
 // Where the reader may draw with a network: a script of its own, which loads that when it is asked.
-if (document.querySelector(".draw")) import(new URL("draw/draw.js", PLOTLY));
+if (document.querySelector(".draw")) import(new URL("draw/page.js", PLOTLY));

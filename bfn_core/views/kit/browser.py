@@ -33,14 +33,24 @@ FRAME = """<iframe title="{title}" sandbox="allow-scripts" loading="lazy" srcdoc
 the next picture shows the same at rest.</small></p>"""
 
 
+IMPORT = re.compile(r'^import \{[^}]*\} from "\./(\w+)\.js";\n', re.MULTILINE)
+
+
 def script(name):
-    """The text of a file in javascript/, with the files it imports in the place of the imports."""
+    """The text of a file in javascript/, with the files it imports in the place of the imports.
 
-    def text(found):
-        return (JAVASCRIPT / f"{found[1]}.js").read_text(encoding="utf-8")
+    A file that several import stands there once, before the first of them that needs it.
+    """
+    seen = set()
 
-    whole = (JAVASCRIPT / f"{name}.js").read_text(encoding="utf-8")
-    return re.sub(r'^import \{[^}]*\} from "\./(\w+)\.js";$', text, whole, flags=re.MULTILINE)
+    def text(name):
+        if name in seen:
+            return ""
+        seen.add(name)
+        whole = (JAVASCRIPT / f"{name}.js").read_text(encoding="utf-8")
+        return IMPORT.sub(lambda found: text(found[1]), whole)
+
+    return text(name)
 
 
 class BrowserExplorer(ipywidgets.VBox):

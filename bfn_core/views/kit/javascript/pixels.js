@@ -5,10 +5,7 @@
 // With two classes all that matters is a difference: a belief is ln(theta_1 / theta_0), the log odds
 // of ink, and a message is y_1 - y_0. Both are added, which is Bayes' rule (171).
 
-import { normals, uniforms } from "./stage.js";
-
-// Accuracy of message i = 1...n, where beta1 is that of all n together (193).
-export const alpha = (i, n, beta1) => (beta1 * (2 * i - 1)) / n ** 2;
+import { noise, solved, weighted } from "./candidates.js";
 
 // The probability of ink.
 export const probability = (odds) => 1 / (1 + Math.exp(-odds));
@@ -38,44 +35,6 @@ export const finalPrice = (x, guess) => softplus(x ? -guess : guess);
 // A condition that counts w times, of log odds with it and without.
 export const guided = (informed, plain, w) => plain + w * (informed - plain);
 
-// ln of weights, so that they sum to 1.
-export function normalised(logs) {
-  const largest = Math.max(...logs);
-  const total = largest + Math.log(logs.reduce((sum, v) => sum + Math.exp(v - largest), 0));
-  return logs.map((v) => v - total);
-}
-
-// How many candidates of equal weight are worth as much: 1 / sum of squares.
-export const effective = (logs) =>
-  1 / normalised(logs).reduce((sum, v) => sum + Math.exp(2 * v), 0);
-
-// Indices by weight: evenly spaced marks with one offset, 0 to 1, on the cumulated weights.
-export function systematic(logs, offset) {
-  const chosen = [];
-  let sum = 0;
-  normalised(logs).forEach((v, i) => {
-    sum += Math.exp(v);
-    while (chosen.length < logs.length && (chosen.length + offset) / logs.length <= sum) {
-      chosen.push(i);
-    }
-  });
-  while (chosen.length < logs.length) chosen.push(logs.length - 1); // what rounding left
-  return chosen;
-}
-
-// Random numbers for message i and candidate c: the same for the same seed, whatever is known, so
-// that a picture does not change all over with each pixel that is drawn.
-export function noise(seed) {
-  const key = (i, c) => (seed * 1024 + i) * 64 + c;
-  return {
-    normal: (i, c, count) => normals(count, 2 * key(i, c)),
-    uniform: (i, c, count) => {
-      const next = uniforms(2 * key(i, c) + 1);
-      return Array.from({ length: count }, next);
-    },
-  };
-}
-
 // What the network reads: the probabilities of paper and of ink, pixel after pixel.
 export function networkInput(beliefs) {
   const theta = new Float32Array(2 * beliefs.length);
@@ -100,47 +59,24 @@ export async function guesses(network, beliefs, t, count, label = -1, weight = 1
     (both ? guided(odds(j), odds(beliefs.length + j), weight) : odds(j)));
 }
 
-// The n + 1 states of `count` candidates on the way from knowing nothing to a picture, as
-// filling_steps of bfn_core/infilling.py has them. Where `known` is 1 the messages are Alice's, about
-// x and the same for all; elsewhere they are about what is drawn from each one's own guess. With
-// several candidates each is weighted by how well it foretold the messages about what is known, and
-// where the weight comes to rest on few they are drawn anew.
-//
-// `network(theta, times, labels)` gives the raw output, or a promise of it. A state holds, by
-// candidate: beliefs and guesses one after the other, logWeights, parents (whose state before it
-// continues) and what the last message, or at the end the picture itself, cost: `given` for what is
-// known and `own` for the rest.
-export async function* filling({ network, x, known, n, beta1, count = 1, label = -1, weight = 1,
-  random = noise(0) }) {
+// The n + 1 states of `count` candidates on the way from knowing nothing to a picture, see
+// candidates.js. Where `known` is 1 the messages are Alice's, about x and the same for all; elsewhere
+// they are about what is drawn from each one's own guess. `quick` takes the solver, which sends none.
+// `network(theta, times, labels)` gives the raw output, or a promise of it.
+export function filling({ network, x, known, n, beta1, count = 1, label = -1, weight = 1,
+  random = noise(0), quick = false, eta = 1 }) {
   const size = x.length;
-  let beliefs = new Float64Array(count * size);
-  let logs = Array(count).fill(0);
-  let parents = logs.map((_, c) => c);
-  let cost = { given: logs.map(() => 0), own: logs.map(() => 0) };
-  for (let i = 0; i <= n; i++) {
-    const guess = await guesses(network, beliefs, i / n, count, label, weight);
-    const last = Array(count).fill(0); // the bill of what is known, at the end
-    if (i === n) {
-      logs.forEach((_, c) => known.forEach((told, j) => {
-        if (told) last[c] += finalPrice(x[j], guess[c * size + j]);
-      }));
-      if (count > 1) logs = logs.map((v, c) => v - last[c]);
-    }
-    yield { i, beliefs, guess, logWeights: normalised(logs), parents, ...cost, last };
-    if (i === n) return;
-
-    const step = sent({ i, x, known, beliefs, guess, count, random, alpha: alpha(i + 1, n, beta1) });
-    parents = logs.map((_, c) => c);
-    logs = logs.map((v, c) => v - (count > 1 ? step.surprises[c] : 0));
-    if (effective(logs) < count / 2) {
-      parents = systematic(logs, random.uniform(i, 63, 1)[0]);
-      logs = logs.map(() => 0);
-    }
-    beliefs = new Float64Array(count * size);
-    parents.forEach((from, c) =>
-      beliefs.set(step.beliefs.subarray(from * size, (from + 1) * size), c * size));
-    cost = { given: parents.map((c) => step.given[c]), own: parents.map((c) => step.own[c]) };
+  const ask = (beliefs, t) =>
+    guesses(network, beliefs, t, beliefs.length / size, label, weight);
+  const common = { size, n, beta1, count, random, ask };
+  if (quick) {
+    const aim = (guess) => guess.map((odds, at) =>
+      2 * (2 * (known[at % size] ? x[at % size] : probability(odds)) - 1));
+    return solved({ ...common, kappa: 2, aim, eta });
   }
+  const fee = (guess, c) => known.reduce((sum, told, j) =>
+    sum + (told ? finalPrice(x[j], guess[c * size + j]) : 0), 0);
+  return weighted({ ...common, fee, send: (step) => sent({ ...step, x, known, count, random }) });
 }
 
 // One message to each candidate: its belief afterwards, what the message cost, and the surprise of
