@@ -13,12 +13,15 @@ from matplotlib.colors import to_rgb
 from torch import Generator, Tensor
 
 from bfn_core.beliefs import CategoricalParameters
+from bfn_core.data import drawn_digits
 from bfn_core.distributions import Categorical
+from bfn_core.infilling import filling_steps
 from bfn_core.model import BFN
 from bfn_core.modes import evaluating
 
 from .kit import style
 from .kit.explorer import Explorer, button, slider
+from .kit.in_browser import InBrowser
 from .kit.letters import shades
 from .kit.records import Series, chart
 from .kit.style import COLOURS
@@ -387,3 +390,52 @@ def bill_figure(
     right.set_title("where: nats for each pixel", fontsize=10)
     figure.colorbar(shown, ax=right, shrink=0.9)
     return figure
+
+
+# A digit completed, and the same by the reader's hand
+
+COMPLETING_ALT = (
+    "Four squares: the upper half of a handwritten eight, given; the grainy belief after ten of "
+    "thirty messages; the network's guess from it; and the whole digit, whose lower half the "
+    "network has drawn."
+)
+
+
+def completing_figure(bfn: BFN, *, digit: int = 19, n: int = 30, count: int = 8, seed: int = 3):
+    """The upper half of a drawn digit, the heaviest candidate a third of the way on, and its end.
+
+    Args:
+        bfn: of binary pixels, (1, 28, 28).
+        digit: which of `drawn_digits`.
+        n, count, seed: messages, candidates and noise of the filling.
+    """
+    x = drawn_digits()[digit].long().reshape(1, 28, 28)
+    known = torch.zeros_like(x, dtype=torch.bool)
+    known[:, :14] = True
+    rng = torch.Generator().manual_seed(seed)
+    steps = list(filling_steps(bfn, x, known, n, count, generator=rng))
+    early, late = steps[n // 3], steps[-1]
+    best = int(late.log_weights.argmax())
+    pictures = {
+        "given": torch.where(known, x.float(), 0.35), "belief": early.theta.probs[best, ..., 1],
+        "guess": early.output.probs[best, ..., 1],
+        "completed": torch.where(known, x, late.output.probs[best, ..., 1]),
+    }
+    figure, axes = style.subplots(1, 4, size=(7.2, 2.1))
+    for ax, (title, picture) in zip(axes, pictures.items(), strict=True):
+        ax.imshow(picture[0].numpy(), cmap="gray", vmin=0, vmax=1)
+        ax.set_title(title)
+        ax.set_axis_off()
+    return figure
+
+
+def browser_explorer(bfn: BFN) -> InBrowser:
+    """Draw a part of a digit and the model draws the rest, in the browser: without the kernel.
+
+    Args:
+        bfn: of binary pixels, (1, 28, 28), with a UNet, told labels or not.
+
+    Raises:
+        ValueError: a network of another kind.
+    """
+    return InBrowser(bfn, completing_figure(bfn, count=4), description=COMPLETING_ALT)

@@ -549,6 +549,21 @@ def filling_figure(hole: Gap, filling: Filling, rows: int = 3, wide: int = 56):
     return figure
 
 
+LINE_ALT = (
+    "A line of text with holes, three ways in which the network fills it, and bars of how likely "
+    "each is."
+)
+
+
+def line_figure(bfn: BFN, line: str = "the w_r b_tw__n th_ tw_ c__ntr__s", *, n: int = 30,
+                count: int = 8, seed: int = 3):
+    """A line, and the likeliest of `count` fillings in n messages, for where nothing runs."""
+    hole = gap(line, bfn.network.length)
+    generator = torch.Generator().manual_seed(seed)
+    filling = fill(bfn, hole.x, hole.known, n, count, generator=generator)
+    return filling_figure(hole, filling)
+
+
 def filling_explorer(
     bfn: BFN, sentences, n_steps: int = 20, count: int = 10, rows: int = 6, wide: int = 56
 ):

@@ -33,7 +33,7 @@ FRAME = """<iframe title="{title}" sandbox="allow-scripts" loading="lazy" srcdoc
 the next picture shows the same at rest.</small></p>"""
 
 
-IMPORT = re.compile(r'^import \{[^}]*\} from "\./(\w+)\.js";\n', re.MULTILINE)
+IMPORT = re.compile(r'^import \{[^}]*\} from "\./(\w+)\.js";$', re.MULTILINE)
 
 
 def script(name):

@@ -43,6 +43,7 @@ async function started(place, { form, button, status, total, begin, make }) {
   try {
     const [made, message] = await begin((words) => { status.textContent = words; });
     worker = made;
+    // What the runtime throws where nobody waits for it, too.
     worker.onerror = (event) => failed(`${event.message ?? "a file did not arrive"}.`);
     let board;
     let arrived = 0;

@@ -30,12 +30,12 @@ async function unpacked(bytes) {
 // [type, data, sizes] by name, those that the model does not have are left out. It gives the raw
 // output, or a promise of it.
 export async function open(runtime, model) {
-  const script = (bytes) => URL.createObjectURL(new Blob([bytes], { type: "text/javascript" }));
+  const addressed = (bytes, type) => URL.createObjectURL(new Blob([bytes], { type }));
+  const script = (bytes) => addressed(bytes, "text/javascript");
   const [wasm, network] = await Promise.all([unpacked(runtime[2]), unpacked(model)]);
   const ort = await import(script(runtime[0]));
   ort.env.wasm.numThreads = 1; // more would need a page that is isolated from all others
-  ort.env.wasm.wasmPaths = { mjs: script(runtime[1]) };
-  ort.env.wasm.wasmBinary = wasm.buffer;
+  ort.env.wasm.wasmPaths = { mjs: script(runtime[1]), wasm: addressed(wasm, "application/wasm") };
   const session = await ort.InferenceSession.create(network, { executionProviders: ["wasm"] });
   return async (inputs) => {
     const tensors = session.inputNames.map((name) => [name, new ort.Tensor(...inputs[name])]);
