@@ -53,10 +53,13 @@ TABLE = """The page loads {all:.1f} MB when you ask for it, of which {model:.1f}
 {rows}
 
 Time of one thread in {browser}, which slowed itself down for the lower rows, without the loading;
-`python -m tools.measure_drawing` measures it. With weights in 16 bits, {digits:,} test digits cost
-{nats:.2f} nats each, and with weights in 32 as much: the difference is {more:.0f} ± {error:.0f}
-millionths of a nat (one standard error; told no label, the same noise for both, one draw each, seed
-{seed})."""
+`python -m tools.measure_drawing` measures it. {lost}"""
+LOST = """With weights in 16 bits, {examples:,} test digits cost {whole:.2f} nats each, and with
+weights in 32 as much: the difference is {more:.0f} ± {error:.0f} millionths of a nat (one standard
+error; told no label, the same noise for both, one draw each, seed {seed})."""
+LOST_LETTERS = """With weights in 32 bits, {examples:,} test sequences cost {whole:.3f} bits per
+character, and with weights in 8 bits {more:+.4f} ± {error:.4f} more (one standard error; the same
+noise for both, one draw each, seed {seed})."""
 
 
 def write(folder: Path) -> None:
@@ -100,22 +103,29 @@ def block(folder: Path, address: str, letters: bool = False) -> str:
     return in_browser.place(data, address, picture, width, height, alt, words)
 
 
-def table() -> str:
-    """What drawing weighs, costs and loses, as `tools/measure_drawing.py` found it, in Markdown."""
+def table(letters: bool = False) -> str:
+    """What drawing, or writing, weighs, costs and loses, as `tools/measure_drawing.py` found it, in
+    Markdown.
+    """
     found = record("drawing")
-    sizes, lost = found["bytes"], found["lost"]
+    name, loaded = ("text8", WRITES) if letters else (MODEL, LOADED)
+    lost = {**found["lost"][name]}
+    unit = 1.0 if letters else 1e6
+    told = (LOST_LETTERS if letters else LOST).format(
+        examples=lost["examples"], whole=lost["whole"], seed=lost["seed"],
+        more=unit * lost["more"], error=unit * lost["standard error of more"])
     rows = []
-    for slower, spent in found["milliseconds"].items():
-        name = "the machine that measured" if slower == "1" else f"one {slower} times slower"
+    for slower, spent in found["milliseconds"][name].items():
+        machine = "the machine that measured" if slower == "1" else f"one {slower} times slower"
         one, four = spent["1"], spent["4"]
-        row = (f"| {name} | {spent['start'] / 1000:.1f}_s | {one:.0f}_ms | {1000 / one:.0f} | "
-               f"{four:.0f}_ms | {31 * four / 1000:.1f}_s |")
+        row = (f"| {machine} | {spent['start'] / 1000:.1f}_s | {one:.0f}_ms | "
+               f"{1000 / one:.{0 if one < 200 else 1}f} | {four:.0f}_ms | "
+               f"{31 * four / 1000:.1f}_s |")
         rows.append(row.replace("_", "&nbsp;"))
     return TABLE.format(
-        all=sum(sizes.values()) / 1e6, model=sizes["model.onnx.gz"] / 1e6,
-        rows="\n".join(rows), browser=found["browser"],
-        digits=lost["digits"], nats=lost["nats"], seed=lost["seed"],
-        more=1e6 * lost["more"], error=1e6 * lost["standard error of more"],
+        all=sum(found["bytes"][file] for file in loaded) / 1e6,
+        model=found["bytes"][loaded[-1]] / 1e6, rows="\n".join(rows), browser=found["browser"],
+        lost=told,
     )
 
 
@@ -131,7 +141,7 @@ def main(arguments: list[str] | None = None) -> int:
     except DataError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    for name in LOADED:
+    for name in dict.fromkeys((*LOADED, *WRITES)):
         print(f"{name}: {(folder / name).stat().st_size:,} bytes")
     return 0
 

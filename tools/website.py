@@ -14,9 +14,10 @@ The work is done by Sphinx with MyST-NB, in the theme Furo. Tried as well: Jupyt
 which fetches its theme from api.mystmd.org at build time, so that nobody can build it offline or
 twice the same; Sphinx Book Theme, twice as many files to load, and no longer for Python 3.10;
 nbconvert, which would have left navigation, links and search to code of our own.
-Formulas are MathJax's, out of a package from PyPI: no page asks another host for anything. On one,
-draw.md, and at one place of the first page the reader draws with a network of the book, see
-drawing.py; the first build fetches the runtime for that, and without a network goes on without it.
+Formulas are MathJax's, out of a package from PyPI: no page asks another host for anything. On two,
+draw.md and write.md, and at one place of the first page the reader draws or writes with a network of
+the book, see drawing.py; the first build fetches the runtime for that, and without a network goes on
+without it.
 
 What stands here only fits the sources to a page (`website_static/` has its style sheet and script).
 A link that leads nowhere is an error.
@@ -39,6 +40,7 @@ import nbformat
 import plotly
 
 from bfn_core.data.files import DataError
+from bfn_core.views.kit.explorer import JAVASCRIPT
 from bfn_core.views.kit.plotly_figure import MIME
 from tools import drawing
 from tools.films import EXPLORER, gather
@@ -80,10 +82,10 @@ REMOTE_PICTURES = (  # a badge: its words will do
 NUMBERED_LINES = re.compile(r"\$\$((?=[^$]*\\\\)[^$]*\\tag\{[^$]*)\$\$")
 PICTURES = (".png", ".svg", ".gif", ".jpg")
 MORE = ("READING.md", "CONTRIBUTING.md", "tools/GPU_DAY.md")  # pages beside the README and the book
-DRAW = "<!-- draw -->"  # where the README and tools/draw.md let the reader draw
-TABLE = "<!-- table -->"  # where draw.md says what that costs
-NOT_DRAWN = ("The site is built without the page on which the reader draws: {}. With a network, "
-             "`make site` builds it.")
+DRAW = "<!-- draw -->"  # where the README, tools/draw.md and tools/write.md let the reader at it
+TABLE = "<!-- table -->"  # where the latter two say what that costs
+NOT_DRAWN = ("The site is built without the pages on which the reader draws and writes: {}. With a "
+             "network, `make site` builds them.")
 STILL = '<p class="still">The first state of an explorer, which moves in JupyterLab and Colab.</p>'
 # The script puts the controls in, and draws on the canvas, which covers the picture.
 FILM = """<div class="film" role="group" aria-label="{words}" data-folder="{folder}">
@@ -231,22 +233,29 @@ def _fit_output(
 
 
 def _drawing(folder: Path, prose: dict[str, str]) -> dict[str, str]:
-    """The page on which the reader draws, and its place put into the first page.
+    """The pages on which the reader draws and writes, and a place put into the first page.
 
-    Where the runtime cannot be had there is neither, and a message says so.
+    Where the runtime cannot be had there are none, and a message says so.
     """
     draws, first = folder / "static" / "draw", prose["index.md"]
+    draws.mkdir()
+    shutil.copy(JAVASCRIPT / "draw.css", draws)  # every page asks for it
     try:
         drawing.write(draws)
     except DataError as error:
         print(NOT_DRAWN.format(error), file=sys.stderr)
         prose["index.md"] = first.replace(DRAW, "")
         return {}
-    text = (ROOT / "tools" / "draw.md").read_text("utf-8").replace(TABLE, drawing.table())
+    pages = {}
+    for name, letters in (("draw.md", False), ("write.md", True)):
+        text = (ROOT / "tools" / name).read_text("utf-8").replace(TABLE, drawing.table(letters))
+        block = drawing.block(draws, "_static/draw", letters)
+        pages[name] = _as_page(text, name, folder).replace(DRAW, block)
     block = drawing.block(draws, "_static/draw")
-    more = "*The same by your own hand; [what happens here](draw.md) in words.*"
+    more = ("*The same by your own hand; [what happens here](draw.md) in words, and "
+            "[a line of text whose gaps fill themselves](write.md).*")
     prose["index.md"] = first.replace(DRAW, f"{block}\n\n{more}")
-    return {"draw.md": _as_page(text, "draw.md", folder).replace(DRAW, block)}
+    return pages
 
 
 def prepare(folder: Path, films: Path | None = None) -> None:

@@ -26,6 +26,8 @@ const LINES = `
   </div>
 </div>
 <div class="write-sheet" tabindex="0" role="application"></div>
+<p class="write-legend"><span class="given">yours</span> <span class="gap">filled</span>
+  <i>made up around it</i>, the darker the surer; the blue line: how sure the messages alone are</p>
 <div class="write-board">
   <figure class="write-letter"><figcaption><b></b> <span data-of="belief">belief</span>
     <span data-of="guess">guess</span></figcaption><canvas role="img"></canvas></figure>
@@ -68,7 +70,7 @@ export class Writer extends Played {
     this.letterName = find(".write-letter b");
     this.form.elements.quick.options[0].textContent = "messages, as the paper does";
     this.options("n", [10, 20, 30, 50, 100], 30);
-    this.options("count", [1, 2, 4, 8], 4);
+    this.options("count", [1, 2, 4, 8], 2);
     this.cells = Array.from({ length: this.length }, (_, j) => {
       const cell = document.createElement("span");
       cell.addEventListener("click", () => this.look(j));
