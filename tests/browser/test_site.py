@@ -13,6 +13,7 @@ import nbformat
 import pytest
 
 from bfn_core.data.files import NoNetwork
+from bfn_core.views.kit import in_browser
 from tests.browser.lab import ROOT
 from tests.browser.turning import PATIENCE, STOPPED, Turning
 from tests.chromium import only_fonts, unavailable
@@ -23,7 +24,7 @@ bs4 = pytest.importorskip("bs4")  # comes with nbconvert, and so with JupyterLab
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PAGES = ["index.html", *(f"notebooks/{path.stem}.html" for path in NOTEBOOKS)]
-READ = [*PAGES, "draw.html"]  # all pages that are looked at one by one
+READ = [*PAGES, "draw.html", "write.html"]  # all pages that are looked at one by one
 PHONE = {"width": 375, "height": 800}
 PAPERS = {  # without their margins, in CSS pixels
     "A4": {"width": 680, "height": 1009},
@@ -817,6 +818,96 @@ def test_one_draws_with_a_finger_on_a_phone(in_fonts, address, artefacts):
     context.close()
 
 
+def test_the_solver_draws_a_digit_in_few_steps(pad):
+    pad.place.locator("select[name=quick]").select_option("1")
+    pad.rest()
+    assert pad.at == 10 and 25 < len(pad.ink()) < 300
+    assert "After 10 of 10 steps of the solver" in pad.place.inner_text()
+    assert not pad.place.locator(".draw-bill").is_visible()
+    pad.stroke(*HOOK)
+    pad.rest()
+    assert pad.drawn() <= pad.ink()
+    pad.place.locator("select[name=quick]").select_option("0")
+    pad.rest()
+    assert pad.at == 30 and pad.place.locator(".draw-bill").is_visible()
+
+
+def written(page, count="1", n="10"):
+    """The page on which one writes, at work, with so many candidates and messages."""
+    pad = Pad(page, begin=False)
+    page.locator(".draw-invite button").click()
+    page.locator("select[name=count]").select_option(count)
+    page.locator("select[name=n]").select_option(n)
+    pad.rest()
+    return pad
+
+
+def test_a_lines_gaps_fill_themselves_letter_by_letter(fresh, folder):
+    page = fresh("write.html")
+    size = sum((folder / "_static" / "draw" / name).stat().st_size for name in drawing.WRITES)
+    assert f"loads {size / 1e6:.1f} MB" in page.locator(".draw-invite").inner_text() and size < 8e6
+    pad = written(page, count="2")
+    sheet = pad.place.locator(".write-sheet")
+    line = pad.place.locator("input[name=line]")
+    line.fill("the president of the united ______ of america")
+    pad.rest()
+    assert sheet.locator(".gap").count() == 6 and sheet.locator("span").count() == 128
+    given = sheet.locator(".given").all_inner_texts()
+    assert "".join(given).replace("\u00a0", " ") == "the president of the united  of america"
+    reads = [button.inner_text() for button in pad.place.locator(".draw-candidates button").all()]
+    assert len(reads) == 2 and all(
+        re.fullmatch("the president of the united .{6} of america", words) for words in reads)
+    assert re.search(r"bits for your 39 letters, -?[\d.]+ bits for the rest", pad.place.inner_text())
+    # One letter is looked at, by click and by key.
+    letter = pad.place.locator(".write-letter canvas")
+    before = letter.get_attribute("aria-label")
+    sheet.locator(".given").first.click()
+    assert letter.get_attribute("aria-label") != before
+    assert "Guess: t 100 per cent" in letter.get_attribute("aria-label")
+    sheet.focus()
+    page.keyboard.press("ArrowRight")
+    assert "Guess: h 100 per cent" in letter.get_attribute("aria-label")
+    pad.place.locator("input[name=at]").focus()
+    page.keyboard.press("Home")
+    assert "Belief: a space 4 per cent" in letter.get_attribute("aria-label")
+    assert "every letter is as likely as any other" in pad.place.inner_text()
+
+
+def test_it_writes_from_nothing_and_by_the_solver(fresh):
+    pad = written(fresh("write.html"))
+    pad.place.get_by_role("button", name="write from nothing").click()
+    pad.rest()
+    sheet = pad.place.locator(".write-sheet")
+    text = sheet.inner_text()
+    assert sheet.locator(".given, .gap").count() == 0
+    assert len(set(sheet.locator("span").all_inner_texts())) > 8
+    assert "bits for the text" in pad.place.inner_text()
+    pad.place.locator("select[name=quick]").select_option("1")
+    pad.rest()
+    assert sheet.inner_text() != text and "no price" in pad.place.inner_text()
+    pad.place.get_by_role("button", name="another line").click()
+    pad.rest()
+    assert sheet.locator(".gap").count() > 3
+
+
+def test_one_writes_on_a_phone(in_fonts, address, artefacts):
+    context = in_fonts(BARE).new_context(viewport=PHONE, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.goto(f"{address}write.html")
+    pad = written(page)
+    assert page.evaluate(STICKS_OUT, False) == []
+    low = page.evaluate(
+        """[...document.querySelectorAll(".draw-live :is(button, select, input)")].filter((e) =>
+          e.checkVisibility()).map((e) => [e.outerHTML.slice(0, 80), e.getBoundingClientRect()]
+          ).filter(([, r]) => r.height < 44 || r.width < 44)"""
+    )
+    assert low == []
+    pad.place.locator(".write-sheet span").nth(3).tap()
+    assert "Letter 4 of 128" in pad.place.inner_text()
+    page.screenshot(path=artefacts / "phone.png", full_page=True)
+    context.close()
+
+
 def test_without_scripts_and_on_paper_the_picture_stands_there(in_fonts, address, pad):
     context = in_fonts(BARE).new_context(java_script_enabled=False)
     page = context.new_page()
@@ -845,28 +936,29 @@ def test_an_old_browser_is_told_why_and_keeps_the_picture(in_fonts, address, lac
 
 def test_a_file_that_does_not_arrive_is_named_and_asked_for_again(in_fonts, address):
     page = in_fonts(BARE).new_page()
-    page.route("**/model.onnx.gz", lambda route: route.fulfill(status=404, body="no"))
+    page.route("**/mnist_conditional.onnx.gz", lambda route: route.fulfill(status=404, body="no"))
     page.goto(f"{address}draw.html")
     page.locator(".draw-invite button").click()
     alert = page.locator(".draw [role=alert]")
     alert.wait_for(timeout=PATIENCE)
-    assert "model.onnx.gz: the server answered 404" in alert.inner_text()
+    assert "mnist_conditional.onnx.gz: the server answered 404" in alert.inner_text()
     assert page.locator(".draw-still").is_visible()
-    page.unroute("**/model.onnx.gz")
+    page.unroute("**/mnist_conditional.onnx.gz")
     assert Pad(page).ink()
     page.close()
 
 
 def test_without_a_network_the_site_is_built_without_it_and_says_so(tmp_path, monkeypatch, capsys):
-    def missing(folder):
+    def missing():
         raise NoNetwork("onnxruntime-web could not be fetched")
 
-    monkeypatch.setattr(drawing, "unpack_runtime", missing)
+    monkeypatch.setattr(in_browser, "runtime", missing)
     website.prepare(tmp_path / "source")
-    assert "built without the page on which the reader draws: onnx" in capsys.readouterr().err
+    assert "built without the pages on which the reader draws and writes: onnx" in capsys.readouterr().err
     assert not (tmp_path / "source" / "draw.md").exists()
     first = (tmp_path / "source" / "index.md").read_text("utf-8")
     assert "draw-still" not in first and "(draw.md)" not in first and "\ndraw\n" not in first
+    assert (tmp_path / "source" / "static" / "draw" / "draw.css").exists()  # every page asks for it
 
 
 # The tool itself.
