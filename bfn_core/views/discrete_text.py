@@ -97,7 +97,6 @@ def belief_explorer(models: dict[str, BFN], language, n_steps=40):
         "left and the output distribution on the right: as messages come in, every column "
         "sharpens to one letter, on the right before the left.",
         play="step",
-        moving=[artist for letters in maps for artist in letters.artists],
     )
 
 
@@ -123,7 +122,7 @@ class LivePanel:
         self.yardsticks, self.description = dict(yardsticks), description
         self._figure, axes = style.subplots(size=(7.2, 3.0))
         self._lines = _loss_axes(axes, steps, self.yardsticks)
-        self._canvas = _Canvas(self._figure, self._lines)
+        self._canvas = _Canvas(self._figure)
         self._image = ipywidgets.Image(value=self._canvas.png(), format="png")
         self._image.layout.width = f"{self._canvas.width}px"
         self._image.layout.max_width = "100%"

@@ -94,7 +94,7 @@ class LiveCurve:
         self.unit, self.losses, self.validations = unit, [], []
         self._axes = limits, yardsticks, unit
         self._curve = Curve(self.steps, *self._axes)
-        self._canvas = _Canvas(self._curve.figure, [self._curve.loss, self._curve.validation])
+        self._canvas = _Canvas(self._curve.figure)
         self._image = picture("The curve of the training loss against the step.")
         self._image.layout.width = f"{self._canvas.width}px"
         self._words = ipywidgets.HTML("The run begins…")

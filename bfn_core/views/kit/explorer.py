@@ -1,16 +1,21 @@
 """The explorer: sliders, one persistent picture, and a line of live numbers.
 
-An explorer is ten lines: draw a Matplotlib figure once, then say what each slider changes in it.
+A picture is a function that draws once, on axes that it is given, and returns its `show`: what
+each value changes in it. One picture serves twice, to drag and at rest:
 
-    figure, axes = style.subplots()
-    (line,) = axes.plot(x, x)
+    def picture(axes):
+        (line,) = axes.plot(x, x)
 
-    def update(power):
-        line.set_ydata(x**power)
-        return f"Half way it is {0.5**power:.3f}."
+        def show(power):
+            line.set_ydata(x**power)
+            return f"Half way it is {0.5**power:.3f}."
 
-    Explorer(figure, update, {"power": slider("power of x", 0, 4, 1)},
-             description="A power of x: drag the power and the curve bends.")
+        return show
+
+    explore(picture, {"power": slider("power of x", 0, 4, 1)}, size=(7.2, 3.2),
+            description="A power of x: drag the power and the curve bends.")
+
+    figure = at_rest(picture, {"a root": {"power": 0.5}, "a square": {"power": 2}}, size=(7.2, 3))
 """
 
 import html
@@ -26,8 +31,14 @@ import ipywidgets
 import numpy
 import torch
 import traitlets
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import FigureBase
+from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 
 from . import style
 
@@ -144,8 +155,7 @@ class Explorer(ipywidgets.VBox):
       description: one sentence on what the picture shows. It stands for the picture where nothing
         can be displayed, and must be the same in every run.
       play: the name of a slider that gets buttons to play and stop.
-      moving: the artists that `update` changes, if apart from axis limits it changes nothing
-        else (no title, no legend). Only they are then redrawn, in half the time or less.
+      moving: not needed any more: what moves is found (see `_Canvas`).
       seconds: how long the playing takes from the first to the last value.
       filmed: the names of the controls that move on the website, the most important first; the
         rest stays where it stands there. None: all, as far as there is room.
@@ -160,7 +170,7 @@ class Explorer(ipywidgets.VBox):
             raise ValueError(f"description must be a sentence, but is {description!r}")
         if play is not None and play not in controls:
             raise ValueError(f"play must be one of {list(controls)}, but is {play!r}")
-        self._canvas = _Canvas(figure, moving)
+        self._canvas = _Canvas(figure)
         self._update = update
         self._held = False
         self.controls = dict(controls)
@@ -303,6 +313,46 @@ class Explorer(ipywidgets.VBox):
         style.display(*self.bundle())
 
 
+def explore(picture, controls, *, description, size, grid=(1, 1), play=None, seconds=5,
+            filmed=None, **layout):
+    """An `Explorer` of a picture.
+
+    Args:
+      picture: called with the axes as `Figure.subplots` gives them; draws once, and returns
+        `show`, which changes what it drew and may return a caption, see `Explorer`.
+      controls, description, play, seconds, filmed: as in `Explorer`.
+      size, grid, layout: of the figure, its rows and columns, and options of `Figure.subplots`.
+    """
+    figure, axes = style.subplots(*grid, size=size, **layout)
+    return Explorer(figure, picture(axes), controls, description=description, play=play,
+                    seconds=seconds, filmed=filmed)
+
+
+def at_rest(picture, states, *, size, rows=1, legend=0, **layout):
+    """A figure of a picture in several states, side by side, with labels on the left only.
+
+    Args:
+      picture: as in `explore`; it is called with an axes for each state, or with a column of them.
+      states: from the title of a state to the arguments of `show`.
+      rows: of axes in a column.
+      legend: its columns; of what has a label in the first state, below all.
+      layout: options of `Figure.subplots`.
+    """
+    figure, axes = style.subplots(rows, len(states), size=size, squeeze=False, **layout)
+    for column, (title, values) in zip(axes.T, states.items(), strict=True):
+        picture(column[0] if rows == 1 else column)(**values)
+        column[0].set_title(title)
+        for panel, first in zip(column, axes[:, 0], strict=True):
+            if panel is not first and panel.get_ylabel() == first.get_ylabel():
+                panel.set_ylabel("")
+    if legend:
+        found = {}
+        for panel in axes[:, 0]:
+            found |= dict(zip(*panel.get_legend_handles_labels()[::-1], strict=True))
+        figure.legend(found.values(), found, loc="outside lower center", ncols=legend)
+    return figure
+
+
 class _Names(anywidget.AnyWidget):
     """Ties the sliders of the explorer that it stands in to their labels, for a screen reader.
 
@@ -346,49 +396,82 @@ def _player(control, seconds):
 
 
 class _Canvas:
-    """A figure that is drawn again and again, into a PNG that is quick to make."""
+    """A figure that is drawn again and again, into a PNG that is quick to make.
 
-    def __init__(self, figure, moving=()):
+    Only what moved is drawn anew, and what lies above it, over a picture of all else. What moved
+    is what Matplotlib marks as stale between two drawings. Once it has moved, it is taken to move.
+    """
+
+    def __init__(self, figure):
         style.release(figure)
         self.width = round(figure.get_figwidth() * style.CSS_DPI)
         figure.set_dpi(DENSITY * style.CSS_DPI)
         self._agg = FigureCanvasAgg(figure)
         self._figure = figure
-        self._moving = sorted(moving, key=lambda artist: artist.get_zorder())
-        self._stills = {}  # the pixels of everything that does not move, by the axes' limits
+        self._moving = set()
+        self._stills = {}  # the pixels of everything that does not move, by the axes' frames
         self._settled = False
+        self._arrays = {}
+        self._rest()
+
+    def _rest(self):
+        """Take everything as drawn: what becomes stale from now on has moved."""
+        for _, artists in _layers(self._figure):
+            for artist in artists:
+                _calm(artist)
+                if isinstance(artist, ScalarMappable):  # its `set_array` does not mark it
+                    self._arrays[artist] = artist.get_array()
+
+    def _moved(self, artist):
+        if isinstance(artist, ScalarMappable) and artist not in self._moving:
+            return _stale(artist) or artist.get_array() is not self._arrays.get(artist)
+        return artist in self._moving or _stale(artist)
+
+    def _find(self):
+        """Add to what moves; return it in the order in which it is drawn."""
+        order = []
+        for parent, artists in _layers(self._figure):
+            below = False
+            for artist in artists:
+                moved = self._moved(artist)
+                if moved or (below and not _stands_aside(parent, artist)):
+                    order.append(artist)
+                below = below or moved
+        if not self._moving.issuperset(order):
+            self._moving.update(order)
+            self._stills.clear()
+            for artist in order:
+                artist.set_animated(True)
+        return order
 
     def png(self):
+        moving = self._find()
         if not self._settled:
-            for artist in self._moving:
-                artist.set_animated(True)
             self._agg.draw()
             # The layout is found once: to find it anew costs as much as the drawing, and axes
             # that shift while one drags are hard to read.
             self._figure.set_layout_engine("none")
             self._settled = True
-        if self._moving:
-            self._agg.restore_region(self._still())
-            for artist in self._moving:
-                _as_arrays(artist)
-                self._figure.draw_artist(artist)
-        else:
-            self._agg.draw()
+        self._agg.restore_region(self._still())
+        for artist in moving:
+            _as_arrays(artist)
+            self._figure.draw_artist(artist)
+        self._rest()
         return _encode(_rgb(self._agg))
 
     def _still(self):
         """What does not move, drawn unless it was a moment ago: an axis that grows and shrinks
         while one drags comes back to the same few limits, and its ticks take long to draw.
         """
-        limits = tuple(axes.viewLim.frozen().bounds for axes in self._figure.axes)
-        if limits in self._stills:
-            self._stills[limits] = self._stills.pop(limits)  # the last to go
+        frames = tuple(_frame(parent) for parent, _ in _layers(self._figure))
+        if frames in self._stills:
+            self._stills[frames] = self._stills.pop(frames)  # the last to go
         else:
             if len(self._stills) == STILLS:
                 del self._stills[next(iter(self._stills))]
             self._agg.draw()
-            self._stills[limits] = self._agg.copy_from_bbox(self._figure.bbox)
-        return self._stills[limits]
+            self._stills[frames] = self._agg.copy_from_bbox(self._figure.bbox)
+        return self._stills[frames]
 
     def pixels(self, density):
         """The figure drawn once at another density, as (height, width, 3) bytes."""
@@ -406,6 +489,49 @@ class _Canvas:
             for artist in self._moving:
                 artist.set_animated(True)
             self._stills.clear()  # of the other density
+            self._rest()
+
+
+def _layers(parent):
+    """A figure and the axes in it, each with its artists, in the order in which they are drawn."""
+    if not parent.get_visible():
+        return
+    children = sorted(parent.get_children(), key=lambda child: child.get_zorder())
+    inner = [child for child in children if isinstance(child, (Axes, FigureBase))]
+    own = [child for child in children if child not in inner and not isinstance(child, Axis)
+           and child is not parent.patch]  # what lies beneath all never moves
+    if isinstance(parent, Axes):
+        yield parent, own
+    for child in inner:
+        yield from _layers(child)
+    if not isinstance(parent, Axes):  # its legends and texts lie above its axes
+        yield parent, own
+
+
+def _frame(parent):
+    """What the look of the still part of axes depends on, besides its artists."""
+    if not isinstance(parent, Axes):
+        return None
+    axes = (parent.xaxis, parent.yaxis)
+    return (id(parent), parent.viewLim.frozen().bounds,
+            *((axis.label.get_text(), axis.get_major_locator(), axis.get_major_formatter())
+              for axis in axes))
+
+
+def _stands_aside(parent, artist):
+    """Whether an artist does not lie on the data, and takes long to draw: a title, a legend."""
+    outside = isinstance(artist, Text) and artist not in parent.texts
+    return outside or isinstance(artist, Legend)
+
+
+def _stale(artist):
+    return artist.stale or any(map(_stale, artist.get_children()))
+
+
+def _calm(artist):
+    artist.stale = False
+    for child in artist.get_children():
+        _calm(child)
 
 
 def _as_arrays(artist):
