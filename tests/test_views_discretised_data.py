@@ -47,12 +47,12 @@ def test_the_cut_normal_shows_the_library_s_numbers():
 
 @pytest.mark.parametrize("bar", [0, 1])
 def test_bars_and_tails_have_the_area_of_their_probability(bar):
-    picture = views._Cut()
-    picture(1.1, -0.5, 6)
+    (axes,) = views.bins_figure([(1.1, -0.5)], 6).axes
+    bars, *piled = axes.patches
     # Heights are scaled to the panel; the normal's peak, 1/(σ√(2π)), says by how much.
-    scale = max(picture.curve.get_ydata()) * math.sqrt(2 * math.pi) * math.exp(-0.5)
-    inside = picture.bars.get_data().values[0 if bar == 0 else -1] / 3 / scale
-    tail = picture.piled[bar].get_height() * picture.piled[bar].get_width() / scale
+    scale = max(axes.lines[0].get_ydata()) * math.sqrt(2 * math.pi) * math.exp(-0.5)
+    inside = bars.get_data().values[0 if bar == 0 else -1] / 3 / scale
+    tail = piled[bar].get_height() * piled[bar].get_width() / scale
     assert inside + tail == pytest.approx(float(guess(1.1, -0.5, 6).probs[0, -bar]), abs=1e-6)
     assert tail > 0
 
