@@ -29,7 +29,7 @@ from bfn_core.meter import (
 from bfn_core.tempered import Tempered
 
 from .kit import style
-from .kit.explorer import Explorer, button, choice, count_slider, log_slider, slider
+from .kit.explorer import at_rest, button, choice, count_slider, explore, log_slider, slider
 from .kit.style import COLOURS
 
 GAIN, LOSS = COLOURS.sender, "#9AA5AE"  # where an integrand is above and below zero
@@ -39,41 +39,38 @@ EXTRA = COLOURS.other
 # 1. Letter by letter, or everything at once
 
 
-class _Bill:
+def _bill(left, right, highest, words=("first", "second"), *, labels=True):
     """Left, the two conditional surprises on top of each other; right, messages over time."""
+    bars = [left.bar(0, 1, width=0.72, color=c)[0] for c in (COLOURS.data, LOSS)]
+    tops = [axes.axhline(0, color=COLOURS.data, lw=1.2, ls=(0, (5, 3))) for axes in (left, right)]
+    texts = [left.text(0, 0, "", ha="center", va="center", color="white", fontsize=9)
+             for _ in bars]
+    look = {"color": COLOURS.sender}
+    paths = [right.plot([], [], lw=0.9, alpha=0.35, **look)[0] for _ in range(8)]
+    (mean,) = right.plot([], [], lw=2.6, **look)
+    above = right.text(0.02, 0, "", va="bottom", fontsize=9, visible=labels)
+    left.set(xticks=[], xlim=(-0.6, 0.6), ylim=(0, highest), ylabel="bits paid so far")
+    right.set(xlim=(0, 1), ylim=(0, highest), xlabel="time t")
+    right.tick_params(labelleft=False)
+    left.grid(axis="x", visible=False)
 
-    def __init__(self, left, right, names, highest, words=("first", "second")):
-        self.names, self.words = names, words
-        self.bars = [left.bar(0, 1, width=0.72, color=c)[0] for c in (COLOURS.data, LOSS)]
-        self.tops = [axes.axhline(0, color=COLOURS.data, lw=1.2, ls=(0, (5, 3)))
-                     for axes in (left, right)]
-        self.labels = [left.text(0, 0, "", ha="center", va="center", color="white", fontsize=9)
-                       for _ in self.bars]
-        self.paths = [right.plot([], [], color=COLOURS.sender, lw=0.9, alpha=0.35)[0]
-                      for _ in range(8)]
-        (self.mean,) = right.plot([], [], color=COLOURS.sender, lw=2.6)
-        self.above = right.text(0.02, 0, "", va="bottom", fontsize=9)
-        left.set(xticks=[], xlim=(-0.6, 0.6), ylim=(0, highest), ylabel="bits paid so far")
-        right.set(xlim=(0, 1), ylim=(0, highest), xlabel="time t")
-        right.tick_params(labelleft=False)
-        left.grid(axis="x", visible=False)
-
-    @property
-    def artists(self):
-        return [*self.bars, *self.tops, *self.labels, *self.paths, self.mean, self.above]
-
-    def show(self, first, second, mean, paths):
-        total = first + second
+    def show(costs, pair, n, seed):
+        first, second = costs.surprise(pair)
+        average, total = costs.mean(pair, n), first + second
         for bar, text, word, low, size in zip(
-            self.bars, self.labels, self.words, (0, first), (first, second), strict=True
+            bars, texts, words if labels else ("", ""), (0, first), (first, second), strict=True
         ):
             bar.set(y=low, height=size)
             text.set(y=low + size / 2, text=f"{word} {size:.2f}".strip() if size > 0.3 else "")
-        for line in self.tops:
+        for line in tops:
             line.set_ydata([total, total])
-        self.above.set(y=total + 0.05, text=f"{total:.2f} bits, one after the other")
-        for line, path in zip((self.mean, *self.paths), (mean, *paths), strict=True):
+        above.set(y=total + 0.05, text=f"{total:.2f} bits, one after the other")
+        for line, path in zip((mean, *paths), (average, *costs.paths(pair, n, 8, seed)),
+                              strict=True):
             line.set_data(*_staircase(path))
+        return first, second, float(average.sum())
+
+    return show, [*bars, mean, paths[0]]
 
 
 def _staircase(costs):
@@ -140,26 +137,26 @@ def bill_explorer(table, names, *, words=("first", "second"), n=20, beta_1=9.0, 
         An `Explorer`.
     """
     costs = _Surprises(perfect_network(table, beta_1), names)
-    figure, axes = style.subplots(1, 2, size=(9.2, 3.6), width_ratios=(1, 3.2))
-    highest = 1.3 * max(sum(costs.surprise(j)) for j in costs.possible)
-    bill = _Bill(*axes, names, highest, words)
-    axes[0].set_title("One after the other")
-    axes[1].set_title("Messages about both at once")
 
-    def update(pair, n, again):
-        pair = None if pair < 0 else pair  # a list cannot hold None: it means that none is chosen
-        first, second = costs.surprise(pair)
-        mean = costs.mean(pair, n)
-        bill.show(first, second, mean, costs.paths(pair, n, 8, seed + again))
-        extra = float(mean.sum()) - first - second
-        who = "On average over the table" if pair is None else f"“{costs.titles[pair]}”"
-        odds = "" if pair is None else f" has probability {float(costs.weights[pair]):.3f} and"
-        plural = "s" if n > 1 else ""
-        return (
-            f"{who}{odds} costs <b>{first:.2f} + {second:.2f} = {first + second:.2f} bits</b> "
-            f"one after the other, and <b>{float(mean.sum()):.2f} bits</b> on average in {n} "
-            f"message{plural}: {abs(extra):.2f} bits {'more' if extra > -0.005 else 'less'}."
-        )
+    def picture(axes):
+        show, _ = _bill(*axes, 1.3 * max(sum(costs.surprise(j)) for j in costs.possible), words)
+        axes[0].set_title("One after the other")
+        axes[1].set_title("Messages about both at once")
+
+        def update(pair, n, again):
+            pair = None if pair < 0 else pair  # a list cannot hold None: it means none is chosen
+            first, second, mean = show(costs, pair, n, seed + again)
+            extra = mean - first - second
+            who = "On average over the table" if pair is None else f"“{costs.titles[pair]}”"
+            chance = "" if pair is None else f"{float(costs.weights[pair]):.3f}"
+            return (
+                f"{who}{chance and f' has probability {chance} and'} costs "
+                f"<b>{first:.2f} + {second:.2f} = {first + second:.2f} bits</b> one after the "
+                f"other, and <b>{mean:.2f} bits</b> on average in {n} message{'s' * (n > 1)}: "
+                f"{abs(extra):.2f} bits {'more' if extra > -0.005 else 'less'}."
+            )
+
+        return update
 
     options = [("average over the table", -1)]
     options += [(f"{costs.titles[j]}", j) for j in costs.possible]
@@ -168,8 +165,9 @@ def bill_explorer(table, names, *, words=("first", "second"), n=20, beta_1=9.0, 
         "n": slider("messages n", 1, 50, n),
         "again": button("Other messages"),
     }
-    return Explorer(
-        figure, update, controls, moving=bill.artists, filmed=["n", "pair"],
+    return explore(
+        picture, controls, size=(9.2, 3.6), grid=(1, 2), width_ratios=(1, 3.2),
+        filmed=["n", "pair"],
         description="Bits paid for two variables: one after the other as two stacked bars, and in "
         "n messages about both as curves that climb to the same height.",
     )
@@ -188,14 +186,12 @@ def bill_figure(table, names, pairs, *, words=("first", "second"), n=50, beta_1=
     highest = 1.25 * max(sum(costs.surprise(pair)) for pair in pairs)
     for k, pair in enumerate(pairs):
         left, right = axes[2 * k], axes[2 * k + 1]
-        bill = _Bill(left, right, names, highest, ("", ""))
-        bill.show(*costs.surprise(pair), costs.mean(pair, n), costs.paths(pair, n, 8, 0))
-        bill.above.set_text("")
+        show, parts = _bill(left, right, highest, labels=False)
+        show(costs, pair, n, 0)
         left.set_title("average" if pair is None else costs.titles[pair])
         if k:
             left.set_ylabel("")
         right.set_xticks([0, 0.5, 1])
-    parts = [*bill.bars, bill.mean, bill.paths[0]]
     labels = [*words, f"{n} messages, on average", "single conversations"]
     figure.legend(parts, labels, loc="outside lower center", ncols=4)
     return figure
@@ -242,60 +238,51 @@ def message_prices(kind, x, guess, spread, alphas, points: int = 241) -> Tensor:
     return torch.trapezoid(message_densities(flow, x, output, alphas, y)[2], y, dim=0)
 
 
-class _Message:
+def _message(panels):
     """Three panels of one message: the guess, the two densities, the integrand of their KL.
 
     The vertical scales follow the curves, so that the tallest always fills its panel.
     """
+    guesses, densities, integrands = panels
+    teeth = guesses.bar(range(BINS), [1] * BINS, width=0.1, color=COLOURS.output)
+    dots = dict(color=COLOURS.data, lw=1.2, ls=(0, (1, 1.5)))
+    marks = [panel.axvline(0, **dots) for panel in panels]
+    looks = ((COLOURS.sender, "sender p_S"), (COLOURS.receiver, "receiver p_R"))
+    lines = [densities.plot([], [], color=c, label=label)[0] for c, label in looks]
+    fills = [densities.fill([0], [0], color=c, alpha=0.12, lw=0)[0] for c, _ in looks]
+    (edge,) = integrands.plot([], [], color=COLOURS.text, lw=1)
+    areas = [integrands.fill([0], [0], color=c, alpha=0.75, lw=0)[0] for c in (GAIN, LOSS)]
+    integrands.axhline(0, color=COLOURS.data, lw=0.8)
+    for panel, low in zip(panels, (0, 0, -0.5), strict=True):
+        panel.set(xlim=(-2.5, 2.5), ylim=(low, 1.1), yticks=[])
+    for panel in panels[:2]:
+        panel.tick_params(labelbottom=False)
+    integrands.set_xlabel("message y")
 
-    def __init__(self, guess, densities, integrand):
-        self.panels = (guess, densities, integrand)
-        self.teeth = guess.bar(range(BINS), [1] * BINS, width=0.1, color=COLOURS.output)
-        dots = dict(color=COLOURS.data, lw=1.2, ls=(0, (1, 1.5)))
-        self.marks = [panel.axvline(0, **dots) for panel in self.panels]
-        looks = ((COLOURS.sender, "sender p_S"), (COLOURS.receiver, "receiver p_R"))
-        self.lines = [densities.plot([], [], color=c, label=label)[0] for c, label in looks]
-        self.fills = [densities.fill([0], [0], color=c, alpha=0.12, lw=0)[0] for c, _ in looks]
-        (self.edge,) = integrand.plot([], [], color=COLOURS.text, lw=1)
-        self.areas = [integrand.fill([0], [0], color=c, alpha=0.75, lw=0)[0] for c in (GAIN, LOSS)]
-        self.text = integrand.text(0.985, 0.94, "", transform=integrand.transAxes, ha="right",
-                                   va="top", fontsize=10)
-        self.text.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 2})
-        integrand.axhline(0, color=COLOURS.data, lw=0.8)
-        for panel, low in zip(self.panels, (0, 0, -0.5), strict=True):
-            panel.set(xlim=(-2.5, 2.5), ylim=(low, 1.1), yticks=[])
-        for panel in self.panels[:2]:
-            panel.tick_params(labelbottom=False)
-
-    @property
-    def artists(self):
-        return [*self.teeth, *self.marks, *self.lines, *self.fills, self.edge, *self.areas,
-                self.text]
-
-    def show(self, kind, x, guess, spread, alpha):
+    def show(kind, x, guess, spread, alpha):
         flow, truth, output = message_case(kind, x, guess, spread)
         y = torch.linspace(-2.5, 2.5, 401, dtype=torch.float64)
         sender, receiver, integrand = message_densities(flow, truth, output, alpha, y)
         discretised = kind == "discretised"
         places = output.centres if discretised else output.mean.expand(BINS)
         heights = output.probs[0] if discretised else torch.eye(BINS)[0]
-        for bar, place, height in zip(self.teeth, places.tolist(), heights.tolist(), strict=True):
+        for bar, place, height in zip(teeth, places.tolist(), heights.tolist(), strict=True):
             bar.set(x=place - 0.05, height=height)
         tallest = torch.maximum(sender, receiver).max()
-        for line, fill, density in zip(self.lines, self.fills, (sender, receiver), strict=True):
+        for line, fill, density in zip(lines, fills, (sender, receiver), strict=True):
             line.set_data(y, density / tallest)
             fill.set_xy(_closed(y, density / tallest))
         integrand = integrand / max(float(integrand.max()), -2.2 * float(integrand.min()), 0.02)
-        self.edge.set_data(y, integrand)
-        for patch, part in zip(
-            self.areas, (integrand.clamp(min=0), integrand.clamp(max=0)), strict=True
+        edge.set_data(y, integrand)
+        for area, part in zip(
+            areas, (integrand.clamp(min=0), integrand.clamp(max=0)), strict=True
         ):
-            patch.set_xy(_closed(y, part))
-        for mark in self.marks:
+            area.set_xy(_closed(y, part))
+        for mark in marks:
             mark.set_xdata([x, x])
-        price = message_prices(kind, x, guess, spread, torch.tensor([alpha], dtype=y.dtype))
-        self.text.set_text(f"area = {float(price):.2f} bits")
-        return float(price), float(output.log_prob(truth))
+        return float(output.log_prob(truth))
+
+    return show
 
 
 def _closed(x, y):
@@ -305,6 +292,66 @@ def _closed(x, y):
 
 
 ALPHAS = torch.logspace(0, math.log10(300), 41, dtype=torch.float64)
+
+
+def _prices(axes):
+    """The price at every accuracy, and where one message stands on that curve."""
+    (curve,) = axes.plot([], [], color=COLOURS.text)
+    (dot,) = axes.plot([], [], "o", color=GAIN, ms=9)
+    cap = axes.axhline(0, color=COLOURS.output, lw=1.5, ls=(0, (5, 3)))
+    note = axes.text(1.1, 0, "", color=COLOURS.output, va="bottom", fontsize=9)
+    axes.set(xscale="log", yscale="log", xlim=(1, 300), ylim=(0.005, 1000), title="Price in bits",
+             xlabel="accuracy α")
+    axes.set_xticks([1, 10, 100], ["1", "10", "100"])
+    axes.set_yticks([0.01, 0.1, 1, 10, 100, 1000], ["0.01", "0.1", "1", "10", "100", "1000"])
+    axes.minorticks_off()
+
+    def show(prices, alpha, price, surprise):
+        """`surprise` is None where the price has no limit."""
+        curve.set_data(ALPHAS, prices)
+        dot.set_data([alpha], [price])
+        limited = surprise is not None
+        surprise = surprise if limited else 1.0
+        cap.set(ydata=[surprise, surprise], visible=limited)
+        note.set(y=1.1 * surprise, text=f"−log₂ p_O(x) = {surprise:.2f}", visible=limited)
+
+    return show
+
+
+def _message_and_prices(axes):
+    """`_message`, and beside it `_prices`."""
+    grid = axes[0, 1].get_gridspec()
+    for panel in axes[:, 1]:
+        panel.remove()
+    show_message, integrand = _message(axes[:, 0]), axes[2, 0]
+    show_prices = _prices(axes[0, 0].figure.add_subplot(grid[:, 1]))
+    area = integrand.text(0.985, 0.94, "", transform=integrand.transAxes, ha="right", va="top",
+                          bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 2})
+    axes[0, 0].set_title("What the network says: p_O, and the true x (dotted)")
+    axes[1, 0].set_title("One message y: density of what Alice sends, and of what Bob expects")
+    axes[1, 0].legend(loc="upper left", borderaxespad=0)
+    integrand.set_title("p_S log₂(p_S / p_R): the orange area minus the grey one is the price")
+
+    def show(kind, x, guess, spread, alpha):
+        log_prob = show_message(kind, x, guess, spread, alpha)
+        of = functools.partial(message_prices, kind, x, guess, spread)
+        price = float(of(torch.tensor([alpha], dtype=ALPHAS.dtype)))
+        surprise = -log_prob / NATS if kind == "discretised" else None
+        show_prices(of(ALPHAS), alpha, price, surprise)
+        area.set_text(f"area = {price:.2f} bits")
+        if surprise is not None:
+            return (
+                f"This message costs <b>{price:.2f} bits</b>. However loud, it can never cost more "
+                f"than the surprise at x itself, −log₂ p_O(x) = {surprise:.2f} bits: by then "
+                "Bob knows which bin x is in."
+            )
+        return (
+            f"Two bells of equal width cost α/2 · (x − x̂)² nats: {alpha:.3g}/2 · "
+            f"({x:.2f} − {guess:.2f})² = {alpha / 2 * (x - guess) ** 2:.3g} nats = "
+            f"<b>{price:.2f} bits</b>, in proportion to the accuracy and to the squared error."
+        )
+
+    return show
 
 
 def message_explorer(*, kind="discretised", x=0.4, guess=0.0, spread=0.4, alpha=8.0):
@@ -323,49 +370,6 @@ def message_explorer(*, kind="discretised", x=0.4, guess=0.0, spread=0.4, alpha=
     Returns:
         An `Explorer`.
     """
-    figure, axes = style.subplots(
-        3, 2, size=(9.2, 5.4), width_ratios=(2.3, 1), height_ratios=(0.45, 1, 1)
-    )
-    grid = axes[0, 1].get_gridspec()
-    for panel in axes[:, 1]:
-        panel.remove()
-    right, message = figure.add_subplot(grid[:, 1]), _Message(*axes[:, 0])
-    axes[0, 0].set_title("What the network says: p_O, and the true x (dotted)")
-    axes[1, 0].set_title("One message y: density of what Alice sends, and of what Bob expects")
-    axes[1, 0].legend(loc="upper left", borderaxespad=0)
-    axes[2, 0].set(title="p_S log₂(p_S / p_R): the orange area minus the grey one is the price",
-                   xlabel="message y")
-    (curve,) = right.plot([], [], color=COLOURS.text)
-    (dot,) = right.plot([], [], "o", color=GAIN, ms=9)
-    cap = right.axhline(0, color=COLOURS.output, lw=1.5, ls=(0, (5, 3)))
-    note = right.text(1.1, 0, "", color=COLOURS.output, va="bottom", fontsize=9)
-    right.set(xscale="log", yscale="log", xlim=(1, 300), ylim=(0.005, 1000),
-              title="Price in bits", xlabel="accuracy α")
-    right.set_xticks([1, 10, 100], ["1", "10", "100"])
-    right.set_yticks([0.01, 0.1, 1, 10, 100, 1000], ["0.01", "0.1", "1", "10", "100", "1000"])
-    right.minorticks_off()
-
-    def update(kind, x, guess, spread, alpha):
-        price, log_prob = message.show(kind, x, guess, spread, alpha)
-        prices = message_prices(kind, x, guess, spread, ALPHAS)
-        curve.set_data(ALPHAS, prices)
-        dot.set_data([alpha], [price])
-        discretised = kind == "discretised"
-        surprise = -log_prob / NATS if discretised else 1.0
-        cap.set(ydata=[surprise, surprise], visible=discretised)
-        note.set(y=1.1 * surprise, text=f"−log₂ p_O(x) = {surprise:.2f}", visible=discretised)
-        if discretised:
-            return (
-                f"This message costs <b>{price:.2f} bits</b>. However loud, it can never cost more "
-                f"than the surprise at x itself, −log₂ p_O(x) = {surprise:.2f} bits: by then "
-                "Bob knows which bin x is in."
-            )
-        return (
-            f"Two bells of equal width cost α/2 · (x − x̂)² nats: {alpha:.3g}/2 · "
-            f"({x:.2f} − {guess:.2f})² = {alpha / 2 * (x - guess) ** 2:.3g} nats = "
-            f"<b>{price:.2f} bits</b>, in proportion to the accuracy and to the squared error."
-        )
-
     kinds = [("continuous: one point x̂", "continuous"), ("discretised: 5 bins", "discretised")]
     controls = {
         "kind": choice("data", kinds, kind),
@@ -374,9 +378,9 @@ def message_explorer(*, kind="discretised", x=0.4, guess=0.0, spread=0.4, alpha=
         "spread": slider("guess: its spread (bins)", 0.15, 1.0, spread, 0.05),
         "alpha": log_slider("accuracy α", 1, 300, alpha),
     }
-    return Explorer(
-        figure, update, controls, moving=[*message.artists, curve, dot, cap, note],
-        filmed=["alpha", "guess"],
+    return explore(
+        _message_and_prices, controls, size=(9.2, 5.4), grid=(3, 2), width_ratios=(2.3, 1),
+        height_ratios=(0.45, 1, 1), filmed=["alpha", "guess"],
         description="A sender and a receiver density for one message, and below them the area "
         "that is the price of the message in bits; the price grows with the accuracy.",
     )
@@ -384,17 +388,15 @@ def message_explorer(*, kind="discretised", x=0.4, guess=0.0, spread=0.4, alpha=
 
 def message_figure(alphas=(2.0, 10.0, 60.0), *, x=0.4, guess=0.0, spread=0.4):
     """One message at a few accuracies, side by side, for discretised data."""
-    figure, axes = style.subplots(
-        3, len(alphas), size=(9.2, 4.8), height_ratios=(0.45, 1, 1), sharex="col"
-    )
-    for column, alpha in zip(axes.T, alphas, strict=True):
-        message = _Message(*column)
-        price, _ = message.show("discretised", x, guess, spread, alpha)
-        message.text.set_text("")
-        column[0].set_title(f"α = {alpha:g}: {price:.2f} bits")
-        column[2].set_xlabel("message y")
-    axes[1, 0].legend(loc="upper left", borderaxespad=0)
-    for panel, label in zip(axes[:, 0], ("p_O", "p_S, p_R", "p_S log₂(p_S/p_R)"), strict=True):
+    case = {"kind": "discretised", "x": x, "guess": guess, "spread": spread}
+    prices = message_prices(**case, alphas=torch.tensor(alphas, dtype=torch.float64)).tolist()
+    states = {f"α = {alpha:g}: {price:.2f} bits": {**case, "alpha": alpha}
+              for alpha, price in zip(alphas, prices, strict=True)}
+    figure = at_rest(_message, states, size=(9.2, 4.8), rows=3, height_ratios=(0.45, 1, 1),
+                     sharex="col")
+    axes = figure.axes[:: len(alphas)]
+    axes[1].legend(loc="upper left", borderaxespad=0)
+    for panel, label in zip(axes, ("p_O", "p_S, p_R", "p_S log₂(p_S/p_R)"), strict=True):
         panel.set_ylabel(label)
     return figure
 
@@ -402,31 +404,26 @@ def message_figure(alphas=(2.0, 10.0, 60.0), *, x=0.4, guess=0.0, spread=0.4):
 # 3. n messages
 
 
-class _Steps:
+def _steps(axes, highest):
     """A bar per message, whose area is its price, under the curve of continuous time."""
+    bars = axes.stairs([1], [0, 1], fill=True, color=COLOURS.sender, alpha=0.55)
+    rims = axes.stairs([1], [0, 1], color="white", lw=1, baseline=None)
+    cuts = axes.vlines([0], 0, [1], color="white", lw=1)
+    (curve,) = axes.plot([], [], color=COLOURS.text)
+    axes.set(xlim=(0, 1), ylim=(0, highest), xlabel="time t", ylabel="bits per unit of time")
 
-    def __init__(self, axes, highest):
-        self.bars = axes.stairs([1], [0, 1], fill=True, color=COLOURS.sender, alpha=0.55)
-        self.rims = axes.stairs([1], [0, 1], color="white", lw=1, baseline=None)
-        self.cuts = axes.vlines([0], 0, [1], color="white", lw=1)
-        (self.curve,) = axes.plot([], [], color=COLOURS.text)
-        axes.set(xlim=(0, 1), ylim=(0, highest), xlabel="time t")
+    def show(prices, rate):
+        n = len(prices)
+        edges, heights = torch.linspace(0, 1, n + 1).numpy(), (n * prices).numpy()
+        bars.set_data(heights, edges)
+        rims.set_data(heights, edges)
+        cuts.set_segments([[(t, 0), (t, h)]
+                           for t, h in zip(edges[1:-1], heights[1:], strict=True)])
+        cuts.set_linewidth(min(1.0, 30 / n))
+        rims.set_linewidth(min(1.0, 30 / n))
+        curve.set_data(*smooth(rate))
 
-    @property
-    def artists(self):
-        return [self.bars, self.rims, self.cuts, self.curve]
-
-    def show(self, heights, rate):
-        n = len(heights)
-        edges = torch.linspace(0, 1, n + 1).numpy()
-        self.bars.set_data(heights.numpy(), edges)
-        self.rims.set_data(heights.numpy(), edges)
-        inner = edges[1:-1].tolist()
-        self.cuts.set_segments([[(t, 0), (t, float(h))]
-                                for t, h in zip(inner, heights[1:], strict=True)])
-        self.cuts.set_linewidth(min(1.0, 30 / n))
-        self.rims.set_linewidth(min(1.0, 30 / n))
-        self.curve.set_data(*smooth(rate))
+    return show
 
 
 class _StepCosts:
@@ -452,6 +449,32 @@ class _StepCosts:
         return self._mean(self.meter.steps(self.networks[name], n))
 
 
+def _sums(axes, costs):
+    """L^n against n, between the entropy of the table and the sum of its two entropies."""
+    marks = (1, 2, 3, 5, 10, 20, 50, 100, 200)
+    sums = {name: [float(costs.prices(name, m).sum()) for m in marks] for name in costs.networks}
+    (dots,) = axes.plot([], [], "o", color=COLOURS.sender, ms=5, alpha=0.55)
+    (here,) = axes.plot([], [], "o", color=COLOURS.sender, ms=10)
+    low, high = costs.joint, costs.apart
+    room = max(high - low, 0.1)
+    for level, word, va, nudge in ((low, "entropy of both together", "top", -0.05),
+                                   (high, "sum of the two entropies", "bottom", 0.03)):
+        axes.axhline(level, color=COLOURS.data, lw=1.2, ls=(0, (5, 3)))
+        axes.text(220, level + nudge * room, word, va=va, ha="right", fontsize=9)
+    axes.set(xscale="log", xlim=(0.8, 260), ylim=(low - 0.25 * room, high + 0.2 * room),
+             title="Lⁿ in bits", xlabel="messages n")
+    axes.set_xticks([1, 10, 100], ["1", "10", "100"])
+    axes.minorticks_off()
+
+    def show(network, n):
+        paid = float(costs.prices(network, n).sum())
+        dots.set_data(marks, sums[network])
+        here.set_data([n], [paid])
+        return paid
+
+    return show
+
+
 def steps_explorer(table, *, n=6, beta_1=9.0):
     """L^n as one bar per message, falling to L^∞ as n grows from 1 to 200.
 
@@ -468,48 +491,33 @@ def steps_explorer(table, *, n=6, beta_1=9.0):
         An `Explorer`.
     """
     costs = _StepCosts(table, beta_1)
-    figure, axes = style.subplots(1, 2, size=(9.2, 3.7), width_ratios=(2, 1))
-    tallest = [m * costs.prices(name, m) for name in costs.networks for m in (1, 2, 3, 20)]
-    tallest += list(costs.rates.values())
-    steps = _Steps(axes[0], 1.15 * max(float(heights.max()) for heights in tallest))
-    axes[0].set(title="Price per unit of time: the area of a bar is the price of a message",
-                ylabel="bits per unit of time")
-    (dots,) = axes[1].plot([], [], "o", color=COLOURS.sender, ms=5, alpha=0.55)
-    (here,) = axes[1].plot([], [], "o", color=COLOURS.sender, ms=10)
-    low, high = costs.joint, costs.apart
-    room = max(high - low, 0.1)
-    for level, word, va in ((low, "entropy of both together", "top"),
-                            (high, "sum of the two entropies", "bottom")):
-        axes[1].axhline(level, color=COLOURS.data, lw=1.2, ls=(0, (5, 3)))
-        nudge = 0.03 * room if va == "bottom" else -0.05 * room
-        axes[1].text(220, level + nudge, word, va=va, ha="right", fontsize=9)
-    axes[1].set(xscale="log", xlim=(0.8, 260), ylim=(low - 0.25 * room, high + 0.2 * room),
-                title="Lⁿ in bits", xlabel="messages n")
-    axes[1].set_xticks([1, 10, 100], ["1", "10", "100"])
-    axes[1].minorticks_off()
-    marks = (1, 2, 3, 5, 10, 20, 50, 100, 200)
 
-    sums = {name: [float(costs.prices(name, m).sum()) for m in marks] for name in costs.networks}
+    def picture(axes):
+        tallest = [m * costs.prices(name, m) for name in costs.networks for m in (1, 2, 3, 20)]
+        tallest += list(costs.rates.values())
+        show = _steps(axes[0], 1.15 * max(float(heights.max()) for heights in tallest))
+        axes[0].set(title="Price per unit of time: the area of a bar is the price of a message")
+        show_sum = _sums(axes[1], costs)
 
-    def update(network, n):
-        prices = costs.prices(network, n)
-        steps.show(n * prices, costs.rates[network])
-        dots.set_data(marks, sums[network])
-        here.set_data([n], [float(prices.sum())])
-        limit = integral(costs.rates[network])
-        return (
-            f"<b>n = {n}: Lⁿ = {float(prices.sum()):.2f} bits</b>; in continuous time "
-            f"L<sup>∞</sup> = {limit:.2f} bits. The entropy of both together is {low:.2f} bits, "
-            f"the sum of the two entropies {high:.2f}."
-        )
+        def update(network, n):
+            prices = costs.prices(network, n)
+            show(prices, costs.rates[network])
+            paid = show_sum(network, n)
+            return (
+                f"<b>n = {n}: Lⁿ = {paid:.2f} bits</b>; in continuous time L<sup>∞</sup> = "
+                f"{integral(costs.rates[network]):.2f} bits. The entropy of both together is "
+                f"{costs.joint:.2f} bits, the sum of the two entropies {costs.apart:.2f}."
+            )
+
+        return update
 
     kinds = [("perfect", "perfect"), ("looks at each alone", "alone")]
     controls = {
         "network": choice("network", kinds),
         "n": count_slider("messages n", 1, 200, n, width=300),
     }
-    return Explorer(
-        figure, update, controls, moving=[*steps.artists, dots, here],
+    return explore(
+        picture, controls, size=(9.2, 3.7), grid=(1, 2), width_ratios=(2, 1),
         description="Bars, one for each of n messages, whose areas are their prices; with more "
         "messages the bars settle on a curve, and their sum falls to the entropy.",
     )
@@ -518,16 +526,11 @@ def steps_explorer(table, *, n=6, beta_1=9.0):
 def steps_figure(table, counts=(1, 4, 40), *, beta_1=9.0):
     """The bars of a few n, side by side, each under the curve of continuous time."""
     costs = _StepCosts(table, beta_1)
-    prices = [costs.prices("perfect", n) for n in counts]
-    rate = costs.rates["perfect"]
-    heights = [n * bars.max() for n, bars in zip(counts, prices, strict=True)]
-    highest = float(max(rate.max(), *heights))
-    figure, axes = style.subplots(1, len(counts), size=(9.2, 2.9), sharey=True)
-    for panel, n, bars in zip(axes, counts, prices, strict=True):
-        _Steps(panel, 1.15 * highest).show(n * bars, rate)
-        panel.set_title(f"n = {n}: {float(bars.sum()):.2f} bits")
-    axes[0].set_ylabel("bits per unit of time")
-    return figure
+    rate, all_prices = costs.rates["perfect"], [costs.prices("perfect", n) for n in counts]
+    highest = 1.15 * float(max(rate.max(), *(len(prices) * prices.max() for prices in all_prices)))
+    states = {f"n = {len(prices)}: {float(prices.sum()):.2f} bits": {"prices": prices, "rate": rate}
+              for prices in all_prices}
+    return at_rest(functools.partial(_steps, highest=highest), states, size=(9.2, 2.9), sharey=True)
 
 
 # 4. Messages that end too early
@@ -535,32 +538,32 @@ def steps_figure(table, counts=(1, 4, 40), *, beta_1=9.0):
 FIRST = 20  # of BETAS, from which on they are drawn; those before are for the integral
 
 
-class _Finite:
-    """A bill over β(1) as three bands on top of each other; the lower two fill the entropy."""
+PARTS = {  # of a bill, from the lowest to the top; the lower two fill the entropy
+    "messages": {"color": COLOURS.sender, "alpha": 0.55},
+    "last fee, if named together": {"color": COLOURS.data, "alpha": 0.35},
+    "excess: named one by one": {"color": EXTRA, "alpha": 0.9},
+}
 
-    NAMES = ("messages", "last fee, if named together", "excess: named one by one")
-    SHADES = ((COLOURS.sender, 0.55), (COLOURS.data, 0.35), (EXTRA, 0.9))
 
-    def __init__(self, axes, highest):
-        looks = zip(self.NAMES, self.SHADES, strict=True)
-        self.bands = [axes.fill_between([0.1], [0], [0], color=c, alpha=alpha, lw=0, label=name)
-                      for name, (c, alpha) in looks]
-        dashes = dict(color=COLOURS.data, lw=1.2, ls=(0, (5, 3)))
-        self.entropy = axes.axhline(0, label="entropy of both together", **dashes)
-        axes.set(xscale="log", xlim=(0.1, 10), ylim=(0, highest), xlabel="accuracy in all, β(1)")
-        axes.set_xticks([0.1, 1, 10], ["0.1", "1", "10"])
-        axes.minorticks_off()
+def _finite(axes, highest):
+    """A bill over β(1) as three bands on top of each other."""
+    bands = [axes.fill_between([0.1], [0], [0], lw=0, label=name, **look)
+             for name, look in PARTS.items()]
+    floor = axes.axhline(0, label="entropy of both together", color=COLOURS.data, lw=1.2,
+                         ls=(0, (5, 3)))
+    axes.set(xscale="log", xlim=(0.1, 10), ylim=(0, highest), xlabel="accuracy in all, β(1)",
+             ylabel="bits")
+    axes.set_xticks([0.1, 1, 10], ["0.1", "1", "10"])
+    axes.minorticks_off()
 
-    @property
-    def artists(self):
-        return [*self.bands, self.entropy]
-
-    def show(self, parts, entropy):
+    def show(parts, entropy):
         low = 0 * parts[0]
-        for band, part in zip(self.bands, parts, strict=True):
+        for band, part in zip(bands, parts, strict=True):
             band.set_data(BETAS[FIRST:], low[FIRST:], (low + part)[FIRST:])
             low = low + part
-        self.entropy.set_ydata([entropy, entropy])
+        floor.set_ydata([entropy, entropy])
+
+    return show
 
 
 def _tables(table):
@@ -586,40 +589,42 @@ def excess_explorer(table, *, beta_1=1.0):
     tables = _tables(table)
     bills = functools.cache(lambda name: finite_bills(tables[name]))
     entropy = {name: perfect_network(joint).entropy() / NATS for name, joint in tables.items()}
-    figure, axes = style.subplots(1, 2, size=(9.2, 3.6), width_ratios=(3, 1), sharey=True)
     highest = 1.3 * max(float(sum(bills(name))[FIRST:].max()) for name in tables)
-    bands = _Finite(axes[0], highest)
-    line = axes[0].axvline(beta_1, ymax=0.8, color=COLOURS.text, lw=1.2)  # up to the legend
-    bars = [axes[1].bar(0, 1, width=0.7, color=colour, alpha=alpha)[0]
-            for colour, alpha in _Finite.SHADES]
-    total = axes[1].text(0, 0, "", ha="center", va="bottom")
-    axes[0].set(title="The bill, by how much accuracy is sent", ylabel="bits")
-    axes[0].legend(loc="upper right", ncols=2, fontsize=8.5)
-    axes[1].set(title="At this β(1)", xlim=(-0.6, 0.6), xticks=[])
 
-    def update(kind, beta_1):
-        parts = bills(kind)
-        bands.show(parts, entropy[kind])
-        line.set_xdata([beta_1, beta_1])
-        here = int((BETAS - beta_1).abs().argmin())
-        messages, together, excess = sizes = [max(float(part[here]), 0.0) for part in parts]
-        for k, (bar, size) in enumerate(zip(bars, sizes, strict=True)):
-            bar.set(y=sum(sizes[:k]), height=size)
-        total.set(y=sum(sizes) + 0.03 * highest, text=f"{sum(sizes):.2f} bits")
-        return (
-            f"<b>β(1) = {beta_1:.2f}</b>: {messages:.2f} bits in messages and "
-            f"{together + excess:.2f} for the last fee are <b>{sum(sizes):.2f} bits</b>, where the "
-            f"entropy is {entropy[kind]:.2f}. Naming the two one by one takes {excess:.2f} bits "
-            "more than naming them together: that is the excess."
-        )
+    def picture(axes):
+        show = _finite(axes[0], highest)
+        line = axes[0].axvline(beta_1, ymax=0.8, color=COLOURS.text, lw=1.2)  # up to the legend
+        bars = [axes[1].bar(0, 1, width=0.7, **look)[0] for look in PARTS.values()]
+        total = axes[1].text(0, 0, "", ha="center", va="bottom")
+        axes[0].set_title("The bill, by how much accuracy is sent")
+        axes[0].legend(loc="upper right", ncols=2, fontsize=8.5)
+        axes[1].set(title="At this β(1)", xlim=(-0.6, 0.6), xticks=[])
+
+        def update(kind, beta_1):
+            parts = bills(kind)
+            show(parts, entropy[kind])
+            line.set_xdata([beta_1, beta_1])
+            here = int((BETAS - beta_1).abs().argmin())
+            messages, together, excess = sizes = [max(float(part[here]), 0.0) for part in parts]
+            for k, (bar, size) in enumerate(zip(bars, sizes, strict=True)):
+                bar.set(y=sum(sizes[:k]), height=size)
+            total.set(y=sum(sizes) + 0.03 * highest, text=f"{sum(sizes):.2f} bits")
+            return (
+                f"<b>β(1) = {beta_1:.2f}</b>: {messages:.2f} bits in messages and "
+                f"{together + excess:.2f} for the last fee are <b>{sum(sizes):.2f} bits</b>, where "
+                f"the entropy is {entropy[kind]:.2f}. Naming the two one by one takes "
+                f"{excess:.2f} bits more than naming them together: that is the excess."
+            )
+
+        return update
 
     kinds = [("yours", "yours"), ("second copies first", "copy"), ("independent", "alone")]
     controls = {
         "kind": choice("table", kinds),
         "beta_1": log_slider("accuracy in all, β(1)", 0.1, 10, beta_1, steps=40, width=260),
     }
-    return Explorer(
-        figure, update, controls, moving=[*bands.artists, line, *bars, total],
+    return explore(
+        picture, controls, size=(9.2, 3.6), grid=(1, 2), width_ratios=(3, 1), sharey=True,
         description="The perfect network's bill against the accuracy of all messages: at little "
         "accuracy it lies above the entropy, with more it comes down to it.",
     )
@@ -627,21 +632,69 @@ def excess_explorer(table, *, beta_1=1.0):
 
 def excess_figure(table):
     """The bill against β(1), for the reader's table and where the second variable copies."""
-    tables = _tables(table)
-    figure, axes = style.subplots(1, 2, size=(9.2, 3.2), sharey=True)
-    bills = {name: finite_bills(tables[name]) for name in ("yours", "copy")}
-    highest = 1.05 * max(float(sum(parts)[FIRST:].max()) for parts in bills.values())
-    for panel, (name, parts), title in zip(
-        axes, bills.items(), ("Your table", "The second is a copy of the first"), strict=True
-    ):
-        _Finite(panel, highest).show(parts, perfect_network(tables[name]).entropy() / NATS)
-        panel.set_title(title)
-    axes[0].set_ylabel("bits")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    return figure
+    tables, titles = _tables(table), ("Your table", "The second is a copy of the first")
+    states = {title: {"parts": finite_bills(tables[name]),
+                      "entropy": perfect_network(tables[name]).entropy() / NATS}
+              for title, name in zip(titles, ("yours", "copy"), strict=True)}
+    highest = 1.05 * max(float(sum(s["parts"])[FIRST:].max()) for s in states.values())
+    return at_rest(functools.partial(_finite, highest=highest), states, size=(9.2, 3.2), legend=4,
+                   sharey=True)
 
 
 # 5. Imperfect networks
+
+
+def _price_of_error(axes, t, best):
+    """The price over time of a perfect network, of a wrong one, and the area between."""
+    axes.plot(t, best, color=COLOURS.text, lw=1.2, zorder=3, label="perfect network")
+    (line,) = axes.plot([], [], color=EXTRA, label="this network")
+    gap = axes.fill_between([0], [0], color=EXTRA, alpha=0.35, lw=0)
+    axes.set(title="Price per unit of time", ylabel="bits per unit of time", xlabel="time t",
+             xlim=(0, 1), ylim=(0, 1.7 * float(best.max())))
+    axes.legend(loc="upper right")
+
+    def show(curve):
+        line.set_data(t, curve)
+        gap.set_data(t, best, curve)
+
+    return show
+
+
+def _belief(axes, joint, names, words):
+    """The table that a network believes in, as numbers on grey."""
+    highest, size = float(joint.max()), range(len(names))
+    image = axes.imshow(joint.numpy(), cmap="Greys", vmin=0, vmax=1.6 * highest)
+    cells = [[axes.text(k, j, "", ha="center", va="center", fontsize=9) for k in size]
+             for j in size]
+    axes.set(title="The table it believes", xlabel=words[1], ylabel=words[0])
+    axes.set_xticks(size, names)
+    axes.set_yticks(size, names, rotation=90, va="center")
+    axes.grid(False)
+
+    def show(believed):
+        image.set_data(believed.numpy())
+        for row, numbers in zip(cells, believed.tolist(), strict=True):
+            for text, number in zip(row, numbers, strict=True):
+                dark = number > 0.8 * highest
+                text.set(text=f"{number:.2f}", color="white" if dark else COLOURS.text)
+
+    return show
+
+
+def _extra(axes, entropy):
+    """A bill as the entropy, and what is paid beyond it."""
+    axes.bar(0, entropy, color=COLOURS.data, width=0.7)
+    axes.text(0, entropy / 2, f"entropy\n{entropy:.2f}", color="white", ha="center", va="center")
+    bar = axes.bar(0, 0.1, bottom=entropy, color=EXTRA, width=0.7)[0]
+    label = axes.text(0, entropy, "", ha="center", va="bottom")
+    axes.set(title="The bill", xticks=[], xlim=(-0.6, 0.6), ylim=(0, 1.75 * entropy))
+    axes.set_ylabel("bits")
+
+    def show(extra):
+        bar.set_height(min(max(extra, 0), 0.7 * entropy))
+        label.set(y=entropy + min(max(extra, 0), 0.62 * entropy) + 0.03, text=f"+ {extra:.2f}")
+
+    return show
 
 
 def imperfect_explorer(
@@ -680,66 +733,41 @@ def imperfect_explorer(
         )
     )
 
-    figure, axes = style.subplots(1, 3, size=(9.2, 3.7), width_ratios=(2.2, 1.05, 0.75))
     t, best_curve = smooth(best)
-    axes[0].plot(t, best_curve, color=COLOURS.text, lw=1.2, zorder=3, label="perfect network")
-    (line,) = axes[0].plot([], [], color=EXTRA, label="this network")
-    (gap,) = axes[0].fill([0], [0], color=EXTRA, alpha=0.35, lw=0)
-    axes[0].set(title="Price per unit of time", ylabel="bits per unit of time", xlabel="time t",
-                xlim=(0, 1), ylim=(0, 1.7 * float(best.max())))
-    axes[0].legend(loc="upper right")
-    image = axes[1].imshow(joint.numpy(), cmap="Greys", vmin=0, vmax=1.6 * float(joint.max()))
-    dark, size = 0.8 * float(joint.max()), range(len(names))
-    cells = [[axes[1].text(k, j, "", ha="center", va="center", fontsize=9) for k in size]
-             for j in size]
-    axes[1].set(title="The table it believes", xticks=size, yticks=size,
-                xlabel=words[1], ylabel=words[0])
-    axes[1].set_xticklabels(names)
-    axes[1].set_yticklabels(names, rotation=90, va="center")
-    axes[1].grid(False)
-    axes[2].bar(0, entropy, color=COLOURS.data, width=0.7)
-    axes[2].text(0, entropy / 2, f"entropy\n{entropy:.2f}", color="white", ha="center", va="center")
-    extra_bar = axes[2].bar(0, 0.1, bottom=entropy, color=EXTRA, width=0.7)[0]
-    label = axes[2].text(0, entropy, "", ha="center", va="bottom")
-    axes[2].set(title="The bill", xticks=[], xlim=(-0.6, 0.6), ylim=(0, 1.75 * entropy))
-    axes[2].set_ylabel("bits")
 
-    def update(share, temperature):
-        believed = share * joint + (1 - share) * apart
-        rate, final = cached(share, temperature)
-        during, end = integral(rate - best), final - best_final
-        extra = during + end
-        curve = smooth(rate)[1]
-        line.set_data(t, curve)
-        outline = [torch.stack([t, curve], 1), torch.stack([t, best_curve], 1).flip(0)]
-        outline = torch.cat(outline)
-        gap.set_xy(outline.numpy())
-        image.set_data(believed.numpy())
-        for row, numbers in zip(cells, believed.tolist(), strict=True):
-            for text, number in zip(row, numbers, strict=True):
-                text.set(text=f"{number:.2f}", color="white" if number > dark else COLOURS.text)
-        extra_bar.set_height(min(max(extra, 0), 0.7 * entropy))
-        label.set(y=entropy + min(max(extra, 0), 0.62 * entropy) + 0.03, text=f"+ {extra:.2f}")
-        known = torch.special.xlogy(joint, joint / believed.where(joint > 0, joint + 1)).sum()
-        why = (
-            f"The divergence KL(table ‖ belief), by the formula, is {float(known) / NATS:.2f} bits."
-            if abs(temperature - 1) < 0.005  # a log slider is a rounding away from 1
-            else f"{'Too sure of itself' if temperature < 1 else 'Too timid'}: temperature "
-            f"{temperature:.2f}."
-        )
-        return (
-            f"It pays <b>{max(extra, 0):.2f} bits more</b> than the entropy of {entropy:.2f}: "
-            f"{max(during, 0):.2f} in messages (the filled area) and {max(end, 0):.2f} at the end. "
-            f"{why}"
-        )
+    def picture(axes):
+        show_price = _price_of_error(axes[0], t, best_curve)
+        show_table, show_extra = _belief(axes[1], joint, names, words), _extra(axes[2], entropy)
+
+        def update(share, temperature):
+            believed = share * joint + (1 - share) * apart
+            rate, final = cached(share, temperature)
+            during, end = integral(rate - best), final - best_final
+            show_price(smooth(rate)[1])
+            show_table(believed)
+            show_extra(during + end)
+            known = torch.special.xlogy(joint, joint / believed.where(joint > 0, joint + 1)).sum()
+            why = (
+                f"The divergence KL(table ‖ belief), by the formula, is {float(known) / NATS:.2f} "
+                "bits."
+                if abs(temperature - 1) < 0.005  # a log slider is a rounding away from 1
+                else f"{'Too sure of itself' if temperature < 1 else 'Too timid'}: temperature "
+                f"{temperature:.2f}."
+            )
+            return (
+                f"It pays <b>{max(during + end, 0):.2f} bits more</b> than the entropy of "
+                f"{entropy:.2f}: {max(during, 0):.2f} in messages (the filled area) and "
+                f"{max(end, 0):.2f} at the end. {why}"
+            )
+
+        return update
 
     controls = {
         "share": slider("share of the correlation it knows", 0.0, 1.0, share, 0.05, width=260),
         "temperature": log_slider("temperature of its guesses", 1 / 3, 3, temperature, steps=40),
     }
-    moving = [line, gap, image, extra_bar, label, *(text for row in cells for text in row)]
-    return Explorer(
-        figure, update, controls, moving=moving,
+    return explore(
+        picture, controls, size=(9.2, 3.7), grid=(1, 3), width_ratios=(2.2, 1.05, 0.75),
         description="The price over time of a perfect and of a wrong network; the area between "
         "the two curves is what the wrong one pays beyond the entropy.",
     )
