@@ -12,9 +12,12 @@ import itertools
 import math
 
 import numpy
+import torch
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap
 from plotly import graph_objects
+
+from bfn_core.flows import ContinuousFlow
 
 from .kit import plotly_figure, style
 from .kit.browser import BrowserExplorer
@@ -134,9 +137,8 @@ def flow_figure(
     data is the output; on the right the next of 20 messages at the first of `times`.
     """
     means, weights, std = mixture(means, weights, std)
-    grid = numpy.linspace(0, 1, 481)
-    beta = numpy.expm1(-2 * grid * math.log(sigma_1))  # (72)
-    gamma = beta / (1 + beta)  # (80)
+    grid, schedule = numpy.linspace(0, 1, 481), ContinuousFlow(sigma_1).schedule
+    beta, gamma = (of(torch.from_numpy(grid)).numpy() for of in (schedule.beta, schedule.gamma))
     v = numpy.linspace(-1.7, 1.7, 800)
     noise = numpy.random.default_rng(seed).normal(size=480)
     walk = numpy.concatenate(([0], numpy.cumsum(numpy.sqrt(numpy.diff(beta)) * noise)))
@@ -189,7 +191,7 @@ def _sideways(panel, v, density, name, **look):
 
 def _draw_next_message(panel, v, x, sigma_1, t, mu, means, weights, std, steps=20):
     """The sender N(x, 1/α) and the receiver N(x̂, 1/α) of the message sent at time t."""
-    beta, later = (math.expm1(-2 * u * math.log(sigma_1)) for u in (t, t + 1 / steps))
+    beta, later = (ContinuousFlow(sigma_1).beta(u) for u in (t, t + 1 / steps))
     w, m, _ = mixture_output(mu[round(t * 480)], beta, means, weights, std)
     for name, centre in (("receiver", float((w * m).sum())), ("sender", x)):
         _sideways(panel, v, normal(v, centre, (later - beta) ** -0.5), name)
@@ -213,7 +215,8 @@ def flow_over_data(mu, t, means=MEANS, weights=None, std=STD, *, sigma_1=0.02):
       sigma_1: the noise that is left at t = 1.
     """
     means, weights, std = mixture(means, weights, std)
-    gamma = -numpy.expm1(2 * numpy.asarray(t) * math.log(sigma_1))  # (80)
+    t = torch.as_tensor(t, dtype=torch.float64)
+    gamma = ContinuousFlow(sigma_1).schedule.gamma(t).numpy()
     spread = numpy.sqrt(gamma * (1 - gamma) + (gamma * std) ** 2)
     return sum(w * normal(mu, gamma * m, spread) for m, w in zip(means, weights, strict=True))
 
@@ -286,15 +289,16 @@ def sample_paths(steps, sigma_1, noise, means=MEANS, weights=None, std=STD):
     Returns:
         The belief's mean at times 0, 1/n ... 1, (n + 1, B), and the samples x̂, (B,).
     """
-    times = numpy.arange(steps + 1) / steps
-    beta = numpy.expm1(-2 * times * math.log(sigma_1))  # (72)
-    mu = [numpy.zeros(noise.shape[1])]
-    for i in range(1, steps + 1):
-        alpha = beta[i] - beta[i - 1]
-        guess = mixture_guess(mu[-1], beta[i - 1], means, weights, std)
-        y = guess + noise[i - 1] / math.sqrt(alpha)  # the receiver's draw
-        mu.append(((1 + beta[i - 1]) * mu[-1] + alpha * y) / (1 + beta[i]))  # (50)
-    return numpy.stack(mu), mixture_guess(mu[-1], beta[-1], means, weights, std)
+    flow = ContinuousFlow(sigma_1)
+    theta = flow.prior((noise.shape[1],), dtype=torch.float64)
+    mu = [theta.mean.numpy()]
+    for i in range(steps):
+        alpha = flow.alpha(i + 1, steps)
+        guess = mixture_guess(mu[-1], flow.beta(i / steps), means, weights, std)
+        y = guess + noise[i] / math.sqrt(alpha)  # the receiver's draw
+        theta = flow.update(theta, torch.from_numpy(y), alpha)
+        mu.append(theta.mean.numpy())
+    return numpy.stack(mu), mixture_guess(mu[-1], flow.beta(1.0), means, weights, std)
 
 
 def steps_explorer(
@@ -364,7 +368,6 @@ def steps_explorer(
         description="Samples of the perfect network: drag the number of steps from 1 to 100, and "
         "one blur becomes four bumps.",
         play="n",
-        moving=(lines, bars),
         seconds=8,
     )
 

@@ -7,7 +7,11 @@ import dataclasses
 import math
 
 import numpy
+import torch
 from matplotlib.collections import LineCollection
+
+from bfn_core.distributions import Delta
+from bfn_core.flows import ContinuousFlow
 
 from .gaussian_mixture import MEANS, STD, mixture, mixture_density, mixture_output, normal
 from .kit import style
@@ -27,8 +31,10 @@ class Conversation:
 
     def bits(self, x):
         """What the messages have cost so far, (n + 1,): the sum of α/2 (x − x̂)² (96), in bits."""
-        nats = 0.5 * self.alpha * (x - self.guess[:-1]) ** 2
-        return numpy.concatenate(([0.0], numpy.cumsum(nats))) / math.log(2)
+        guess = torch.from_numpy(self.guess[:-1])
+        flow, alpha = ContinuousFlow(0.02), torch.from_numpy(self.alpha)  # σ₁ is in α already
+        nats = flow.step_cost(torch.full_like(guess, x), Delta(guess), alpha)
+        return numpy.concatenate(([0.0], nats.cumsum(0))) / math.log(2)
 
 
 def converse(x, steps, sigma_1, noise, *, network=True, means=MEANS, weights=None, std=STD):
@@ -37,16 +43,19 @@ def converse(x, steps, sigma_1, noise, *, network=True, means=MEANS, weights=Non
     Bob guesses with the perfect network for the mixture, or without: then with his belief's mean.
     `noise` are standard normal numbers, at least n.
     """
-    times = numpy.arange(steps + 1) / steps
-    beta = numpy.expm1(-2 * times * math.log(sigma_1))  # (72)
-    alpha = numpy.diff(beta)
+    flow = ContinuousFlow(sigma_1)
+    alpha = numpy.array([flow.alpha(i, steps) for i in range(1, steps + 1)])
     y = x + noise[:steps] / numpy.sqrt(alpha)
-    mu = numpy.concatenate(([0.0], numpy.cumsum(alpha * y))) / (1 + beta)
+    beliefs = [flow.prior((1,), dtype=torch.float64)]
+    for message, accuracy in zip(torch.from_numpy(y), alpha.tolist(), strict=True):
+        beliefs.append(flow.update(beliefs[-1], message.reshape(1), accuracy))
+    mu, rho = (torch.cat(part).numpy() for part in zip(*((b.mean, b.precision) for b in beliefs),
+                                                       strict=True))
     guess = mu
     if network:
-        w, m, _ = mixture_output(mu, beta, means, weights, std)
+        w, m, _ = mixture_output(mu, rho - 1, means, weights, std)
         guess = (w * m).sum(-1)
-    return Conversation(y, alpha, mu, 1 + beta, guess)
+    return Conversation(y, alpha, mu, rho, guess)
 
 
 def start_explorer(means=MEANS, weights=None, std=STD, *, x=0.25, steps=16, sigma_1=0.05, seed=0):
@@ -99,7 +108,6 @@ def start_explorer(means=MEANS, weights=None, std=STD, *, x=0.25, steps=16, sigm
         "watch his belief sharpen and the bill grow.",
         play="sent",
         filmed=["sent", "knows"],
-        moving=art.values(),
         seconds=6,
     )
 
