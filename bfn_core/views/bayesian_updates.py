@@ -79,8 +79,6 @@ class _Bells:
                                   loc="upper left", borderaxespad=0)
         axes.set(xlim=(-EDGE, EDGE), ylim=(0, 1.75), yticks=[], xlabel="value of x")
         axes.spines["left"].set_visible(False)
-        self.moving = [*self.lines.values(), *self.fills.values(), self.truth, self.mark,
-                       self.legend]
 
     def show(self, x, before, y, alpha, after):
         bells = {"before": (float(before.mean), _std(before)), "y": (y, alpha**-0.5),
@@ -118,7 +116,6 @@ class _History:
         axes.set(title="Bob's belief, message by message", xlabel="messages, oldest to newest",
                  xlim=(-0.7, WINDOW - 0.3), xticks=[], ylim=(-EDGE, EDGE + 0.8))
         axes.set_yticks(range(-3, 4))
-        self.moving = [self.truth, self.said, self.spread, self.means]
 
     def show(self, x, ys, thetas):
         bars = [(float(theta.mean), _std(theta)) for theta in thetas][-WINDOW:]
@@ -141,7 +138,6 @@ class _Say:
         self.total = axes.text(-0.4, 1.03, "", va="bottom", fontsize=10)
         axes.set(title="Who has the say", xlim=(-0.45, 2.2), ylim=(0, 1.12), xticks=[], yticks=[])
         axes.spines["left"].set_visible(False)
-        self.moving = [*self.blocks, self.joints, *self.texts, self.total]
 
     def show(self, alphas):
         earlier, total = 1 + sum(alphas[:-1]), 1 + sum(alphas)
@@ -213,7 +209,7 @@ def message_explorer(*, x=0.4, alpha=4.0, seed=18):
         figure, update, controls,
         description="Bob's belief before a message, the message as a likelihood, and the narrower "
         "belief after it; to the right the beliefs so far and the precision as a sum.",
-        moving=[*bells.moving, *history.moving, *say.moving], filmed=["alpha", "send"],
+        filmed=["alpha", "send"],
     )
 
 
@@ -300,7 +296,6 @@ class _Landing:
         axes.axvline(0, color=COLOURS.faint, lw=0.8)
         axes.set(xticks=[], xlim=(0, 1.2))
         axes.spines["bottom"].set_visible(False)
-        self.moving = [self.fill, self.one, self.many]
 
     def show(self, x, total, many, one):
         mean, std = flow_at(x, total)
@@ -383,7 +378,6 @@ def split_explorer(*, total=16.0, n=12, x=0.6, kind="equal", runs=4000, seed=1):
         figure, update, controls,
         description="Many small messages and one large message of the same total accuracy leave "
         "the same standard deviation and the same distribution of means.",
-        moving=[curve, large, small, jumps, walks, *truths, *landing.moving],
         filmed=["n", "kind"],
     )
 
@@ -457,7 +451,6 @@ class _Schedules:
         takes.set(title="Share that each message takes", xlabel="time t, cut into n messages",
                   xlim=(0, 1), ylim=(0, 1))
         takes.yaxis.set_major_formatter(PercentFormatter(1))
-        self.moving = [*self.lines.values(), *self.steps.values()]
 
     def show(self, sigma_1, n):
         """Draw; return the nats that each message takes, (n,), by the name of the schedule."""
@@ -525,7 +518,6 @@ def schedule_explorer(*, sigma_1=0.02, n=10):
         figure, update, controls,
         description="Entropy of the belief against time for three accuracy schedules: only the "
         "paper's falls on a straight line, so that all messages are worth the same.",
-        moving=[*both.moving, *spent.values()],
     )
 
 

@@ -173,7 +173,7 @@ def flow_explorer(walk: Walk, names: dict[str, int], t: float = 0.25) -> Explore
         )
 
     return Explorer(
-        figure, update, _time_and_photo(walk, names, t), play="t", moving=shown,
+        figure, update, _time_and_photo(walk, names, t), play="t",
         description="A small photo, the noisy belief about it, what the network makes of that, and "
         "what it gets wrong, at a time t.",
     )
@@ -286,7 +286,6 @@ def where_explorer(walk: Walk, names: dict[str, int], t: float = 0.5) -> Explore
 
     return Explorer(
         figure, update, _time_and_photo(walk, names, t), play="t",
-        moving=[photo_image, heat, *lines, here],
         description="A small photo, the bits spent on each of its pixels up to a time t, and the "
         "price over time of its three colour channels.",
     )
@@ -535,7 +534,7 @@ def samples_explorer(beliefs: Tensor, guesses: Tensor, step: int = 8) -> Explore
 
     return Explorer(
         figure, update, {"step": slider("messages received", 0, count, step, width=300)},
-        play="step", moving=[*shown, now], seconds=6,
+        play="step", seconds=6,
         description="Colour images forming: Bob's belief, the network's guess, and how far both "
         "still are from what they become, after each message.",
     )

@@ -120,10 +120,6 @@ class _Clock:
         right.set_title("how alike it is to the other times (cosine)", fontsize=10)
         right.legend(loc="upper right", ncols=2)
 
-    @property
-    def moving(self):
-        return [self.now, self.also, *self.lines]
-
     def show(self, t):
         at = round(t * (len(self.times) - 1))
         for line in (self.now, self.also):
@@ -163,8 +159,7 @@ def clock_explorer(embedding: nn.Module, t: float = 0.3):
         "how alike the chosen time is to all others."
     )
     controls = {"t": slider("t, time", 0.0, 1.0, t, 0.01)}
-    return Explorer(clock.figure, update, controls, description=description, play="t",
-                    moving=clock.moving)
+    return Explorer(clock.figure, update, controls, description=description, play="t")
 
 
 def clock_figure(embedding: nn.Module, t: float = 0.3):
@@ -278,8 +273,7 @@ def feature_explorer(bfn: BFN, images: Tensor, layers: dict[str, nn.Module], *, 
         "image": slider("which digit", 1, len(images), 1, width=150),
         "again": button("Other messages"),
     }
-    return Explorer(figure, update, controls, description=description, play="t",
-                    moving=[*panels, maps])
+    return Explorer(figure, update, controls, description=description, play="t")
 
 
 def feature_figure(bfn: BFN, x: Tensor, layers, steps=(2, 8, 16, 32), *, seed: int = 0):
@@ -405,8 +399,7 @@ def attention_explorer(bfn: BFN, language: Strings, strings, *, t: float = 0.4):
         "string": choice("string", list(strings)),
         "again": button("Other messages"),
     }
-    moving = [mesh, *maps[0].artists, *maps[1].artists]
-    return Explorer(figure, update, controls, description=description, play="t", moving=moving)
+    return Explorer(figure, update, controls, description=description, play="t")
 
 
 def attention_figure(weights: Tensor):

@@ -253,7 +253,6 @@ def path_explorer(*, beta_1=3.0, x=0):
     }
     explorer = Explorer(
         figure, update, controls, play="t", seconds=PLAYING, filmed=["t", "beliefs"],
-        moving=(*others, ends, path, step, here, *lines, now, pace),
         description="Beliefs about one of three classes walk through the triangle, one step per "
         "message, from the centre to the corner of the true class.",
     )
@@ -360,7 +359,6 @@ def network_explorer(*, beta_1=3.0, n=100):
         },
         play="t",
         filmed=["t", "word"],
-        moving=(*ways, *links, *heads, *costs, now),
         description="Two triangles, one per letter: the output distribution of a perfect network "
         "runs ahead of the input distribution, because it knows that the letters agree.",
     )
@@ -573,7 +571,6 @@ def classes_explorer(*, beta_1=3.0):
         },
         play="t",
         filmed=["t", "classes"],
-        moving=(bars, truth, *lines, now, *names, here),
         description="One belief as bars, and how fast beliefs over 2, 3, 27 and 256 classes settle "
         "at the same accuracy: the more classes, the sooner.",
     )

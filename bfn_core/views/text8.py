@@ -71,6 +71,7 @@ class Page(Artist):
         """Set classes, (rows, columns), in the colours ink on paper, each (rows, columns, 3)."""
         self.classes = numpy.broadcast_to(numpy.asarray(classes), self.shape)
         self.ink, self.paper = _packed(ink, self.shape), _packed(paper, self.shape)
+        self.stale = True
 
     def draw(self, renderer):
         """Compose the pixels of the extent, and hand them over: paper first, then ink."""
@@ -175,10 +176,6 @@ class BeliefMap:
         self.mesh.set_array(probs.T)
         self.top.show(probs.argmax(1)[None], faded(self.name, probs.max(1))[None])
 
-    @property
-    def artists(self):
-        return [self.mesh, self.top]
-
 
 def belief_explorer(bfn: BFN, texts, shown: int = 60, n_steps: int = 40):
     """Drag the time: beliefs about each letter of a text, and what the network adds to them.
@@ -221,7 +218,6 @@ def belief_explorer(bfn: BFN, texts, shown: int = 60, n_steps: int = 40):
         description="Two heat maps of 27 symbols against 60 positions, the belief above and the "
         "network's guess below: with time every column sharpens to one letter, in the guess first.",
         play="t",
-        moving=[*left.artists, *right.artists, truth],
     )
 
 
@@ -418,7 +414,6 @@ def writing_explorer(bfn: BFN, count: int = 4, n_steps: int = 40):
         "that are settled: at first a grey blur of spaces and frequent letters, then words form "
         "everywhere at once.",
         play="step",
-        moving=[page, now, *curves],
     )
 
 
@@ -620,7 +615,6 @@ def filling_explorer(
         controls,
         description="A sentence with a hole, its fillings with the heaviest first, and bars of "
         "their weights; the letters of the holes are dark where the candidates agree.",
-        moving=[page, *bars, *labels],
     )
 
 
