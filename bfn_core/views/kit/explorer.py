@@ -38,6 +38,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import FigureBase
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
+from matplotlib.spines import Spine
 from matplotlib.text import Text
 
 from . import style
@@ -498,8 +499,9 @@ def _layers(parent):
         return
     children = sorted(parent.get_children(), key=lambda child: child.get_zorder())
     inner = [child for child in children if isinstance(child, (Axes, FigureBase))]
-    own = [child for child in children if child not in inner and not isinstance(child, Axis)
-           and child is not parent.patch]  # what lies beneath all never moves
+    # What lies beneath all never moves; axes of a second scale (no `Axes`) follow their parent.
+    own = [child for child in children if child not in inner and child is not parent.patch
+           and not isinstance(child, Axis) and not hasattr(child, "viewLim")]
     if isinstance(parent, Axes):
         yield parent, own
     for child in inner:
@@ -519,9 +521,9 @@ def _frame(parent):
 
 
 def _stands_aside(parent, artist):
-    """Whether an artist does not lie on the data, and takes long to draw: a title, a legend."""
+    """Whether an artist takes long to draw, and hides none of the data: a spine, title, legend."""
     outside = isinstance(artist, Text) and artist not in parent.texts
-    return outside or isinstance(artist, Legend)
+    return outside or isinstance(artist, (Legend, Spine))
 
 
 def _stale(artist):
