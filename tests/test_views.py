@@ -106,6 +106,8 @@ def test_an_explorer_that_cannot_draw_at_all_is_an_error_in_its_cell():
 
 def restless(axes):
     """A picture with artists of many kinds, of which any may move, and some lie under others."""
+    for panel in axes:  # they lie beneath what moves, so they would differ by a pixel
+        panel.spines[:].set_visible(False)
     mesh = axes[0].pcolormesh(numpy.zeros((2, 2)), vmin=0, vmax=1)
     axes[0].axvline(1, color="white", lw=3)  # stands still, above what moves
     band = axes[0].fill_between([0, 2], [0, 0], [1, 1], alpha=0.3)
@@ -142,8 +144,7 @@ def test_whatever_moves_is_found_and_drawn_where_it_lies():
         made.set(**values)
         quick = pixels(made.png)
         whole = made._canvas.pixels(explorer.DENSITY).astype(int)
-        # Spines lie under what moves: along the edges of the axes it may differ by a pixel.
-        assert (numpy.abs(quick - whole).max(-1) > 60).mean() < 0.001, values
+        assert (numpy.abs(quick - whole).max(-1) > 60).mean() < 0.0003, values
     assert made.caption == "one 0.4"
 
 
