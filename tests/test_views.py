@@ -148,6 +148,19 @@ def test_whatever_moves_is_found_and_drawn_where_it_lies():
     assert made.caption == "one 0.4"
 
 
+def test_a_mesh_with_other_numbers_is_drawn_anew():
+    def picture(axes):  # Matplotlib does not mark it as stale
+        mesh = axes.pcolormesh(numpy.zeros((2, 2)), vmin=0, vmax=1)
+        return lambda value: mesh.set_array(numpy.full((2, 2), value))
+
+    controls = {"value": explorer.slider("value", 0.0, 1.0, 0.0)}
+    made = explorer.explore(picture, controls, size=(3, 3), description="A mesh.")
+    for value in (0.5, 1.0, 0.0):
+        before = made.png
+        made.set(value=value)
+        assert made.png != before
+
+
 def test_what_moved_and_came_back_leaves_nothing_behind():
     made = make_restless()
     before = made.png
