@@ -142,12 +142,8 @@ def clock() -> tuple[float, float]:
     return time.perf_counter(), time.process_time()
 
 
-def coded(bfn: BFN, x: Tensor, n: int, lanes: int, size: int) -> dict:
-    """What the messages take, and whether nothing is lost.
-
-    Args:
-        size: bytes of the data as they are.
-    """
+def coded(bfn: BFN, x: Tensor, n: int, lanes: int) -> dict:
+    """What the messages take, and whether nothing is lost."""
     clocks = [clock()]
     packed = compress(bfn, x, n, lanes=lanes, seed=SEED)
     clocks.append(clock())
@@ -166,8 +162,6 @@ def coded(bfn: BFN, x: Tensor, n: int, lanes: int, size: int) -> dict:
         "seconds to unpack": round(unpack[0], 1),
         "CPU seconds to pack": round(pack[1], 1),
         "CPU seconds to unpack": round(unpack[1], 1),
-        "kB packed per CPU second": round(size / 1000 / pack[1], 3),
-        "kB unpacked per CPU second": round(size / 1000 / unpack[1], 3),
     }
     print(n, row, flush=True)
     return row
@@ -199,30 +193,32 @@ def main() -> None:
         "versions": {**versions(), "pillow": PIL.__version__},
     }
     for n in ns:
-        row = {**coded(bfn, x, n, lanes, others["as it is"]), **about}
+        row = {**coded(bfn, x, n, lanes), **about}
         record = json.loads(TARGET.read_text("utf-8")) if TARGET.exists() else {}
-        keep(record, options.name, facts, row, n, apart=lanes != LANES[options.name])
-        write(TARGET, {name: record[name] for name in SOURCES if name in record})
+        keep(record, options.name, facts, row, n)
+        write(TARGET, {name: timed(record[name]) for name in SOURCES if name in record})
     renew_digests()
 
 
-def keep(record: dict, name: str, facts: dict, row: dict, n: int, apart: bool) -> None:
-    """Put a row into the record, beside those of the same data that it has.
-
-    Args:
-        apart: the row has another number of lanes than the table, and tells of speed.
-    """
+def keep(record: dict, name: str, facts: dict, row: dict, n: int) -> None:
+    """Put a row into the record, beside those of the same data that it has."""
     entry = record.get(name, {})
     same = all(entry.get(key) == value for key, value in facts.items())
-    rows = entry.get("messages", {}) if same else {}
-    speed = entry.get("other lanes", []) if same else []
-    if apart:
-        here = {"n": n, **row}
-        others = [old for old in speed if (old["n"], old["lanes"]) != (n, row["lanes"])]
-        speed = sorted([*others, here], key=lambda old: (old["n"], old["lanes"]))
-    else:
-        rows = dict(sorted({**rows, str(n): row}.items(), key=lambda pair: int(pair[0])))
-    record[name] = {**facts, "messages": rows, **({"other lanes": speed} if speed else {})}
+    rows = {**(entry["messages"] if same else {}), str(n): row}
+    record[name] = {**facts, "messages": dict(sorted(rows.items(), key=lambda pair: int(pair[0])))}
+
+
+def timed(entry: dict) -> dict:
+    """The entry, whose rows say how fast it went: kB of the data as they are, by the processor's
+    clock, or where that was not read by the one on the wall.
+    """
+    size = entry["other codes"]["as it is"] / 1000
+    for row in entry["messages"].values():
+        clock = "CPU seconds" if "CPU seconds to pack" in row else "seconds"
+        for way in ("pack", "unpack"):
+            row[f"kB/s {way}ed"] = float(f"{size / row[f'{clock} to {way}']:.3g}")
+        row["kB/s by"] = clock
+    return entry
 
 
 if __name__ == "__main__":

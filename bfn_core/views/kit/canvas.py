@@ -142,7 +142,7 @@ class Canvas(ipywidgets.VBox):
             axes, titles, [torch.where(known, x.float(), 0.4), *found], strict=True
         ):
             axis.imshow(image.numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-            axis.set_title(title)
+            axis.set_title(title, fontsize=8 if len(title) > 14 else None)
             axis.set_axis_off()
         self._width = figure.get_figwidth() * style.CSS_DPI
         png = style.to_png(figure)
