@@ -149,7 +149,7 @@ def coded(bfn: BFN, x: Tensor, n: int, lanes: int) -> dict:
     clocks.append(clock())
     back = decompress(bfn, packed)
     clocks.append(clock())
-    pack, unpack = (np.subtract(b, a) for a, b in zip(clocks, clocks[1:], strict=False))
+    pack, unpack = ([float(x) for x in np.subtract(b, a)] for a, b in zip(clocks, clocks[1:], strict=False))
     bill = elbo(bfn, x, n, repeats=4, batch_size=50, generator=seeded()).total.bits()
     row = {
         "file bytes": packed.file_bytes,
