@@ -9,6 +9,7 @@ the same, into assets/compression.json.
 import argparse
 import bz2
 import io
+import itertools
 import json
 import lzma
 import time
@@ -149,7 +150,10 @@ def coded(bfn: BFN, x: Tensor, n: int, lanes: int) -> dict:
     clocks.append(clock())
     back = decompress(bfn, packed)
     clocks.append(clock())
-    pack, unpack = ([float(x) for x in np.subtract(b, a)] for a, b in zip(clocks, clocks[1:], strict=False))
+    pack, unpack = (
+        [float(later - earlier) for earlier, later in zip(*pair, strict=True)]
+        for pair in itertools.pairwise(clocks)
+    )
     bill = elbo(bfn, x, n, repeats=4, batch_size=50, generator=seeded()).total.bits()
     row = {
         "file bytes": packed.file_bytes,
@@ -185,7 +189,8 @@ def main() -> None:
     words += [f"--lanes {options.lanes}"] if options.lanes else []
     facts = {
         "data": name, "examples": len(x), "variables": x[0].numel(), "seed": SEED,
-        "device": "cpu", "threads": 1, "weights bytes": sum(4 * p.numel() for p in bfn.parameters()),
+        "device": "cpu", "threads": 1,
+        "weights bytes": sum(4 * p.numel() for p in bfn.parameters()),
         "other codes": others,
     }
     about = {
