@@ -285,11 +285,8 @@ class DiscretisedNormal(Drawn):
 
     @cached_property
     def log_probs(self) -> Tensor:
-        normal = self.loc.unsqueeze(-1), self.scale.unsqueeze(-1)
         index = torch.arange(self.bins, device=self.loc.device)
-        first, last = self._log_prob_of(index[:: self.bins - 1], *normal).split(1, -1)
-        # Of the bins between the outer two nobody need ask which side is open.
-        return torch.cat((first, self._log_mass(*self._edges(index[1:-1], *normal)), last), -1)
+        return self._log_prob_of(index, self.loc.unsqueeze(-1), self.scale.unsqueeze(-1))
 
     @cached_property
     def probs(self) -> Tensor:
@@ -322,26 +319,19 @@ class DiscretisedNormal(Drawn):
         inside = torch.special.ndtr((right - self.loc) / self.scale)
         return torch.where(index == self.bins - 1, 1.0, inside)
 
-    def _edges(self, index: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
-        """Of bin `index`, in standard deviations from the mean."""
+    def _log_prob_of(self, index: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+        """Log mass of bin `index`: ln(Φ(b) − Φ(a)), from the tail on which neither term is 1."""
         index = index.to(mean.dtype)
         left = (2.0 * index / self.bins - 1.0 - mean) / std
-        return left, (2.0 * (index + 1) / self.bins - 1.0 - mean) / std
-
-    @staticmethod
-    def _log_mass(left: Tensor, right: Tensor) -> Tensor:
-        """ln(Φ(b) − Φ(a)), from the tail on which neither term is 1."""
+        right = (2.0 * (index + 1) / self.bins - 1.0 - mean) / std
         flip = left + right > 0  # Φ(b) − Φ(a) = Φ(−a) − Φ(−b)
-        log_far = log_ndtr(torch.where(flip, -right, left))
-        log_near = log_ndtr(torch.where(flip, -left, right))
-        gap = (log_far - log_near).clamp(max=-torch.finfo(left.dtype).tiny)
-        return log_near + torch.log(-torch.expm1(gap))
-
-    def _log_prob_of(self, index: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-        """Log mass of bin `index`."""
-        left, right = self._edges(index, mean, std)
+        far = torch.where(flip, -right, left)
+        near = torch.where(flip, -left, right)
         # The outer bins reach to −∞ and +∞, where log_ndtr would leave NaN in the gradient: their
         # closed edges go through the same formula, and `where` then takes the one-sided mass.
         open_left, open_right = index == 0, index == self.bins - 1
+        log_far, log_near = log_ndtr(far), log_ndtr(near)
+        gap = (log_far - log_near).clamp(max=-torch.finfo(mean.dtype).tiny)
+        inner = log_near + torch.log(-torch.expm1(gap))
         outer = log_ndtr(torch.where(open_left, right, -left))
-        return torch.where(open_left | open_right, outer, self._log_mass(left, right))
+        return torch.where(open_left | open_right, outer, inner)

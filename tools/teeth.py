@@ -59,6 +59,13 @@ ONE_NOISE = """one = torch.randn(shape[:1], generator=generator, dtype=dtype, de
 # A file of bfn_core; tests of it; and rows of (what goes wrong, right, wrong), with tests of their
 # own where those are not the ones that see it.
 TABLE = [
+    ("compression/channels.py",
+     "test_compression.py::test_a_message_about_one_of_many_bins_costs_what_the_mixture_says", [
+        ("a bin's posterior by twice the accuracy", "score *= -alpha / 2", "score *= -alpha"),
+        ("only the bins right beside a message", "WINDOW = 10.0", "WINDOW = 0.5"),
+        ("a message heard in units of the accuracy",
+         "before[:, 0] * self.cell[i - 1]) / alpha  # y", "before[:, 0] * self.cell[i - 1])  # y"),
+     ]),
     ("schedules.py",
      "test_extensions.py::test_a_schedule_holds_together "
      "test_extensions.py::test_gamma_and_its_rest_keep_their_digits_in_single_precision "
