@@ -80,3 +80,14 @@ def test_the_string_explorer_hears_the_note():
     early, late = (float((views.heard_so_far(bfn, x, t)[1] - x).square().mean())
                    for t in (0.02, 0.5))
     assert late < early / 4
+
+
+def test_waves_and_spectra_are_those_of_the_strings():
+    wave, pitch = STRINGS.draw(1, generator(3))
+    figure = views.sounds_figure({"string": wave[0], "drawn": wave[0] * 0.5}, STRINGS)
+    left, right = figure.axes[2].lines[0], figure.axes[3].lines[0]
+    assert left.get_ydata().tolist() == pytest.approx((0.5 * wave[0]).tolist())
+    hertz, strength = torch.tensor(right.get_xdata()), torch.tensor(right.get_ydata())
+    assert float(strength.max()) == 0
+    loudest = float(hertz[strength.argmax()]) / float(STRINGS.frequencies[pitch[0]])
+    assert loudest == pytest.approx(round(loudest), abs=0.03) and round(loudest) in (1, 2, 3)
