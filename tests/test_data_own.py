@@ -351,6 +351,9 @@ def test_what_is_absent_says_nothing_and_costs_nothing(kind):
     sender = flow.sender(x, 1.5)
     y = sender.sample(generator=seeded())
     assert y[~there].isnan().all() and not y[there].isnan().any()
+    known = inner.sample_flow(whole, 0.5, seeded())  # of all variables: no message, no change
+    before, after = (flow.network_input(theta) for theta in (known, flow.update(known, y, 1.5)))
+    assert torch.equal(after[~there], before[~there]) and (after[there] != before[there]).any()
     assert (sender.log_prob(y)[~there] == 0).all() and (sender.log_prob(y)[there] != 0).all()
 
 
