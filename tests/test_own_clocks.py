@@ -89,6 +89,17 @@ def test_completed_rows_follow_the_conditional_law():
         assert float(same.double().mean()) == pytest.approx(right, abs=0.03)
 
 
+def test_what_is_known_is_not_worn_away_by_a_network_that_doubts_it():
+    """An untrained network sees the same of a known column at every step."""
+    learn = iris()
+    torch.manual_seed(0)
+    bfn, seen = table_model(learn, Scale.of(learn), hidden=8, depth=1), []
+    bfn.network.register_forward_pre_hook(lambda _, args: seen.append(args[0]["petal width"]))
+    x = Scale.of(learn).columns(learn.rows(torch.arange(0, 150, 30)))
+    complete(bfn, x, {name: name == "petal width" for name in x}, 6, generator=generator(9))
+    assert len(seen) == 7 and all(torch.equal(belief, seen[0]) for belief in seen)
+
+
 def test_each_row_may_know_something_else():
     one = {"a": torch.tensor([True, False, True, False, True]), "b": False, "c": True}
     mixed = expect(BFN, ROWS, one)["b"].probs
