@@ -1,5 +1,6 @@
-"""A BFN of letters in JavaScript, in a real browser, held against bfn_core: its flow with a pretended
-network, and the shipped network that ONNX Runtime Web runs.
+"""A BFN of letters in JavaScript, in a real browser, held against bfn_core.
+
+Its flow with a pretended network, and the shipped network that ONNX Runtime Web runs.
 """
 
 import math
@@ -100,6 +101,12 @@ def run(chromium, **options):
     return page.evaluate(RUN, [given, 3])
 
 
+def logs_of(state, count):
+    """Belief and guess as logarithms of probabilities, (count, LENGTH, CLASSES)."""
+    return [torch.tensor(state[name], dtype=torch.float64).view(count, LENGTH, CLASSES)
+            .log_softmax(-1) for name in ("beliefs", "guess")]
+
+
 @pytest.mark.parametrize(("count", "known"), [(1, [0, 0, 0]), (1, [1, 0, 1]), (6, [1, 0, 1])])
 def test_a_filling_is_that_of_bfn_core_with_the_same_noise(chromium, call, count, known):
     x = [4, 0, 2]
@@ -111,9 +118,8 @@ def test_a_filling_is_that_of_bfn_core_with_the_same_noise(chromium, call, count
     for i, state in enumerate(found["states"]):
         with torch.no_grad():
             output = bfn.output(theta, i / N)
-        ours = torch.tensor(state["beliefs"], dtype=torch.float64).view(count, LENGTH, CLASSES).log_softmax(-1)
+        ours, guess = logs_of(state, count)
         assert (ours - theta.logits.log_softmax(-1)).abs().max() < 1e-4
-        guess = torch.tensor(state["guess"], dtype=torch.float64).view_as(ours)
         assert (guess - output.log_probs).abs().max() < 1e-4
         if i == N:
             cost = torch.where(sure, FLOW.final_cost(given.expand(count, -1), output), 0).sum(1)
@@ -146,7 +152,7 @@ def test_a_filling_is_that_of_bfn_core_with_the_same_noise(chromium, call, count
 
 @pytest.mark.parametrize("known", [[0, 0, 0], [1, 0, 1]])
 @pytest.mark.parametrize("eta", [0.0, 1.0])
-def test_the_solver_is_that_of_bfn_core_with_the_same_noise(chromium, call, monkeypatch, known, eta):
+def test_the_solver_is_that_of_bfn_core(chromium, call, monkeypatch, known, eta):
     count, x = 2, [4, 0, 2]
     found = run(chromium, x=x, known=known, count=count, eta=eta, quick=True)
     rows = [found["random"][0], *found["random"][2:]]
@@ -157,9 +163,8 @@ def test_the_solver_is_that_of_bfn_core_with_the_same_noise(chromium, call, monk
     steps = solvers.Solver("ab2", noise=eta).steps(BFN(FLOW, Pretended()), (count, LENGTH), N,
                                                    given=given)
     for state, step in zip(found["states"], steps, strict=True):
-        ours = torch.tensor(state["beliefs"], dtype=torch.float64).view(count, LENGTH, CLASSES).log_softmax(-1)
+        ours, guess = logs_of(state, count)
         assert (ours - step.theta.logits.log_softmax(-1)).abs().max() < 1e-4
-        guess = torch.tensor(state["guess"], dtype=torch.float64).view_as(ours)
         assert (guess - step.output.log_probs).abs().max() < 1e-4
 
 

@@ -15,9 +15,9 @@ which fetches its theme from api.mystmd.org at build time, so that nobody can bu
 twice the same; Sphinx Book Theme, twice as many files to load, and no longer for Python 3.10;
 nbconvert, which would have left navigation, links and search to code of our own.
 Formulas are MathJax's, out of a package from PyPI: no page asks another host for anything. On two,
-draw.md and write.md, and at one place of the first page the reader draws or writes with a network of
-the book, see drawing.py; the first build fetches the runtime for that, and without a network goes on
-without it.
+draw.md and write.md, and at one place of the first page the reader draws or writes with a network
+of the book, see drawing.py; the first build fetches the runtime for that, and without a network
+goes on without it.
 
 What stands here only fits the sources to a page (`website_static/` has its style sheet and script).
 A link that leads nowhere is an error.
@@ -238,7 +238,7 @@ def _drawing(folder: Path, prose: dict[str, str]) -> dict[str, str]:
     Where the runtime cannot be had there are none, and a message says so.
     """
     draws, first = folder / "static" / "draw", prose["index.md"]
-    draws.mkdir()
+    draws.mkdir(exist_ok=True)
     shutil.copy(JAVASCRIPT / "draw.css", draws)  # every page asks for it
     try:
         drawing.write(draws)

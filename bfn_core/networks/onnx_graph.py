@@ -14,6 +14,7 @@ the same size; an engine makes float32 of them when it loads the file, and compu
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy
 from torch import Tensor, nn
@@ -40,7 +41,7 @@ class Graph:
         self.count += 1
         return f"v{self.count}"
 
-    def op(self, kind: str, *inputs: str, outputs: int = 1, **attributes):
+    def op(self, kind: str, *inputs: str, outputs: int = 1, **attributes) -> Any:
         """Add a node; returns the name of its output, or a list of them."""
         made = [self.name() for _ in range(outputs)]
         self.nodes.append(onnx_format.node(kind, inputs, made, **attributes))
@@ -57,8 +58,9 @@ class Graph:
         self.weights.append(onnx_format.tensor(name, array))
         return name
 
-    def weight(self, tensor: Tensor) -> str:
+    def weight(self, tensor: Tensor | None) -> str:
         """A tensor of the network, matrices in as many bits as were asked for."""
+        assert tensor is not None
         array = tensor.detach().float().cpu().numpy()
         if self.bits == 32 or array.ndim < 2:
             return self.stored(array)
@@ -213,11 +215,11 @@ def _unet(network: UNet, bits: int) -> bytes:
     for level, stage in enumerate(network.down):
         if level > 0:
             h = g.op("AveragePool", h, kernel_shape=[2, 2], strides=[2, 2])
-        for block in stage:
+        for block in stage:  # pyright: ignore[reportGeneralTypeIssues]
             h = g.block(h, time, block)
             skips.append(h)
     for level in reversed(range(len(network.up))):
-        for block in network.up[level]:
+        for block in network.up[level]:  # pyright: ignore[reportGeneralTypeIssues]
             h = g.block(g.op("Concat", h, skips.pop(), axis=1), time, block)
         if level > 0:
             h = g.op("Resize", h, "", g.constant([1.0, 1.0, 2.0, 2.0]), mode="nearest",

@@ -1,4 +1,4 @@
-"""A network that draws in a notebook, in JupyterLab: the kernel hands over, and then it is not asked."""
+"""A network that draws in JupyterLab: the kernel hands over, and then it is not asked again."""
 
 import base64
 import hashlib
@@ -13,7 +13,7 @@ from tools.notebooks import as_text, from_percent
 
 pytestmark = pytest.mark.browser
 
-# Untrained networks, which are quick; the kernel sleeps, and cannot answer, while SLEEP is there.
+# Untrained networks, which are quick.
 NOTEBOOK = """
 # %%
 import matplotlib.pyplot as plt
@@ -133,8 +133,8 @@ def test_where_the_kernel_has_no_runtime_the_browser_fetches_what_has_its_digest
         asked.append(route.request.url)
         name = route.request.url.removeprefix(in_browser.HOST)
         headers = {"access-control-allow-origin": "*"}
-        route.fulfill(body=files[in_browser.PARTS[name][0]], headers=headers,
-                      content_type="text/javascript" if name.endswith("mjs") else "application/wasm")
+        kind = "text/javascript" if name.endswith("mjs") else "application/wasm"
+        route.fulfill(body=files[in_browser.PARTS[name][0]], headers=headers, content_type=kind)
 
     notebook.page.route(f"{in_browser.HOST}**", answer)
     files["ort.wasm.gz"] = in_browser.gzip.decompress(files["ort.wasm.gz"])

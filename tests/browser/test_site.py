@@ -857,7 +857,8 @@ def test_a_lines_gaps_fill_themselves_letter_by_letter(fresh, folder):
     reads = [button.inner_text() for button in pad.place.locator(".draw-candidates button").all()]
     assert len(reads) == 2 and all(
         re.fullmatch("the president of the united .{6} of america", words) for words in reads)
-    assert re.search(r"bits for your 39 letters, -?[\d.]+ bits for the rest", pad.place.inner_text())
+    told = pad.place.inner_text()
+    assert re.search(r"bits for your 39 letters, -?[\d.]+ bits for the rest", told)
     # One letter is looked at, by click and by key.
     letter = pad.place.locator(".write-letter canvas")
     before = letter.get_attribute("aria-label")
@@ -954,7 +955,8 @@ def test_without_a_network_the_site_is_built_without_it_and_says_so(tmp_path, mo
 
     monkeypatch.setattr(in_browser, "runtime", missing)
     website.prepare(tmp_path / "source")
-    assert "built without the pages on which the reader draws and writes: onnx" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "built without the pages on which the reader draws and writes: onnx" in said
     assert not (tmp_path / "source" / "draw.md").exists()
     first = (tmp_path / "source" / "index.md").read_text("utf-8")
     assert "draw-still" not in first and "(draw.md)" not in first and "\ndraw\n" not in first

@@ -1,4 +1,4 @@
-"""A network at work in the reader's own browser: it draws, or writes, and the kernel only hands over.
+"""A network that draws or writes in the reader's own browser: the kernel only hands over.
 
 When the reader asks for it, the kernel gives the browser two things: the network, as an ONNX file
 that it writes itself, and ONNX Runtime Web, which runs it. That is fetched from the npm registry
