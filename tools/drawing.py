@@ -58,8 +58,8 @@ LOST = """With weights in 16 bits, {examples:,} test digits cost {whole:.2f} nat
 weights in 32 as much: the difference is {more:.0f} ± {error:.0f} millionths of a nat (one standard
 error; told no label, the same noise for both, one draw each, seed {seed})."""
 LOST_LETTERS = """With weights in 32 bits, {examples:,} test sequences cost {whole:.3f} bits per
-character, and with weights in 8 bits {more:+.4f} ± {error:.4f} more (one standard error; the same
-noise for both, one draw each, seed {seed})."""
+character; with weights in 8 bits the difference is {more:+.4f} ± {error:.4f} (one standard error;
+the same noise for both, one draw each, seed {seed})."""
 
 
 def write(folder: Path) -> None:
