@@ -556,7 +556,7 @@ def line_figure(bfn: BFN, line: str = "the w_r b_tw__n th_ tw_ c__ntr__s", *, n:
     hole = gap(line, bfn.network.length)
     generator = torch.Generator().manual_seed(seed)
     filling = fill(bfn, hole.x, hole.known, n, count, generator=generator)
-    return filling_figure(hole, filling)
+    return filling_figure(hole, filling, wide=36)
 
 
 def filling_explorer(

@@ -42,8 +42,12 @@ function render({ model, el }) {
 
   let worker;
   async function begin(say) {
-    say("asking the kernel, which answers once it has nothing else to do …");
+    say("asking the kernel: it answers once it has nothing else to do, and fetches the runtime the "
+      + "first time, 20 MB …");
+    const late = setTimeout(() =>
+      say("the kernel has not answered yet. Is it busy, or was it stopped?"), 60_000);
     const [failed, [network, ...files]] = await asked(model);
+    clearTimeout(late);
     say(failed ? "fetching the runtime from a public host …" : "starting the network …");
     const text = new Blob([model.get("worker")], { type: "text/javascript" });
     worker = new Worker(URL.createObjectURL(text), { type: "module" });
