@@ -40,6 +40,7 @@ import nbformat
 import plotly
 
 from bfn_core.data.files import DataError
+from bfn_core.views import mnist
 from bfn_core.views.kit.explorer import JAVASCRIPT
 from bfn_core.views.kit.plotly_figure import MIME
 from tools import drawing
@@ -265,19 +266,23 @@ def prepare(folder: Path, films: Path | None = None) -> None:
         films: the folder of the explorers' films, if they were made.
     """
     (folder / "notebooks").mkdir(parents=True)
-    notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
-    for path in notebooks:
-        place = f"notebooks/{path.name}"
-        moving = _films(films, path.stem)
-        book = _for_reading(nbformat.read(path, as_version=4), place, folder, moving)
-        nbformat.write(book, folder / place)
+    shutil.copytree(STATIC, folder / "static")
     prose = {
         name: _as_page((ROOT / name).read_text("utf-8"), name, folder)
         for name in ("README.md", *MORE) if (ROOT / name).exists()
     }
     prose["index.md"] = prose.pop("README.md")
-    shutil.copytree(STATIC, folder / "static")
-    prose = {**_drawing(folder, prose), **prose}
+    drawn = _drawing(folder, prose)
+    notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    for path in notebooks:
+        place = f"notebooks/{path.name}"
+        moving = _films(films, path.stem)
+        if drawn:  # one of 07's explorers runs on its page as it does in a notebook
+            draws = drawing.block(folder / "static" / "draw", "../_static/draw")
+            moving[mnist.COMPLETING_ALT] = draws
+        book = _for_reading(nbformat.read(path, as_version=4), place, folder, moving)
+        nbformat.write(book, folder / place)
+    prose = {**drawn, **prose}
     prose["index.md"] += CONTENTS.format(
         book="\n".join(f"notebooks/{path.stem}" for path in notebooks),
         rest="\n".join(name.removesuffix(".md") for name in prose if name != "index.md"),

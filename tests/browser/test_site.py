@@ -349,7 +349,9 @@ def test_an_explorer_runs_or_says_where_it_does(folder, path):
     frames = soup.select("iframe")
     assert len(frames) == (path.stem in IN_THE_BROWSER)
     filmed = soup.select(".film")
-    assert len(soup.select(".still")) == len(explorers) - len(frames) - len(filmed)
+    runs = soup.select(".draw")
+    assert len(runs) == ("mnist.browser_explorer(" in "".join(cells))
+    assert len(soup.select(".still")) == len(explorers) - len(frames) - len(filmed) - len(runs)
     assert bool(filmed) == (path.stem in FILMED)
     for words in soup.select(".still"):
         assert words.find_previous_sibling().select_one(".cell_output img")
@@ -816,6 +818,11 @@ def test_one_draws_with_a_finger_on_a_phone(in_fonts, address, artefacts):
     assert page.evaluate("scrollY") == scrolled  # the finger drew, and moved nothing else
     page.screenshot(path=artefacts / "phone.png", full_page=True)
     context.close()
+
+
+def test_one_draws_on_the_page_of_07_too(fresh):
+    pad = Pad(fresh("notebooks/07_mnist.html"))
+    assert 25 < len(pad.ink()) < 300
 
 
 def test_the_solver_draws_a_digit_in_few_steps(pad):
