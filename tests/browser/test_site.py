@@ -871,10 +871,10 @@ def test_a_lines_gaps_fill_themselves_letter_by_letter(fresh, folder):
     before = letter.get_attribute("aria-label")
     sheet.locator(".given").first.click()
     assert letter.get_attribute("aria-label") != before
-    assert "Guess: t 100 per cent" in letter.get_attribute("aria-label")
+    assert "Guess: t " in letter.get_attribute("aria-label")
     sheet.focus()
     page.keyboard.press("ArrowRight")
-    assert "Guess: h 100 per cent" in letter.get_attribute("aria-label")
+    assert "Guess: h " in letter.get_attribute("aria-label")
     pad.place.locator("input[name=at]").focus()
     page.keyboard.press("Home")
     assert "Belief: a space 4 per cent" in letter.get_attribute("aria-label")
