@@ -4,6 +4,7 @@ Every number comes from `ContinuousFlow`; only the two schedules that the paper 
 written here. Equation numbers are those of Graves et al., arXiv 2308.07037.
 """
 
+import functools
 import math
 
 import torch
@@ -15,7 +16,7 @@ from bfn_core.flows import ContinuousFlow
 from bfn_core.schedules import GeometricSchedule
 
 from .kit import style
-from .kit.explorer import Explorer, button, choice, log_slider, slider
+from .kit.explorer import Explorer, button, choice, explore, log_slider, slider
 from .kit.style import COLOURS
 
 FLOW = ContinuousFlow(0.02)  # its prior, sender and update do not depend on sigma_1
@@ -310,23 +311,8 @@ class _Landing:
                 line.set_data(height / peak, across)
 
 
-def split_explorer(*, total=16.0, n=12, x=0.6, kind="equal", runs=4000, seed=1):
-    """Many small messages against one large one of the same total accuracy.
-
-    Left, the standard deviation of the belief while accuracy comes in; in the middle, the means of
-    eight Bobs on their way; right, where the means of thousands of Bobs land: after many messages,
-    after one, and by the formula for the flow distribution (77).
-
-    Args:
-      total, n, x: where the sliders start: total accuracy in [0.5, 128], number of messages in
-        [2, 100], true value in [−1, 1].
-      kind: how the total is cut, one of `SPLITS`.
-      runs: how many Bobs; seed: of the noise.
-
-    Returns:
-        An `Explorer`.
-    """
-    figure, axes = style.subplots(1, 3, size=(9.2, 4.0), width_ratios=(1.25, 1.7, 1.15))
+def _many_and_one(axes, runs, seed):
+    """Bob's standard deviation, his mean on its way, and where it lands, for many and for one."""
     spend, paths, landing = axes[0], axes[1], _Landing(axes[2])
     (curve,) = spend.plot([], [], color=COLOURS.faint, lw=1.5)
     (large,) = spend.plot([], [], "o", color=COLOURS.other, ms=12)
@@ -342,9 +328,9 @@ def split_explorer(*, total=16.0, n=12, x=0.6, kind="equal", runs=4000, seed=1):
         panel.set(xlabel="share of the accuracy received", xlim=(-0.04, 1.04))
         panel.xaxis.set_major_formatter(PercentFormatter(1))
     handles = [landing.many, landing.one, landing.fill, truths[0]]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    spend.figure.legend(handles=handles, loc="outside lower center", ncols=4)
 
-    def update(total, n, x, kind):
+    def show(total, n, x, kind):
         generator = torch.Generator().manual_seed(seed)
         alphas = split(total, n, kind, generator)
         means, theta = crowd(x, alphas, runs, generator)
@@ -368,14 +354,34 @@ def split_explorer(*, total=16.0, n=12, x=0.6, kind="equal", runs=4000, seed=1):
             f"{single[-1].std():.2f}; the formula says {mean:.2f} ± {std:.2f}."
         )
 
+    return show
+
+
+def split_explorer(*, total=16.0, n=12, x=0.6, kind="equal", runs=4000, seed=1):
+    """Many small messages against one large one of the same total accuracy.
+
+    Left, the standard deviation of the belief while accuracy comes in; in the middle, the means of
+    eight Bobs on their way; right, where the means of thousands of Bobs land: after many messages,
+    after one, and by the formula for the flow distribution (77).
+
+    Args:
+      total, n, x: where the sliders start: total accuracy in [0.5, 128], number of messages in
+        [2, 100], true value in [−1, 1].
+      kind: how the total is cut, one of `SPLITS`.
+      runs: how many Bobs; seed: of the noise.
+
+    Returns:
+        An `Explorer`.
+    """
     controls = {
         "total": log_slider("accuracy in all", 0.5, 128, total, steps=64),
         "n": slider("number of small messages", 2, 100, n),
         "x": slider("true value x", -1.0, 1.0, x, 0.05),
         "kind": choice("cut into parts that are", SPLITS, kind),
     }
-    return Explorer(
-        figure, update, controls,
+    picture = functools.partial(_many_and_one, runs=runs, seed=seed)
+    return explore(
+        picture, controls, size=(9.2, 4.0), grid=(1, 3), width_ratios=(1.25, 1.7, 1.15),
         description="Many small messages and one large message of the same total accuracy leave "
         "the same standard deviation and the same distribution of means.",
         filmed=["n", "kind"],

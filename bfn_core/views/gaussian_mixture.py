@@ -21,7 +21,7 @@ from bfn_core.flows import ContinuousFlow
 
 from .kit import plotly_figure, style
 from .kit.browser import BrowserExplorer
-from .kit.explorer import Explorer, button, slider
+from .kit.explorer import button, explore, slider
 from .kit.plotly_figure import PlotlyFigure
 from .kit.style import COLOURS
 
@@ -301,6 +301,46 @@ def sample_paths(steps, sigma_1, noise, means=MEANS, weights=None, std=STD):
     return numpy.stack(mu), mixture_guess(mu[-1], flow.beta(1.0), means, weights, std)
 
 
+def _samples_and_data(axes, kind, sigma_1, samples, paths):
+    """Some samples on their way, and all of them against the data."""
+    left, right = axes
+    edges, v = numpy.linspace(-1.2, 1.2, 81), numpy.linspace(-1.2, 1.2, 600)
+    mass = numpy.array([_mass(a, b, **kind) for a, b in itertools.pairwise(edges)])
+    floor = 0.5 * numpy.sqrt(2 * mass * (1 - mass) / (math.pi * samples)).sum()
+    lines = LineCollection([], colors=COLOURS.input, linewidths=0.9, alpha=0.45)
+    left.add_collection(lines)
+    left.set(title=f"{paths} beliefs on their way", xlabel="time t", ylabel="value", xlim=(0, 1),
+             ylim=(-1.35, 1.35))
+    data = mixture_density(v, **kind)
+    right.fill_betweenx(v, data, color=COLOURS.data, alpha=0.15, lw=0)
+    right.plot(data, v, color=COLOURS.data, lw=1.2, label="data")
+    bars = right.stairs(numpy.zeros(80), edges, orientation="horizontal", fill=True, alpha=0.6,
+                        color=COLOURS.output, label=f"{samples} samples")
+    right.set(title="Samples against data", xlabel="density", xlim=(0, 1.6 * data.max()))
+    right.figure.get_layout_engine().set(w_pad=0.12)  # room for the last tick beside the first
+    right.legend(loc="lower right")
+
+    @functools.cache
+    def drawn(n, draw):
+        noise = numpy.random.default_rng(draw).normal(size=(100, samples))
+        return sample_paths(n, sigma_1, noise, **kind)
+
+    def show(n, draw):
+        mu, x = drawn(n, draw)
+        times = numpy.linspace(0, 1, n + 1)
+        lines.set_segments([numpy.stack([times, path], -1) for path in mu[:, :paths].T])
+        share = numpy.histogram(x, edges)[0] / samples
+        bars.set_data(values=share / (edges[1] - edges[0]))
+        distance = 0.5 * (numpy.abs(share - mass).sum() + (1 - share.sum()) + (1 - mass.sum()))
+        return (
+            f"<b>{n} step{'s' * (n > 1)}</b>: the samples are {distance:.3f} from the data in "
+            f"total variation (0 is the same, 1 is nothing in common); {samples} draws from the "
+            f"data itself would be about {floor:.3f} away."
+        )
+
+    return show
+
+
 def steps_explorer(
     means=MEANS, weights=None, std=STD, *, steps=10, sigma_1=0.02, samples=2000, paths=40
 ):
@@ -320,55 +360,17 @@ def steps_explorer(
         An `Explorer`.
     """
     means, weights, std = mixture(means, weights, std)
-    edges = numpy.linspace(-1.2, 1.2, 81)
-    v = numpy.linspace(-1.2, 1.2, 600)
-    mass = numpy.array([_mass(a, b, means, weights, std) for a, b in itertools.pairwise(edges)])
-    floor = 0.5 * numpy.sqrt(2 * mass * (1 - mass) / (math.pi * samples)).sum()
-    width = edges[1] - edges[0]
-
-    figure, (left, right) = style.subplots(1, 2, size=(9, 3.6), sharey=True, width_ratios=(1.7, 1))
-    lines = LineCollection([], colors=COLOURS.input, linewidths=0.9, alpha=0.45)
-    left.add_collection(lines)
-    left.set(title=f"{paths} beliefs on their way", xlabel="time t", ylabel="value", xlim=(0, 1),
-             ylim=(-1.35, 1.35))
-    data = mixture_density(v, means, weights, std)
-    right.fill_betweenx(v, data, color=COLOURS.data, alpha=0.15, lw=0)
-    right.plot(data, v, color=COLOURS.data, lw=1.2, label="data")
-    bars = right.stairs(numpy.zeros(80), edges, orientation="horizontal", fill=True, alpha=0.6,
-                        color=COLOURS.output, label=f"{samples} samples")
-    right.set(title="Samples against data", xlabel="density",
-              xlim=(0, 1.6 * data.max()))
-    figure.get_layout_engine().set(w_pad=0.12)  # room for the last tick beside the first
-    right.legend(loc="lower right")
-    known = {}
-
-    def update(n, draw):
-        if (n, draw) not in known:
-            noise = numpy.random.default_rng(draw).normal(size=(100, samples))
-            known[n, draw] = sample_paths(n, sigma_1, noise, means, weights, std)
-        mu, x = known[n, draw]
-        times = numpy.linspace(0, 1, n + 1)
-        lines.set_segments([numpy.stack([times, path], -1) for path in mu[:, :paths].T])
-        share = numpy.histogram(x, edges)[0] / samples
-        bars.set_data(values=share / width)
-        distance = 0.5 * (numpy.abs(share - mass).sum() + (1 - share.sum()) + (1 - mass.sum()))
-        return (
-            f"<b>{n} step{'s' * (n > 1)}</b>: the samples are {distance:.3f} from the data in "
-            f"total variation (0 is the same, 1 is nothing in common); {samples} draws from the "
-            f"data itself would be about {floor:.3f} away."
-        )
-
-    return Explorer(
-        figure,
-        update,
-        {
-            "n": slider("number of steps n", 1, 100, steps, width=320),
-            "draw": button("Other random numbers"),
-        },
+    controls = {
+        "n": slider("number of steps n", 1, 100, steps, width=320),
+        "draw": button("Other random numbers"),
+    }
+    kind = {"means": means, "weights": weights, "std": std}
+    picture = functools.partial(_samples_and_data, kind=kind, sigma_1=sigma_1, samples=samples,
+                                paths=paths)
+    return explore(
+        picture, controls, size=(9, 3.6), grid=(1, 2), sharey=True, width_ratios=(1.7, 1),
         description="Samples of the perfect network: drag the number of steps from 1 to 100, and "
-        "one blur becomes four bumps.",
-        play="n",
-        seconds=8,
+        "one blur becomes four bumps.", play="n", seconds=8,
     )
 
 

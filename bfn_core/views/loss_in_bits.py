@@ -697,6 +697,45 @@ def _extra(axes, entropy):
     return show
 
 
+def _imperfect(axes, table, names, words, beta_1):
+    """What a wrong network pays: over time, the table it believes in, and in all."""
+    joint, apart = probabilities(table), without_correlation(table)
+    meter = Meter(perfect_network(table, beta_1))
+    entropy = meter.truth.entropy() / NATS
+
+    @functools.cache
+    def measure(share, temperature):
+        believed = perfect_network(share * joint + (1 - share) * apart, beta_1)
+        bfn = Tempered(believed, temperature)
+        return meter.rate(bfn, TIMES) @ meter.weights, float(meter.final(bfn) @ meter.weights)
+
+    best, best_final = measure(1.0, 1.0)
+    show_price = _price_of_error(axes[0], *smooth(best))
+    show_table, show_extra = _belief(axes[1], joint, names, words), _extra(axes[2], entropy)
+
+    def show(share, temperature):
+        believed = share * joint + (1 - share) * apart
+        rate, final = measure(share, temperature)
+        during, end = integral(rate - best), final - best_final
+        show_price(smooth(rate)[1])
+        show_table(believed)
+        show_extra(during + end)
+        known = torch.special.xlogy(joint, joint / believed.where(joint > 0, joint + 1)).sum()
+        why = (
+            f"The divergence KL(table ‖ belief), by the formula, is {float(known) / NATS:.2f} bits."
+            if abs(temperature - 1) < 0.005  # a log slider is a rounding away from 1
+            else f"{'Too sure of itself' if temperature < 1 else 'Too timid'}: temperature "
+            f"{temperature:.2f}."
+        )
+        return (
+            f"It pays <b>{max(during + end, 0):.2f} bits more</b> than the entropy of "
+            f"{entropy:.2f}: {max(during, 0):.2f} in messages (the filled area) and "
+            f"{max(end, 0):.2f} at the end. {why}"
+        )
+
+    return show
+
+
 def imperfect_explorer(
     table, names, *, words=("first", "second"), share=0.0, temperature=1.0, beta_1=9.0
 ):
@@ -718,50 +757,7 @@ def imperfect_explorer(
     Returns:
         An `Explorer`.
     """
-    truth = perfect_network(table, beta_1)
-    joint, apart = probabilities(table), without_correlation(table)
-    entropy = truth.entropy() / NATS
-    meter = Meter(truth)
-
-    def measure(bfn):
-        return meter.rate(bfn, TIMES) @ meter.weights, float(meter.final(bfn) @ meter.weights)
-
-    best, best_final = measure(truth)
-    cached = functools.cache(
-        lambda share, temperature: measure(
-            Tempered(perfect_network(share * joint + (1 - share) * apart, beta_1), temperature)
-        )
-    )
-
-    t, best_curve = smooth(best)
-
-    def picture(axes):
-        show_price = _price_of_error(axes[0], t, best_curve)
-        show_table, show_extra = _belief(axes[1], joint, names, words), _extra(axes[2], entropy)
-
-        def update(share, temperature):
-            believed = share * joint + (1 - share) * apart
-            rate, final = cached(share, temperature)
-            during, end = integral(rate - best), final - best_final
-            show_price(smooth(rate)[1])
-            show_table(believed)
-            show_extra(during + end)
-            known = torch.special.xlogy(joint, joint / believed.where(joint > 0, joint + 1)).sum()
-            why = (
-                f"The divergence KL(table ‖ belief), by the formula, is {float(known) / NATS:.2f} "
-                "bits."
-                if abs(temperature - 1) < 0.005  # a log slider is a rounding away from 1
-                else f"{'Too sure of itself' if temperature < 1 else 'Too timid'}: temperature "
-                f"{temperature:.2f}."
-            )
-            return (
-                f"It pays <b>{max(during + end, 0):.2f} bits more</b> than the entropy of "
-                f"{entropy:.2f}: {max(during, 0):.2f} in messages (the filled area) and "
-                f"{max(end, 0):.2f} at the end. {why}"
-            )
-
-        return update
-
+    picture = functools.partial(_imperfect, table=table, names=names, words=words, beta_1=beta_1)
     controls = {
         "share": slider("share of the correlation it knows", 0.0, 1.0, share, 0.05, width=260),
         "temperature": log_slider("temperature of its guesses", 1 / 3, 3, temperature, steps=40),
