@@ -39,15 +39,15 @@ def power_law(steps: Sequence[float], losses: Sequence[float]) -> PowerLaw:
     if s.shape != y.shape or s.ndim != 1 or len(set(s)) < 4 or (s <= 0).any():
         raise ValueError("a power law needs four or more different numbers of steps above 0, and "
                          f"a loss for each; got {len(s)} and {len(y)}")
-    best, least = None, numpy.inf
+    laws, distances = [], []
     for exponent in EXPONENTS:  # for a given exponent the other two are linear
         power = s**-exponent
         (floor, scale), *_ = numpy.linalg.lstsq(numpy.stack([power**0, power], 1), y, rcond=None)
         if floor < 0:
             floor, scale = 0.0, power @ y / (power @ power)
-        if (far := numpy.square(floor + scale * power - y).sum()) < least:
-            best, least = PowerLaw(float(floor), float(scale), float(exponent)), far
-    return best
+        laws.append(PowerLaw(float(floor), float(scale), float(exponent)))
+        distances.append(numpy.square(floor + scale * power - y).sum())
+    return laws[int(numpy.argmin(distances))]
 
 
 def held_out(record: dict, before: int = 0) -> tuple[list[int], list[float]]:
