@@ -4,7 +4,7 @@ import numpy
 import pytest
 
 from bfn_core.data import record
-from bfn_core.training.growth import held_out, power_law
+from bfn_core.training.growth import held_out, joined, power_law
 
 STEPS = 500 * numpy.arange(1, 21)
 
@@ -32,5 +32,15 @@ def test_too_few_steps_are_told(steps):
 def test_losses_on_record_follow_one():
     """The first quarter of MNIST's run tells what the whole came to, within a nat."""
     steps, losses = held_out(record("mnist"))
-    assert held_out(record("mnist"), before=7)[0][0] == steps[0] + 7
     assert power_law(steps[:6], losses[:6])(steps[-1]) == pytest.approx(losses[-1], abs=1)
+
+
+def test_the_steps_of_a_run_that_went_on_are_counted_on():
+    """text8's second run begins where the first ended, and is cheaper from its first check on."""
+    first, then = record("text8_first"), record("text8")
+    assert then["settings"]["initial"] == "shipped"
+    steps, losses = held_out(whole := joined(first, then))
+    assert steps == sorted(set(steps)) and losses[-1] == held_out(then)[1][-1]
+    assert steps[-1] == 11_000 + held_out(then)[0][-1]
+    assert whole["curve"][-1]["step"] == 11_000 + then["settings"]["steps"]
+    assert held_out(then)[1][0] < held_out(first)[1][-1]

@@ -50,11 +50,22 @@ def power_law(steps: Sequence[float], losses: Sequence[float]) -> PowerLaw:
     return laws[int(numpy.argmin(distances))]
 
 
-def held_out(record: dict, before: int = 0) -> tuple[list[int], list[float]]:
-    """Steps and held-out losses, in nats per example, of the record of a run.
+def joined(first: dict, then: dict) -> dict:
+    """The record of a run, with the losses of that which it began from before its own.
 
     Args:
-        before: steps of the run from whose weights it began.
+        first: the record of the run whose weights were the initial ones.
+        then: the record of the run that went on from them.
     """
+    before = first["settings"]["steps"]
+
+    def both(rows: str) -> list[dict]:
+        return first[rows] + [{**row, "step": before + row["step"]} for row in then[rows]]
+
+    return {**then, "curve": both("curve"), "validation": both("validation")}
+
+
+def held_out(record: dict) -> tuple[list[int], list[float]]:
+    """Steps and held-out losses, in nats per example, of the record of a run."""
     rows = record["validation"]
-    return [before + row["step"] for row in rows], [row["validation"] for row in rows]
+    return [row["step"] for row in rows], [row["validation"] for row in rows]

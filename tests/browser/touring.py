@@ -27,5 +27,5 @@ def tour(path, open_notebook, artefacts, record):
         assert explorer.nameless() == []
         record(f"{path.stem} {explorer.number}", explorer)
     assert notebook.errors() == []
-    assert notebook.console == []
+    assert notebook.console == [], notebook.console
     assert notebook.foreign == []
