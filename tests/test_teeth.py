@@ -4,6 +4,7 @@ The breaks themselves take minutes: `make teeth`.
 """
 
 import ast
+import re
 
 import pytest
 
@@ -29,12 +30,19 @@ def report(*cases):
     return f"<testsuites><testsuite>{''.join(cases)}</testsuite></testsuites>"
 
 
+def meaning(file, source):
+    """A program without its comments."""
+    if file.endswith(".js"):
+        return re.sub(r"//.*", "", source)
+    return ast.dump(ast.parse(source))
+
+
 @pytest.mark.parametrize("each", teeth.BREAKS, ids=lambda each: f"{each.file}, {each.what}")
 def test_no_break_is_stale(each):
     assert each.stale() is None
     source = (teeth.ROOT / "bfn_core" / each.file).read_text("utf-8")
     broken = source.replace(each.right, each.wrong)
-    assert ast.dump(ast.parse(broken)) != ast.dump(ast.parse(source)), "nothing is broken"
+    assert meaning(each.file, broken) != meaning(each.file, source), "nothing is broken"
     for test in each.tests:
         file, _, name = test.partition("::")
         text = (teeth.ROOT / "tests" / file).read_text("utf-8")
