@@ -239,7 +239,6 @@ def test_the_grids_are_of_the_weights_that_are_shipped(name):
     record = data.record("time_grids")
     again = f"{record['command']} {name}"
     assert record[name]["weights"] == weights(name), f"measured on others: {again}"
-    assert record[name]["seconds"] < 300
     bills, paper = data.record(name)["evaluation"]["elbo"], record[name]["grids"]["paper"]
     assert paper["nats"] > bills["infinity"]["messages"] - 5 * paper["standard error"], again
     if "10" in bills:
