@@ -53,7 +53,31 @@ def script(name):
     return text(name)
 
 
-class BrowserExplorer(ipywidgets.VBox):
+class Live(ipywidgets.VBox):
+    """What the browser draws itself, `drawing`, with a picture for where nothing runs."""
+
+    description: str
+    drawing: anywidget.AnyWidget
+    _png: bytes
+    _width: float
+
+    def stored(self) -> bytes:
+        """The picture that is stored, in few colours."""
+        return style.shrink(self._png)
+
+    def bundle(self):
+        """What is put under the cell: the live view, the picture, a sentence."""
+        data, metadata = style.bundle(self.stored(), self._width, self.description)
+        live = self.drawing._repr_mimebundle_()
+        if isinstance(live, tuple):  # Colab: where to find the code that shows an anywidget
+            metadata = {**metadata, **live[1]}
+        return {VIEW: view(self), **data}, metadata
+
+    def _ipython_display_(self, **_):
+        style.display(*self.bundle())
+
+
+class BrowserExplorer(Live):
     """A drawing in JavaScript that runs in the browser.
 
     Args:
@@ -69,7 +93,7 @@ class BrowserExplorer(ipywidgets.VBox):
     def __init__(self, name, settings, state, *, figure, description, height):
         self._settings, self._first = settings, dict(state)
         self._script = script(name)
-        self._figure_width = figure.get_figwidth() * style.CSS_DPI
+        self._width = figure.get_figwidth() * style.CSS_DPI
         self._png = style.to_png(figure)
         style.release(figure)
         self.description, self.height = description, height
@@ -106,14 +130,12 @@ class BrowserExplorer(ipywidgets.VBox):
 
     def bundle(self):
         """What is put under the cell: the live view, the page in a frame, a picture, a sentence."""
-        data, metadata = style.bundle(self._png, self._figure_width, self.description)
         frame = FRAME.format(
             title=html.escape(self.description), page=html.escape(self.page()), height=self.height
         )
-        live = self.drawing._repr_mimebundle_()
-        if isinstance(live, tuple):  # Colab: where to find the code that shows an anywidget
-            metadata = {**metadata, **live[1]}
-        return {VIEW: view(self), "text/html": frame, **data}, metadata
+        data, metadata = super().bundle()
+        return {**data, "text/html": frame}, metadata
 
-    def _ipython_display_(self, **_):
-        style.display(*self.bundle())
+    def stored(self) -> bytes:
+        """The picture as it was drawn."""
+        return self._png

@@ -4,14 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import anywidget
-import ipywidgets
 import torch
 import traitlets
 from torch import Tensor
 
 from . import style
-from .browser import script
-from .explorer import VIEW, view
+from .browser import Live, script
 
 MARKS = "01."  # paper, ink, open
 
@@ -55,7 +53,7 @@ def read(marks: str, edge: int) -> tuple[Tensor, Tensor]:
     return torch.where(values == 2, 0, values), values != 2
 
 
-class Canvas(ipywidgets.VBox):
+class Canvas(Live):
     """Pixels that the reader inks, whitens or leaves open; the kernel completes them.
 
     Args:
@@ -148,14 +146,3 @@ class Canvas(ipywidgets.VBox):
         png = style.to_png(figure)
         style.release(figure)
         return png
-
-    def bundle(self):
-        """What is put under the cell: the live view, a picture of the first state, a sentence."""
-        data, metadata = style.bundle(style.shrink(self._png), self._width, self.description)
-        live = self.drawing._repr_mimebundle_()
-        if isinstance(live, tuple):  # Colab: where to find the code that shows an anywidget
-            metadata = {**metadata, **live[1]}
-        return {VIEW: view(self), **data}, metadata
-
-    def _ipython_display_(self, **_):
-        style.display(*self.bundle())

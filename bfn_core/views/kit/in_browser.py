@@ -14,7 +14,6 @@ import html
 import tarfile
 
 import anywidget
-import ipywidgets
 import traitlets
 
 from bfn_core.data.files import DataError, RemoteFile, locate
@@ -22,8 +21,8 @@ from bfn_core.model import BFN
 from bfn_core.networks.onnx_graph import written
 
 from . import style
-from .browser import script
-from .explorer import JAVASCRIPT, VIEW, view
+from .browser import Live, script
+from .explorer import JAVASCRIPT
 
 VERSION = "1.22.0"  # its WebAssembly has 11.2 MB, unpacked; newer ones grow, to 14.2 MB in 1.30
 RUNTIME = RemoteFile(
@@ -77,7 +76,7 @@ def settings(bfn: BFN, length: int | None = None) -> dict[str, int | float]:
     return {**found, "classes": flow.classes, "length": length}
 
 
-class InBrowser(ipywidgets.VBox):
+class InBrowser(Live):
     """A picture and a button; pressed, a network draws or writes in the browser in its place.
 
     Args:
@@ -122,17 +121,6 @@ class InBrowser(ipywidgets.VBox):
             files, words = [], str(error)
         self.handed += 1
         self.drawing.send({"to": message["from"], "words": words}, [self.model, *files])
-
-    def bundle(self):
-        """What is put under the cell: the live view, the picture, a sentence."""
-        data, metadata = style.bundle(style.shrink(self._png), self._width, self.description)
-        live = self.drawing._repr_mimebundle_()
-        if isinstance(live, tuple):  # Colab: where to find the code that shows an anywidget
-            metadata = {**metadata, **live[1]}
-        return {VIEW: view(self), **data}, metadata
-
-    def _ipython_display_(self, **_):
-        style.display(*self.bundle())
 
 
 PLACE = """<div class="draw" {data}>
