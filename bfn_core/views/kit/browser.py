@@ -134,7 +134,8 @@ class BrowserExplorer(Live):
             title=html.escape(self.description), page=html.escape(self.page()), height=self.height
         )
         data, metadata = super().bundle()
-        return {**data, "text/html": frame}, metadata
+        # Before the picture: a page that takes the first kind it can show shows what moves.
+        return {VIEW: data.pop(VIEW), "text/html": frame, **data}, metadata
 
     def stored(self) -> bytes:
         """The picture as it was drawn."""
