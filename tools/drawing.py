@@ -8,7 +8,8 @@ registry, fetched once, checked and kept in the folder of data; the Bayesian flo
 which are the explorers' own JavaScript; and pictures for where none of this runs. Runtime and
 networks are packed, since not every server does that, and a page unpacks them.
 
-One network serves all digits: told no label it draws any. WebGPU is left out, see tools/draw.md.
+One network serves all digits: told no label it draws any. The runtime is there twice: the larger
+knows WebGPU, and is loaded where there is a graphics card to try.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def write(folder: Path) -> None:
     Raises:
         DataError: the runtime cannot be had; nothing is written then.
     """
-    files = dict(in_browser.runtime())
+    files = {**in_browser.runtime(), **in_browser.runtime(card=True)}
     for name, bits in BITS.items():
         files[f"{name}.onnx.gz"] = in_browser.packed(written(shipped(name).network, bits))
     for name in SCRIPTS:

@@ -356,6 +356,15 @@ TABLE = [
         ("scores that are not made smaller", "self.constant(head**-0.5)", "self.constant(1.0)"),
         ("features of another length", "g.constant(1 / root)", "g.constant(1 / classes)"),
     ]),
+    ("views/kit/javascript/network.js",
+     "test_graphics_card.py::test_a_card_is_taken_if_it_gives_the_same_sooner", [
+        ("a graphics card that is a little wrong", "CLOSE * most", "10 * CLOSE * most"),
+        ("a graphics card that gives no numbers",
+         "!raw.every((value, k) => Math.abs(value - other[k]) <= CLOSE * most)",
+         "raw.some((value, k) => Math.abs(value - other[k]) > CLOSE * most)"),
+        ("a graphics card that is slower", "webgpu < wasm", "webgpu > 0"),
+        ("waiting for a graphics card without an end", "Promise.race([found, late])", "found"),
+    ]),
     ("views/kit/javascript/letters.js", "test_letters.py::test_messages_and_what_they_cost", [
         ("a message with noise of size one", "Math.sqrt(alpha * normal.length) * z",
          "Math.sqrt(alpha) * z"),

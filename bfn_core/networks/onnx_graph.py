@@ -83,11 +83,16 @@ class Graph:
         return self.op("Add", self.op("MatMul", x, self.weight(layer.weight.T)),
                        self.weight(layer.bias))
 
-    def conv(self, x: str, layer, **attributes) -> str:
-        """A convolution with its own padding."""
-        pads = [*layer.padding, *layer.padding]
-        return self.op("Conv", x, self.weight(layer.weight), self.weight(layer.bias),
-                       kernel_shape=list(layer.kernel_size), pads=pads, **attributes)
+    def conv(self, x: str, layer, weight: Tensor | None = None, stride: int = 1,
+             padding: int | None = None) -> str:
+        """A convolution with its own weights, padding and stride, unless told others."""
+        weight = layer.weight if weight is None else weight
+        size = weight.shape[2:]
+        pads = list(layer.padding) if padding is None else [padding] * len(size)
+        # Told in full: WebGPU's kernels take nothing for granted.
+        return self.op("Conv", x, self.weight(weight), self.weight(layer.bias),
+                       kernel_shape=list(size), pads=[*pads, *pads], group=1,
+                       strides=[stride] * len(size), dilations=[1] * len(size))
 
     def norm(self, x: str, layer: Norm) -> str:
         """Group norm: each group of channels is made one channel, and normalised as an instance."""
@@ -100,7 +105,7 @@ class Graph:
         scale, shift = (self.weight(p.reshape(1, width, 1, 1)) for p in (layer.weight, layer.bias))
         return self.op("Add", self.op("Mul", h, scale), shift)
 
-    def read(self, tokens: str, layer, turns: str | None = None) -> str:
+    def read(self, tokens: str, layer, turns: list[str] | None = None) -> str:
         """What each of (B, L, width) reads from all, through the layer's qkv and out."""
         width = layer.out.out_features
         head = width // layer.heads
@@ -116,11 +121,11 @@ class Graph:
         h = self.reshape(self.op("Transpose", h, perm=[0, 2, 1, 3]), 0, -1, width)
         return self.linear(h, layer.out)
 
-    def turned(self, x: str, turns: str) -> str:
-        """(B, heads, L, head), each position turned by the cosines and sines, (2, L, head)."""
-        cos, sin = self.op("Split", turns, outputs=2, axis=0)
-        first, second = self.op("Split", x, outputs=2, axis=-1)
-        across = self.op("Concat", self.op("Neg", second), first, axis=-1)
+    def turned(self, x: str, turns: list[str]) -> str:
+        """(B, heads, L, head), each position turned by cosines and sines, (1, 1, L, head) each."""
+        cos, sin = turns
+        first, second = self.op("Split", x, outputs=2, axis=3)
+        across = self.op("Concat", self.op("Neg", second), first, axis=3)
         return self.op("Add", self.op("Mul", x, cos), self.op("Mul", across, sin))
 
     def attention(self, x: str, layer: Attention) -> str:
@@ -142,7 +147,7 @@ class Graph:
         return self.op("Mul", self.op("Mul", x, self.constant(0.5)),
                        self.op("Add", phi, self.constant(1.0)))
 
-    def layer(self, h: str, block: transformer.Block, turns: str | None) -> str:
+    def layer(self, h: str, block: transformer.Block, turns: list[str] | None) -> str:
         """A block of the transformer: attention, then an MLP at each position."""
         h = self.op("Add", h, self.read(self.layer_norm(h, block.norm1), block, turns))
         inner = self.gelu(self.linear(self.layer_norm(h, block.norm2), block.mlp[0]))
@@ -203,8 +208,7 @@ def _unet(network: UNet, bits: int) -> bytes:
     g, r = Graph(bits), network.patch
     ink = g.op("Gather", "theta", g.constant(1), axis=4)  # the probability of class 1
     planes = g.op("Sub", g.op("Mul", ink, g.constant(2.0)), g.constant(1.0))
-    h = g.op("Conv", planes, g.weight(unshuffled(network)), g.weight(network.first.bias),
-             strides=[r, r], pads=[r] * 4)
+    h = g.conv(planes, network.first, unshuffled(network), stride=r, padding=r)
     time = g.silu(g.time("t", network.time))
     if network.conditions.label is not None:
         unknown = g.constant(network.conditions.labels)
@@ -241,9 +245,7 @@ def _transformer(network: Transformer, bits: int) -> bytes:
     root = math.sqrt(classes)
     features = g.op("Sub", g.op("Mul", "theta", g.constant(root)), g.constant(1 / root))
     h = g.op("Transpose", features, perm=[0, 2, 1])
-    (reach,) = (int(part) for part in network.embed.padding)
-    h = g.op("Conv", h, g.weight(network.embed.weight), g.weight(network.embed.bias),
-             kernel_shape=[2 * reach + 1], pads=[reach, reach])
+    h = g.conv(h, network.embed)
     h = g.op("Transpose", h, perm=[0, 2, 1])
     h = g.op("Add", h, g.op("Unsqueeze", g.time("t", network.time), g.constant([1])))
     size = g.op("Slice", g.op("Shape", "theta"), g.constant([1]), g.constant([2]))
@@ -254,7 +256,9 @@ def _transformer(network: Transformer, bits: int) -> bytes:
 
     if network.position is not None:
         h = g.op("Add", h, positions(network.position, 0))
-    turns = None if network.turns is None else positions(network.turns, 1)
+    # As many axes as what they turn, or an engine's optimiser mixes them up (WebGPU, 1.22).
+    turns = None if network.turns is None else [positions(table[None, None], 2)
+                                                for table in network.turns]
     for block in network.blocks:
         assert isinstance(block, transformer.Block)
         h = g.layer(h, block, turns)

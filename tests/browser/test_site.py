@@ -916,24 +916,96 @@ def test_one_writes_on_a_phone(in_fonts, address, artefacts):
     context.close()
 
 
-def test_without_scripts_and_on_paper_the_picture_stands_there(in_fonts, address, pad):
+# In the place of what drives a graphics card: the processor's own runtime, which remembers what it
+# was asked before, and so is quick when it is compared; or is a little wrong.
+FAKE_CARD = """
+import * as ort from "ADDRESS_static/draw/ort.mjs";
+export const { env, Tensor } = ort;
+export const InferenceSession = { create: async (model) => {
+  env.wasm.wasmPaths = { mjs: "ADDRESS_static/draw/ort-wasm-simd-threaded.mjs" };
+  const packed = await (await fetch("ADDRESS_static/draw/ort.wasm.gz")).blob();
+  const open = packed.stream().pipeThrough(new DecompressionStream("gzip"));
+  env.wasm.wasmBinary = await new Response(open).arrayBuffer();
+  const session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"] });
+  const known = new Map();
+  const run = async (inputs) => {
+    const asked = inputs.theta.data.join() + inputs.t.data.join();
+    if (!known.has(asked)) {
+      const data = (await session.run(inputs)).raw.data.map((value) => value * SCALE);
+      known.set(asked, { raw: { data } });
+    }
+    return known.get(asked);
+  };
+  return { inputNames: session.inputNames, run };
+} };
+"""
+
+
+@pytest.mark.parametrize(("scale", "engine", "words"), [
+    ("1", "webgpu", "network calls a second on your graphics card"),
+    ("1.01", "wasm", "network calls a second here"),
+])
+def test_a_graphics_card_is_gone_over_to_if_it_says_the_same(in_fonts, address, scale, engine,
+                                                             words):
+    context = in_fonts(BARE).new_context()
+    asked = []
+
+    def fake(route):
+        asked.append(route.request.url.rsplit("/", 1)[1])
+        fake = FAKE_CARD.replace("ADDRESS", address).replace("SCALE", scale)
+        body = fake if asked[-1] == "card.mjs" else ""
+        route.fulfill(body=body, content_type="text/javascript")
+
+    context.route("**/card*", fake)
+    page = context.new_page()
+    page.goto(f"{address}draw.html?card=always")
+    pad = Pad(page)
+    page.wait_for_function("() => document.querySelector('.draw').dataset.engine", timeout=PATIENCE)
+    assert sorted(asked) == sorted(in_browser.CARD.values())
+    assert pad.place.get_attribute("data-engine") == engine
+    assert pad.place.get_attribute("data-why") == (
+        "" if engine == "webgpu" else "the graphics card computes something else")
+    pad.stroke(*HOOK)
+    pad.rest()
+    assert pad.ink() and words in pad.place.inner_text()
+    context.close()
+
+
+def test_no_card_is_tried_where_there_is_none_or_none_is_wished(in_fonts, address):
+    page = in_fonts(BARE).new_page()
+    for wish in ("", "?card=never"):
+        page.goto(f"{address}draw.html{wish}")
+        pad = Pad(page)
+        pad.stroke(*HOOK)
+        pad.rest()
+        loaded = page.evaluate(
+            "performance.getEntriesByType('resource').map(r => r.name.split('/').at(-1))")
+        assert not set(in_browser.CARD.values()) & set(loaded)
+        assert pad.place.get_attribute("data-engine") is None
+    page.close()
+
+
+@pytest.mark.parametrize("name", ["draw.html", "write.html"])
+def test_without_scripts_and_on_paper_the_picture_stands_there(in_fonts, address, fresh, name):
     context = in_fonts(BARE).new_context(java_script_enabled=False)
     page = context.new_page()
-    page.goto(f"{address}draw.html")
+    page.goto(f"{address}{name}")
     assert page.locator(".draw-still").is_visible() and page.locator(".draw-words").is_visible()
     assert page.locator(".draw button").count() == 0
     context.close()
+    pad = Pad(fresh(name))
     with laid_out(pad.page, PAPERS["A4"], "print"):
         assert pad.place.locator(".draw-still").is_visible()
         assert pad.place.locator(".draw-words").is_visible()
         assert not pad.place.locator(".draw-live").is_visible()
 
 
+@pytest.mark.parametrize("name", ["draw.html", "write.html"])
 @pytest.mark.parametrize("lacks", ["WebAssembly", "DecompressionStream", "Worker"])
-def test_an_old_browser_is_told_why_and_keeps_the_picture(in_fonts, address, lacks):
+def test_an_old_browser_is_told_why_and_keeps_the_picture(in_fonts, address, lacks, name):
     page = in_fonts(BARE).new_page()
     page.add_init_script(f"delete window.{lacks}")
-    page.goto(f"{address}draw.html")
+    page.goto(f"{address}{name}")
     page.locator(".draw-invite button").click()
     alert = page.locator(".draw [role=alert]")
     alert.wait_for()
@@ -942,17 +1014,19 @@ def test_an_old_browser_is_told_why_and_keeps_the_picture(in_fonts, address, lac
     page.close()
 
 
-def test_a_file_that_does_not_arrive_is_named_and_asked_for_again(in_fonts, address):
+@pytest.mark.parametrize(("name", "model"), [
+    ("draw.html", "mnist_conditional.onnx.gz"), ("write.html", "text8.onnx.gz")])
+def test_a_file_that_does_not_arrive_is_named_and_asked_for_again(in_fonts, address, name, model):
     page = in_fonts(BARE).new_page()
-    page.route("**/mnist_conditional.onnx.gz", lambda route: route.fulfill(status=404, body="no"))
-    page.goto(f"{address}draw.html")
+    page.route(f"**/{model}", lambda route: route.fulfill(status=404, body="no"))
+    page.goto(f"{address}{name}")
     page.locator(".draw-invite button").click()
     alert = page.locator(".draw [role=alert]")
     alert.wait_for(timeout=PATIENCE)
-    assert "mnist_conditional.onnx.gz: the server answered 404" in alert.inner_text()
+    assert f"{model}: the server answered 404" in alert.inner_text()
     assert page.locator(".draw-still").is_visible()
-    page.unroute("**/mnist_conditional.onnx.gz")
-    assert Pad(page).ink()
+    page.unroute(f"**/{model}")
+    assert Pad(page).at > 0 and not page.locator(".draw-still").is_visible()
     page.close()
 
 

@@ -39,6 +39,9 @@ PARTS = {
     "ort-wasm-simd-threaded.wasm":
         ("ort.wasm.gz", "ca7wSVnFwbbeRhtlOOIFjjBmEANKharSdC0Mf9RTP+Q="),
 }
+# The same, and what computes on a graphics card: for pages of the website, which try one.
+CARD = {"ort.webgpu.min.mjs": "card.mjs", "ort-wasm-simd-threaded.jsep.mjs": "card-wasm.mjs",
+        "ort-wasm-simd-threaded.jsep.wasm": "card.wasm.gz"}
 HOST = f"https://cdn.jsdelivr.net/npm/onnxruntime-web@{VERSION}/dist/"
 RUNTIME_BYTES = 2_933_500  # of the three, packed; about, since that depends on zlib
 
@@ -48,16 +51,20 @@ def packed(content: bytes) -> bytes:
     return gzip.compress(content, 9, mtime=0)
 
 
-@functools.lru_cache(maxsize=1)
-def runtime() -> dict[str, bytes]:
+@functools.lru_cache(maxsize=2)
+def runtime(card: bool = False) -> dict[str, bytes]:
     """The files of ONNX Runtime Web, by their names beside a page; the largest is packed.
+
+    Args:
+        card: those for a graphics card instead.
 
     Raises:
         DataError: they are not at hand and cannot be fetched.
     """
     found = {}
+    parts = CARD if card else {part: name for part, (name, _) in PARTS.items()}
     with tarfile.open(locate(RUNTIME, ("onnxruntime",))) as archive:
-        for part, (name, _) in PARTS.items():
+        for part, name in parts.items():
             file = archive.extractfile(f"package/dist/{part}")
             assert file is not None
             content = file.read()

@@ -69,10 +69,15 @@ async function started(place, { form, button, status, total, begin, make }) {
   }
 }
 
-// What a page of the website loads: its worker, and files beside it.
-export async function fromThisFolder(here, model) {
+// What a page of the website loads: its worker, and files beside it. `?card=never` keeps it from
+// trying a graphics card, as a browser does that saves data; `?card=always` makes it try in any case.
+export async function fromThisFolder(here, model, sizes) {
   const beside = (name) => new URL(name, here).href;
   const worker = new Worker(beside("worker.js"), { type: "module" });
   const names = ["ort.mjs", "ort-wasm-simd-threaded.mjs", "ort.wasm.gz"];
-  return [worker, { kind: "open", addresses: names.map(beside), model: { address: beside(model) } }];
+  const wish = new URLSearchParams(window.location.search).get("card");
+  const never = wish === "never" || (!wish && navigator.connection?.saveData);
+  const card = never ? null : { folder: beside("."), always: wish === "always" };
+  return [worker, { kind: "open", addresses: names.map(beside), model: { address: beside(model) },
+    card, sizes }];
 }

@@ -133,6 +133,12 @@ export class Played {
   }
 
   arrived(state) {
+    if (state.kind === "card") {
+      this.rate = 0;
+      Object.assign(this.place.dataset, { engine: state.engine, why: state.why });
+      return;
+    }
+    this.engine = state.engine;
     const rate = (1000 * state.calls) / Math.max(state.ms, 0.1);
     this.rate = this.rate ? 0.9 * this.rate + 0.1 * rate : rate;
     if (state.task < this.first) return;
@@ -261,8 +267,9 @@ export class Played {
       this.bill.setAttribute("aria-label",
         `The price of each of ${n} messages; so far ${sums.join(" and ")}`);
     }
-    this.caption.innerHTML =
-      `${words} <small>${this.rate.toFixed(this.rate < 10 ? 1 : 0)} network calls a second here.</small>`;
+    const rate = this.rate.toFixed(this.rate < 10 ? 1 : 0);
+    const where = this.engine === "webgpu" ? "on your graphics card" : "here";
+    this.caption.innerHTML = `${words} <small>${rate} network calls a second ${where}.</small>`;
     this.place.dataset.state = `${i}/${n}`;
   }
 

@@ -4,10 +4,12 @@
 
 import { noise } from "./candidates.js";
 import { writing } from "./letters.js";
-import { fetched, ofLetters, ofPixels, open, RUNTIME } from "./network.js";
+import { CARD, compared, fetched, hasCard, ofLetters, ofPixels, open, RUNTIME } from "./network.js";
 import { filling, probability } from "./pixels.js";
 
-let network;
+let network; // runs the model: on the processor, or later on the graphics card
+let engine = "wasm";
+let tryCard = null; // to be called once, when there is nothing else to do
 let waiting = null;
 let working = false;
 
@@ -41,7 +43,7 @@ async function work(task) {
     const [belief, guess] = [packed(state.beliefs), packed(state.guess)];
     const { i, logWeights, parents, given, own, last } = state;
     postMessage({ kind: "state", task: task.id, i, n: task.n, count: task.count, quick: task.quick,
-      belief, guess, logWeights, parents, given, own, last, ms: now - before, calls: 1 },
+      belief, guess, logWeights, parents, given, own, last, engine, ms: now - before, calls: 1 },
     [belief.buffer, guess.buffer]);
     before = now;
     await breath();
@@ -58,15 +60,41 @@ async function begin() {
     await work(task);
   }
   working = false;
+  const now = tryCard;
+  tryCard = null;
+  now?.();
 }
 
-// The runtime and the model, from their bytes, or from their addresses, which may have digests.
-async function start({ files, addresses, model, digests = [] }) {
+// Where there is a graphics card, loads what drives it, and goes over to it if it gives the same, and
+// sooner. Whatever goes wrong, all stays as it is.
+async function onCard({ folder, always }, model, inputs) {
+  if (!always && !await hasCard()) return;
+  const opening = Promise.all(CARD.map((name) => fetched(folder + name, () => 0)))
+    .then((files) => open(files, model, "webgpu"));
+  const found = await compared(network, opening, inputs);
+  if (found.run) [network, engine] = [found.run, "webgpu"];
+  postMessage({ kind: "card", engine, why: found.why ?? "", milliseconds: found.milliseconds });
+}
+
+// Inputs of the model for one call, of the sizes that the page will ask for.
+function example({ classes, length }) {
+  if (classes) {
+    const theta = new Float32Array(2 * length * classes).fill(1 / classes);
+    return ofLetters((inputs) => inputs, classes)(theta, [0.5, 0.5]);
+  }
+  return ofPixels((inputs) => inputs)(new Float32Array(4 * 1568).fill(0.5), Array(4).fill(0.5),
+    Array(4).fill(-1));
+}
+
+// The runtime and the model, from their bytes, or from their addresses, which may have digests. With
+// `card` a graphics card is tried: { folder: of CARD's files, always: even if none is seen }.
+async function start({ files, addresses, model, digests = [], card, sizes }) {
   const heard = (count) => postMessage({ kind: "bytes", count });
   const [one, ...runtime] = await Promise.all([
     model.bytes ?? fetched(model.address, heard),
     ...RUNTIME.map((_, k) => files?.[k] ?? fetched(addresses[k], heard, digests[k]))]);
   network = await open(runtime, one);
+  if (card) tryCard = () => onCard(card, one, example(sizes));
   postMessage({ kind: "ready" });
 }
 
