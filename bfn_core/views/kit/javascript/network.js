@@ -65,7 +65,7 @@ async function spent(run, inputs) {
 }
 
 const CLOSE = 1e-3; // of the largest output: how far a card may be off
-const failed = (error) => `the graphics card failed: ${error?.message ?? error}`;
+const broken = (error) => `the graphics card failed: ${error?.message ?? error}`;
 
 // Whether a graphics card shall run the network: `run` is the processor's function, `opening` promises
 // the card's. Gives { milliseconds: { wasm, webgpu } } with `run` if the card is to be taken, or with
@@ -84,7 +84,7 @@ export async function compared(run, opening, inputs, patience = 30000) {
       return "the graphics card computes something else";
     }
     return webgpu < wasm ? card : "the graphics card is not quicker";
-  })().catch(failed);
+  })().catch(broken);
   const answer = await Promise.race([found, late]);
   return typeof answer === "function" ? { milliseconds, run: answer } : { milliseconds, why: answer };
 }
