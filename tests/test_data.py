@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from bfn_core import data
+from bfn_core import ContinuousFlow, ExactBFN, GaussianParameters, data
 from bfn_core.data import files, images, text
 from bfn_core.data.strings import sums
 from bfn_core.data.toy import GaussianMixture
@@ -394,6 +394,32 @@ def test_a_mixtures_draws_follow_its_density():
     points, weights = mixture.grid(401)
     assert float(weights.sum()) == pytest.approx(1, abs=1e-5)
     assert float(weights @ points.squeeze(1)) == pytest.approx(0.0625, abs=1e-4)  # ¾ ¼ − ¼ ½
+
+
+@pytest.mark.parametrize("t", [0.02, 0.3, 0.7, 1.0])
+def test_a_mixtures_guess_is_that_of_the_perfect_network(t):
+    mixture = GaussianMixture(weights=(1.0, 2.0, 3.0, 4.0))
+    perfect = ExactBFN(ContinuousFlow(0.05), *mixture.grid(1201))
+    beta = float(perfect.flow.beta(torch.tensor(t, dtype=torch.float64)))
+    mu = torch.tensor([-0.9, -0.31, 0.0, 0.02, 0.6], dtype=torch.float64)
+    theta = GaussianParameters(mu.unsqueeze(1), torch.full((5,), 1 + beta, dtype=torch.float64))
+    expected = perfect.output(theta, t).mean[:, 0].double()
+    torch.testing.assert_close(mixture.guess(mu, beta), expected, atol=2e-4, rtol=0)
+
+
+def test_a_mixtures_posterior_is_the_density_that_bayes_rule_gives():
+    mixture = GaussianMixture((-0.5, 0.3), 0.15, (3.0, 1.0))
+    v = torch.linspace(-3, 3, 6001, dtype=torch.float64)
+    mu, beta = torch.tensor([[0.2], [-0.4]], dtype=torch.float64), torch.tensor([[7.0], [0.5]])
+    evidence = (1 + beta) * mu / beta  # the mean of all messages, with their accuracy beta
+    expected = mixture.density(v) * torch.exp(-0.5 * beta * (v - evidence) ** 2)
+    expected /= torch.trapezoid(expected, v).unsqueeze(1)
+    weights, means, std = mixture.posterior(mu, beta)
+    assert weights.shape == means.shape == (2, 1, 2) and std.shape == (2, 1)
+    for row in range(2):
+        parts = tuple(means[row, 0].tolist()), float(std[row]), tuple(weights[row, 0].tolist())
+        torch.testing.assert_close(GaussianMixture(*parts).density(v), expected[row], atol=1e-6,
+                                   rtol=0)
 
 
 def test_a_density_at_whole_numbers_is_refused():

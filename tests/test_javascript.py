@@ -12,12 +12,12 @@ import torch
 
 from bfn_core import ContinuousFlow, ExactBFN, GaussianParameters
 from bfn_core.views import gaussian_mixture
-from bfn_core.views.gaussian_mixture import MEANS, STD
 from tests.chromium import dragged, static_page
 
 SIGMAS = [0.01, 0.02, 0.2, 0.5]
 TIMES = [1e-6, 0.01, 0.3, 0.5, 0.99, 1.0]
-DATA = {"means": list(MEANS), "weights": [0.25] * 4, "std": STD}
+MIXTURE = gaussian_mixture.DATA
+DATA = {"means": list(MIXTURE.means), "weights": [0.25] * 4, "std": MIXTURE.std}
 
 
 SCRIPT = "flow"  # that `call` reads
@@ -62,9 +62,7 @@ def test_the_flow_distribution(call):
 
 def test_the_output_distribution(call):
     sigma_1 = 0.05
-    x = torch.linspace(-1, 1, 1201, dtype=torch.float64)
-    weights = sum(torch.exp(-0.5 * ((x - m) / STD) ** 2) for m in MEANS)
-    perfect = ExactBFN(ContinuousFlow(sigma_1), x.unsqueeze(1), weights)
+    perfect = ExactBFN(ContinuousFlow(sigma_1), *MIXTURE.grid(1201))
     asked, expected = [], []
     for t in (0.02, 0.3, 0.7, 1.0):
         beta = float(perfect.flow.beta(double(t)))
@@ -74,10 +72,10 @@ def test_the_output_distribution(call):
             asked.append((mu, beta, DATA))
     ours = call("output", asked)
     assert [o["mean"] for o in ours] == pytest.approx(expected, abs=2e-4)
-    weights, means, std = gaussian_mixture.mixture_output(0.02, 5.0)
+    weights, means, std = MIXTURE.posterior(double(0.02)[0], 5.0)
     (ours,) = call("output", [(0.02, 5.0, DATA)])
-    assert ours["weights"] == pytest.approx(weights)
-    assert ours["means"] == pytest.approx(means)
+    assert ours["weights"] == pytest.approx(weights.tolist())
+    assert ours["means"] == pytest.approx(means.tolist())
     assert ours["std"] == pytest.approx(float(std))
 
 

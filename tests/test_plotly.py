@@ -238,9 +238,8 @@ def test_the_landscape_is_the_flow_over_the_data(t):
     mixture = GaussianMixture(means=(-0.5, 0.6), std=0.1, weights=(0.3, 0.7))
     x = mixture.sample(40_000, generator=generator)
     drawn = ContinuousFlow(0.05).sample_flow(x, t, generator).mean[:, 0]
-    mu = numpy.linspace(-2.995, 2.995, 600)
-    of_data = {"means": (-0.5, 0.6), "weights": (0.3, 0.7), "std": 0.1, "sigma_1": 0.05}
-    density = gaussian_mixture.flow_over_data(mu, t, **of_data)
+    mu = torch.linspace(-2.995, 2.995, 600, dtype=torch.float64)
+    density = gaussian_mixture.flow_over_data(mu, t, mixture, sigma_1=0.05).numpy()
     assert density.sum() * 0.01 == pytest.approx(1, abs=1e-6)
     share = (0.01 * density).reshape(-1, 10).sum(1)
     count = numpy.histogram(drawn, numpy.linspace(-3, 3, 61))[0]
@@ -253,5 +252,5 @@ def test_the_surface_is_drawn_from_that_density():
     (surface,) = gaussian_mixture.flow_surface().json["data"]
     times, mu, density = (unpacked(surface[axis]) for axis in "xyz")
     assert density.shape == (len(mu), len(times))
-    exact = gaussian_mixture.flow_over_data(mu[:, None].astype("f8"), times.astype("f8"))
-    assert abs(density - exact).max() < 0.01
+    mu, times = (torch.from_numpy(part.astype("f8")) for part in (mu[:, None], times))
+    assert abs(density - gaussian_mixture.flow_over_data(mu, times).numpy()).max() < 0.01

@@ -14,7 +14,7 @@ import numpy
 import pytest
 import torch
 
-from bfn_core import ContinuousFlow, ExactBFN, GaussianParameters
+from bfn_core import ContinuousFlow, ExactBFN
 
 pytest.importorskip("ipywidgets")
 pytest.importorskip("matplotlib")
@@ -23,7 +23,6 @@ import ipywidgets
 from PIL import Image
 
 from bfn_core.views import gaussian_mixture, start_here
-from bfn_core.views.gaussian_mixture import MEANS, STD, mixture_density, mixture_guess
 from bfn_core.views.kit import explorer, style
 
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -338,66 +337,37 @@ def _lab(colour, sight):
 # The numbers behind the pictures of the one-dimensional flow, against bfn_core.
 
 
-def exact(sigma_1, points=1201):
-    """The perfect network for a fine grid in place of the mixture."""
-    x = torch.linspace(-1, 1, points, dtype=torch.float64)
-    weights = sum(torch.exp(-0.5 * ((x - m) / STD) ** 2) for m in MEANS)
-    return ExactBFN(ContinuousFlow(sigma_1), x.unsqueeze(1), weights)
-
-
-@pytest.mark.parametrize("t", [0.02, 0.3, 0.7, 1.0])
-def test_the_closed_form_output_is_that_of_the_perfect_network(t):
-    perfect = exact(0.05)
-    beta = float(perfect.flow.beta(torch.tensor(t, dtype=torch.float64)))
-    mu = torch.tensor([-0.9, -0.31, 0.0, 0.02, 0.6], dtype=torch.float64)
-    theta = GaussianParameters(mu.unsqueeze(1), torch.full((5,), 1 + beta, dtype=torch.float64))
-    expected = perfect.output(theta, torch.full((5,), t)).mean[:, 0]
-    weights, means, _ = gaussian_mixture.mixture_output(mu.numpy(), beta)
-    assert (weights * means).sum(-1) == pytest.approx(expected.numpy(), abs=2e-4)
-    assert mixture_guess(mu.numpy(), beta) == pytest.approx(expected.numpy(), abs=2e-4)
-
-
-def test_the_output_is_a_density_that_bayes_rule_gives():
-    v = numpy.linspace(-3, 3, 6001)
-    mu, beta = 0.2, 7.0
-    prior = mixture_density(v, MEANS, [0.25] * 4, STD)
-    evidence = (1 + beta) * mu / beta  # the mean of all messages, with their accuracy beta
-    posterior = prior * numpy.exp(-0.5 * beta * (v - evidence) ** 2)
-    posterior /= posterior.sum() * (v[1] - v[0])
-    weights, means, std = gaussian_mixture.mixture_output(mu, beta)
-    assert mixture_density(v, means, weights, std) == pytest.approx(posterior, abs=1e-6)
-
-
 @pytest.mark.parametrize("n", [1, 2, 10])
 def test_sampled_paths_are_those_of_the_sampler(n):
-    noise = numpy.random.default_rng(0).normal(size=(n, 4000))
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(n, 4000, dtype=torch.float64, generator=generator)
     _, ours = gaussian_mixture.sample_paths(n, 0.1, noise)
-    theirs = exact(0.1, 401).sample((4000, 1), n, generator=torch.Generator().manual_seed(0))
+    perfect = ExactBFN(ContinuousFlow(0.1), *gaussian_mixture.DATA.grid(401))
+    theirs = perfect.sample((4000, 1), n, generator=torch.Generator().manual_seed(0))
     edges = numpy.linspace(-1.2, 1.2, 25)
-    one, two = (numpy.histogram(x, edges)[0] / 4000 for x in (ours, theirs[:, 0].numpy()))
+    one, two = (numpy.histogram(x, edges)[0] / 4000 for x in (ours, theirs[:, 0]))
     assert 0.5 * numpy.abs(one - two).sum() < 0.06  # two draws of 4000 differ by 0.04
 
 
 def test_a_conversation_is_bayesian_updates_and_a_network_makes_it_cheaper():
     x, n, sigma_1 = 0.25, 12, 0.05
     flow = ContinuousFlow(sigma_1)
-    noise = numpy.random.default_rng(1).normal(size=n)
-    c = start_here.converse(x, n, sigma_1, noise, network=False)
+    generator = torch.Generator().manual_seed(1)
+    noise = torch.randn(301, n, dtype=torch.float64, generator=generator)
+    c = start_here.converse(x, sigma_1, noise[0])
+    assert torch.equal(c.guesses[0], c.mu)
     theta = flow.prior((1, 1))
     for i in range(1, n + 1):
         alpha = float(flow.alpha(i, n))
         assert c.alpha[i - 1] == pytest.approx(alpha, rel=1e-5)
-        theta = flow.update(theta, torch.tensor([[c.y[i - 1]]], dtype=torch.float32), alpha)
+        theta = flow.update(theta, c.y[i - 1].float().reshape(1, 1), alpha)
         assert c.mu[i] == pytest.approx(float(theta.mean), rel=1e-4, abs=1e-6)
         assert c.rho[i] == pytest.approx(float(theta.precision), rel=1e-5)
-    noise = numpy.random.default_rng(2).normal(size=(300, n))
-    alone, helped = (
-        numpy.mean([start_here.converse(x, n, sigma_1, z, network=k).bits(x)[-1] for z in noise])
-        for k in (False, True)
-    )
+    bits = [start_here.converse(x, sigma_1, z).bits[:, -1] for z in noise[1:]]
+    alone, helped = torch.stack(bits).mean(0).tolist()
     # Without a network, x̂ − x has variance about 1/ρ: the bill is Σ α/2 (1/ρ) within its noise.
     before = 1 / c.rho[:-1]
-    expected = (0.5 * c.alpha * (before**2 * (x**2 + c.rho[:-1] - 1))).sum() / math.log(2)
+    expected = float((0.5 * c.alpha * (before**2 * (x**2 + c.rho[:-1] - 1))).sum()) / math.log(2)
     assert alone == pytest.approx(expected, rel=0.2)
     assert helped < 0.8 * alone
 
@@ -417,10 +387,9 @@ def test_the_distance_of_the_data_from_itself_is_the_stated_floor():
     """The caption's yardstick: half the expected sum of |share − mass| over the bins."""
     rng = numpy.random.default_rng(0)
     edges = numpy.linspace(-1.2, 1.2, 81)
-    weights = [0.25] * 4
-    mass = numpy.array([gaussian_mixture._mass(a, b, MEANS, weights, STD)
-                        for a, b in itertools.pairwise(edges)])
-    x = rng.choice(MEANS, size=(50, 2000)) + STD * rng.normal(size=(50, 2000))
+    data = gaussian_mixture.DATA
+    mass = gaussian_mixture._mass(torch.from_numpy(edges), data).numpy()
+    x = rng.choice(data.means, size=(50, 2000)) + data.std * rng.normal(size=(50, 2000))
     shares = [numpy.histogram(row, edges)[0] / 2000 for row in x]
     measured = numpy.mean([0.5 * numpy.abs(share - mass).sum() for share in shares])
     caption = gaussian_mixture.steps_explorer().caption
@@ -462,8 +431,7 @@ def test_the_state_of_the_flow_explorer_can_be_set_from_python():
 
 @pytest.mark.parametrize(
     ("settings", "word"),
-    [({"t": 1.5}, "t must"), ({"sigma_1": 0}, "sigma_1"), ({"steps": 0}, "steps"), ({"std": 2},
-     "std"), ({"means": []}, "means"), ({"weights": [1, -1, 1, 1]}, "weights")],
+    [({"t": 1.5}, "t must"), ({"sigma_1": 0}, "sigma_1"), ({"steps": 0}, "steps")],
 )
 def test_settings_out_of_range_are_refused(settings, word):
     with pytest.raises(ValueError, match=word):

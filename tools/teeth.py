@@ -582,6 +582,8 @@ TABLE = [
     ]),
     ("data/toy.py", "test_data.py::test_a_mixtures_draws_follow_its_density", [
         ("a density of twice the mass", "(2 * torch.pi) ** 0.5", "(0.5 * torch.pi) ** 0.5"),
+        ("a posterior for bumps without a width", "/ (1 + beta * self.std**2)", "/ (1 + 0 * beta)",
+         "test_data.py::test_a_mixtures_posterior_is_the_density_that_bayes_rule_gives"),
     ]),
 ]
 

@@ -42,13 +42,14 @@ class GaussianMixture:
                 f"got {weights!r}"
             )
 
-    def _probs(self) -> Tensor:
+    def probs(self) -> Tensor:
+        """The weights as probabilities, (J,)."""
         weights = torch.tensor(self.weights or [1.0] * len(self.means))
         return weights / weights.sum()
 
     def sample(self, count: int, generator: Generator | None = None) -> Tensor:
         """(count, 1); what falls outside [−1, 1] is moved to its edge."""
-        which = torch.multinomial(self._probs(), count, replacement=True, generator=generator)
+        which = torch.multinomial(self.probs(), count, replacement=True, generator=generator)
         x = torch.tensor(self.means)[which] + self.std * torch.randn(count, generator=generator)
         return x.clamp(-1, 1).unsqueeze(1)
 
@@ -63,7 +64,34 @@ class GaussianMixture:
         x = single(x)
         z = (x.unsqueeze(-1) - torch.tensor(self.means, dtype=x.dtype)) / self.std
         bumps = torch.exp(-0.5 * z.square()) / (self.std * (2 * torch.pi) ** 0.5)
-        return bumps @ self._probs().to(x.dtype)
+        return bumps @ self.probs().to(x.dtype)
+
+    def posterior(self, mean: Tensor, beta: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What x may be once messages are in, by Bayes' rule: a mixture again, before the cut.
+
+        Args:
+            mean: of the belief N(μ, 1/ρ) that starts at N(0, 1), any shape S; float.
+            beta: the messages' total accuracy, ρ − 1; broadcast against `mean`.
+
+        Returns:
+            (weights, means, std): S + (J,) twice, and S.
+        """
+        beta = torch.as_tensor(beta, dtype=mean.dtype)
+        told = (1 + beta) * mean  # accuracy times mean of all messages
+        # The components come first until the end: softmax is slow over a last axis that is short.
+        first = (-1, *[1] * told.dim())
+        own = torch.tensor(self.means, dtype=mean.dtype).reshape(first)
+        prior = self.probs().to(mean.dtype).reshape(first)
+        score = (told * own - 0.5 * beta * own.square()) / (1 + beta * self.std**2)
+        weights = (prior.log() + score).softmax(0)
+        precision = self.std**-2 + beta
+        means = (own / self.std**2 + told) / precision
+        return weights.movedim(0, -1), means.movedim(0, -1), precision.rsqrt()
+
+    def guess(self, mean: Tensor, beta: float | Tensor) -> Tensor:
+        """x̂, the mean of `posterior`, the shape of `mean`: what the perfect network says."""
+        weights, means, _ = self.posterior(mean, beta)
+        return (weights * means).sum(-1)
 
     def grid(self, points: int = 801) -> tuple[Tensor, Tensor]:
         """Evenly spaced points (N, 1) on [−1, 1] and their probabilities (N,), for ExactBFN."""

@@ -8,7 +8,6 @@ Equation numbers are those of Graves et al., arXiv 2308.07037.
 
 import dataclasses
 import functools
-import itertools
 import math
 
 import numpy
@@ -16,7 +15,9 @@ import torch
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap
 from plotly import graph_objects
+from torch import Tensor
 
+from bfn_core.data.toy import GaussianMixture
 from bfn_core.flows import ContinuousFlow
 
 from .kit import plotly_figure, style
@@ -25,76 +26,16 @@ from .kit.explorer import button, explore, slider
 from .kit.plotly_figure import PlotlyFigure
 from .kit.style import COLOURS
 
-MEANS = (-0.75, -0.25, 0.25, 0.75)
-STD = 0.05
+DATA = GaussianMixture()
+VALUES = torch.linspace(-1.7, 1.7, 800, dtype=torch.float64)  # that x, or a message, may have
 
 
-def mixture(means, weights, std):
-    means = [float(mean) for mean in means]
-    if not means:
-        raise ValueError("means must hold at least one number, but is empty")
-    weights = [1.0] * len(means) if weights is None else [float(weight) for weight in weights]
-    if len(weights) != len(means) or min(weights) < 0 or sum(weights) <= 0:
-        raise ValueError(f"weights must be {len(means)} numbers, none below 0, but are {weights}")
-    if not 0 < std < 1:
-        raise ValueError(f"std must lie between 0 and 1, but is {std}")
-    return means, [weight / sum(weights) for weight in weights], float(std)
+def normal(v: Tensor, mean, std) -> Tensor:
+    """The density of N(mean, std²) at v."""
+    return torch.distributions.Normal(mean, std).log_prob(v).exp()
 
 
-def normal(v, mean, std):
-    return numpy.exp(-0.5 * ((v - mean) / std) ** 2) / (std * math.sqrt(2 * math.pi))
-
-
-def mixture_density(v, means, weights, std):
-    return sum(w * normal(v, m, std) for m, w in zip(means, weights, strict=True))
-
-
-def mixture_output(mu, beta, means=MEANS, weights=None, std=STD):
-    """The perfect network's output distribution for a mixture of Gaussians of one width.
-
-    The belief (μ, ρ = 1 + β) holds messages of total accuracy β; Bayes' rule with the mixture as
-    the prior gives a mixture again.
-
-    Args:
-      mu: the belief's mean, any shape S.
-      beta: the messages' accumulated accuracy, broadcast against `mu`.
-      means, weights: of the mixture's J components, (J,); equal weights by default.
-      std: their common standard deviation.
-
-    Returns:
-        (weights, means, std) of the posterior mixture, S + (J,) twice, and S.
-    """
-    means, weights, std = mixture(means, weights, std)
-    m, mu, beta = numpy.array(means), numpy.asarray(mu)[..., None], numpy.asarray(beta)[..., None]
-    evidence = (1 + beta) * mu  # accuracy times mean of all messages
-    logs = (evidence * m - 0.5 * beta * m**2) / (1 + beta * std**2)
-    parts = numpy.array(weights) * numpy.exp(logs - logs.max(-1, keepdims=True))
-    precision = std**-2 + beta
-    posterior_means = (m / std**2 + evidence) / precision
-    return parts / parts.sum(-1, keepdims=True), posterior_means, precision[..., 0] ** -0.5
-
-
-def mixture_guess(mu, beta, means=MEANS, weights=None, std=STD):
-    """The mean x̂ of `mixture_output` for one β, without its parts: five times as fast.
-
-    Arguments as there, but `mu` is (B,) and `beta` a number. Returns (B,).
-    """
-    means, weights, std = mixture(means, weights, std)
-    evidence = (1 + beta) * mu
-    scale = 1 / (1 + beta * std**2)
-    shift = 0.5 * beta * scale
-    logs = [math.log(w) + (m * scale) * evidence - shift * m * m
-            for m, w in zip(means, weights, strict=True) if w > 0]
-    top = functools.reduce(numpy.maximum, logs)
-    parts = [numpy.exp(log - top) for log in logs]
-    means = [m for m, w in zip(means, weights, strict=True) if w > 0]
-    prior = sum(m * part for m, part in zip(means, parts, strict=True)) / sum(parts)
-    return (prior / std**2 + evidence) / (std**-2 + beta)
-
-
-def flow_explorer(
-    means=MEANS, weights=None, std=STD, *, t=0.3, x=0.25, sigma_1=0.02, steps=20, seed=5
-):
+def flow_explorer(data=DATA, *, t=0.3, x=0.25, sigma_1=0.02, steps=20, seed=5):
     """The flow from prior to data, to drag, in the reader's browser.
 
     Left, the flow distribution p_F(μ | x; t) over all times (77), and one belief on its way. In the
@@ -103,50 +44,44 @@ def flow_explorer(
     receiver's N(x̂, 1/α), with the nats it costs, α/2 (x − x̂)² (96).
 
     Args:
-      means, weights, std: the data, a mixture of Gaussians; equal weights by default.
+      data: a `GaussianMixture`.
       t, x, sigma_1, steps: where the sliders start: time, true value, noise at the end, messages.
       seed: of the noise that the shown belief meets; a button draws another.
 
     Returns:
         A `BrowserExplorer`.
     """
-    means, weights, std = mixture(means, weights, std)
     for name, value, low, high in (("t", t, 0, 1), ("x", x, -1, 1), ("sigma_1", sigma_1, 0.01, 0.5),
                                    ("steps", steps, 1, 100)):
         if not low <= value <= high:
             raise ValueError(f"{name} must lie between {low} and {high}, but is {value}")
-    figure = flow_figure(means, weights, std, x=x, sigma_1=sigma_1)
-    settings = {"means": means, "weights": weights, "std": std}
+    settings = {"means": list(data.means), "weights": data.probs().tolist(), "std": data.std}
     return BrowserExplorer(
         "flow",
         {**settings, "colours": dataclasses.asdict(COLOURS)},
         {"t": t, "x": x, "sigma_1": sigma_1, "steps": steps, "seed": seed},
-        figure=figure,
+        figure=flow_figure(data, x=x, sigma_1=sigma_1),
         description="The flow of one number from prior to data: drag the time, the true value and "
         "the final noise, and watch Bob's belief narrow.",
         height=560,
     )
 
 
-def flow_figure(
-    means=MEANS, weights=None, std=STD, *, x=0.25, sigma_1=0.02, times=(0.1, 0.35, 0.8), seed=5
-):
+def flow_figure(data=DATA, *, x=0.25, sigma_1=0.02, times=(0.1, 0.35, 0.8), seed=5):
     """The flow distribution over time, one belief on its way, and what it is at a few `times`.
 
     Beside each belief the perfect network's whole posterior, and its mean x̂, which for continuous
     data is the output; on the right the next of 20 messages at the first of `times`.
     """
-    means, weights, std = mixture(means, weights, std)
-    grid, schedule = numpy.linspace(0, 1, 481), ContinuousFlow(sigma_1).schedule
-    beta, gamma = (of(torch.from_numpy(grid)).numpy() for of in (schedule.beta, schedule.gamma))
-    v = numpy.linspace(-1.7, 1.7, 800)
-    noise = numpy.random.default_rng(seed).normal(size=480)
-    walk = numpy.concatenate(([0], numpy.cumsum(numpy.sqrt(numpy.diff(beta)) * noise)))
+    grid, flow = torch.linspace(0, 1, 481, dtype=torch.float64), ContinuousFlow(sigma_1)
+    beta, gamma = flow.beta(grid), flow.schedule.gamma(grid)
+    noise = torch.from_numpy(numpy.random.default_rng(seed).normal(size=480))
+    walk = torch.nn.functional.pad((beta.diff().sqrt() * noise).cumsum(0), (1, 0))
     mu = (beta * x + walk) / (1 + beta)
 
     ratios = [2.1] + [1] * (len(times) + 1)
     figure, axes = style.subplots(1, len(ratios), size=(9.2, 3.7), sharey=True, width_ratios=ratios)
-    spread = numpy.sqrt(gamma * (1 - gamma))
+    spread = (gamma * (1 - gamma)).sqrt()
     for z in numpy.arange(2.8, 0, -0.14):
         axes[0].fill_between(
             grid, gamma * x - z * spread, gamma * x + z * spread, color=COLOURS.flow, lw=0,
@@ -159,19 +94,12 @@ def flow_figure(
         k = round(t * 480)
         axes[0].axvline(t, color=COLOURS.text, lw=0.8)
         axes[0].plot(t, mu[k], "o", color=COLOURS.input)
-        w, m, s = mixture_output(mu[k], beta[k], means, weights, std)
-        curves = (
-            ("data", mixture_density(v, means, weights, std), {"alpha": 0.35}),
-            ("input", normal(v, mu[k], (1 + beta[k]) ** -0.5), {}),
-            ("output", mixture_density(v, m, w, s), {"label": "what x may be, given the belief"}),
-        )
-        for name, density, look in curves:
-            _sideways(panel, v, density, name, **look)
-        guess = float((w * m).sum())
-        panel.plot(0.04, guess, "o", color=COLOURS.output, mec="white", ms=9, clip_on=False,
-                   label="output: its mean x̂")
+        _draw_belief(panel, data, mu[k], beta[k])
         panel.set(title=f"Bob at t = {t:g}", xticks=[], xlim=(0, 1.08))
-    _draw_next_message(axes[-1], v, x, sigma_1, times[0], mu, means, weights, std)
+    k, later = round(times[0] * 480), flow.beta(times[0] + 1 / 20)
+    for name, centre in (("receiver", data.guess(mu[k], beta[k])), ("sender", x)):
+        _sideways(axes[-1], normal(VALUES, centre, (later - beta[k]) ** -0.5), name)
+    axes[-1].set(title=f"Message at {times[0]:g}", xticks=[], xlim=(0, 1.08))
     for panel in axes:
         panel.axhline(x, color=COLOURS.data, lw=1, ls=(0, (5, 4)), label="the true x")
     found = {}
@@ -181,21 +109,23 @@ def flow_figure(
     return figure
 
 
-def _sideways(panel, v, density, name, **look):
-    """A density that grows to the right, to the same height as all others."""
+def _draw_belief(panel, data, mu, beta):
+    """The data, the belief N(μ, 1/(1 + β)), and what the perfect network makes of it."""
+    weights, means, std = data.posterior(mu, beta)
+    after = GaussianMixture(tuple(means.tolist()), float(std), tuple(weights.tolist()))
+    _sideways(panel, data.density(VALUES), "data", alpha=0.35)
+    _sideways(panel, normal(VALUES, mu, (1 + beta) ** -0.5), "input")
+    _sideways(panel, after.density(VALUES), "output", label="what x may be, given the belief")
+    panel.plot(0.04, data.guess(mu, beta), "o", color=COLOURS.output, mec="white", ms=9,
+               clip_on=False, label="output: its mean x̂")
+
+
+def _sideways(panel, density, name, **look):
+    """A density over `VALUES` that grows to the right, to the same height as all others."""
     colour, height = getattr(COLOURS, name), density / density.max()
     look.setdefault("label", getattr(style.LABELS, name))
-    panel.plot(height, v, color=colour, **look)
-    panel.fill_betweenx(v, height, color=colour, alpha=0.1, lw=0)
-
-
-def _draw_next_message(panel, v, x, sigma_1, t, mu, means, weights, std, steps=20):
-    """The sender N(x, 1/α) and the receiver N(x̂, 1/α) of the message sent at time t."""
-    beta, later = (ContinuousFlow(sigma_1).beta(u) for u in (t, t + 1 / steps))
-    w, m, _ = mixture_output(mu[round(t * 480)], beta, means, weights, std)
-    for name, centre in (("receiver", float((w * m).sum())), ("sender", x)):
-        _sideways(panel, v, normal(v, centre, (later - beta) ** -0.5), name)
-    panel.set(title=f"Message at {t:g}", xticks=[], xlim=(0, 1.08))
+    panel.plot(height, VALUES, color=colour, **look)
+    panel.fill_betweenx(VALUES, height, color=colour, alpha=0.1, lw=0)
 
 
 def _band(z, step=0.14, top=0.75):
@@ -204,36 +134,36 @@ def _band(z, step=0.14, top=0.75):
     return 1 - (1 - shade[0]) / (1 - shade[1])
 
 
-def flow_over_data(mu, t, means=MEANS, weights=None, std=STD, *, sigma_1=0.02):
+def flow_over_data(mu: Tensor, t: float | Tensor, data=DATA, *, sigma_1=0.02) -> Tensor:
     """The density of Bob's mean μ at time t when x is any of the data, not one: E_x p_F(μ | x; t).
 
     For one x it is N(γx, γ(1 − γ)) (77); a bump of the data of width `std` adds (γ std)².
 
     Args:
       mu, t: where, and when (in (0, 1]); their shapes are broadcast.
-      means, weights, std: the data, a mixture of Gaussians; equal weights by default.
+      data: a `GaussianMixture`.
       sigma_1: the noise that is left at t = 1.
     """
-    means, weights, std = mixture(means, weights, std)
-    t = torch.as_tensor(t, dtype=torch.float64)
-    gamma = ContinuousFlow(sigma_1).schedule.gamma(t).numpy()
-    spread = numpy.sqrt(gamma * (1 - gamma) + (gamma * std) ** 2)
-    return sum(w * normal(mu, gamma * m, spread) for m, w in zip(means, weights, strict=True))
+    gamma = ContinuousFlow(sigma_1).schedule.gamma(torch.as_tensor(t, dtype=torch.float64))
+    spread = (gamma * (1 - gamma) + (gamma * data.std) ** 2).sqrt()
+    bumps = zip(data.means, data.probs().tolist(), strict=True)
+    return torch.stack([w * normal(mu, gamma * m, spread) for m, w in bumps]).sum(0)
 
 
 SEEN_FROM = (-38, 38)  # where the eye stands before `flow_surface`: degrees around, and above
 LOW_TO_HIGH = ("#F4FAFE", COLOURS.flow, COLOURS.input, "#00243A")
 
 
-def flow_surface(means=MEANS, weights=None, std=STD, *, sigma_1=0.02):
+def flow_surface(data=DATA, *, sigma_1=0.02):
     """`flow_over_data` as a surface over time and value, to turn and to point at.
 
     Returns:
         A `PlotlyFigure`.
     """
-    times = numpy.linspace(0.02, 1, 50)
-    mu = numpy.linspace(-1.3, 1.3, 105)
-    density = flow_over_data(mu[:, None], times, means, weights, std, sigma_1=sigma_1)
+    times = torch.linspace(0.02, 1, 50, dtype=torch.float64)
+    mu = torch.linspace(-1.3, 1.3, 105, dtype=torch.float64)
+    density = flow_over_data(mu[:, None], times, data, sigma_1=sigma_1).numpy()
+    times, mu = times.numpy(), mu.numpy()
     around, above = (math.radians(angle) for angle in SEEN_FROM)
     eye = (math.cos(around) * math.cos(above), math.sin(around) * math.cos(above), math.sin(above))
     ridges = {"show": True, "color": "white", "width": 1, "highlight": True}
@@ -278,60 +208,61 @@ def _surface_at_rest(times, mu, density):
     return figure
 
 
-def sample_paths(steps, sigma_1, noise, means=MEANS, weights=None, std=STD):
+def sample_paths(steps, sigma_1, noise: Tensor, data=DATA) -> tuple[Tensor, Tensor]:
     """Draw samples of a mixture of Gaussians with its perfect network, and keep every belief.
 
     Args:
       steps: the number n of messages.
       sigma_1: the noise that is left at t = 1.
-      noise: standard normal numbers, (at least n, B).
+      noise: standard normal numbers, (at least n, B), float64.
+      data: a `GaussianMixture`.
 
     Returns:
         The belief's mean at times 0, 1/n ... 1, (n + 1, B), and the samples x̂, (B,).
     """
     flow = ContinuousFlow(sigma_1)
-    theta = flow.prior((noise.shape[1],), dtype=torch.float64)
-    mu = [theta.mean.numpy()]
+    theta = flow.prior(noise.shape[1:], dtype=torch.float64)
+    mu = [theta.mean]
     for i in range(steps):
         alpha = flow.alpha(i + 1, steps)
-        guess = mixture_guess(mu[-1], flow.beta(i / steps), means, weights, std)
-        y = guess + noise[i] / math.sqrt(alpha)  # the receiver's draw
-        theta = flow.update(theta, torch.from_numpy(y), alpha)
-        mu.append(theta.mean.numpy())
-    return numpy.stack(mu), mixture_guess(mu[-1], flow.beta(1.0), means, weights, std)
+        y = data.guess(theta.mean, flow.beta(i / steps)) + noise[i] / math.sqrt(alpha)
+        theta = flow.update(theta, y, alpha)  # y is the receiver's draw
+        mu.append(theta.mean)
+    return torch.stack(mu), data.guess(theta.mean, flow.beta(1.0))
 
 
-def _samples_and_data(axes, kind, sigma_1, samples, paths):
+def _samples_and_data(axes, data, sigma_1, samples, paths):
     """Some samples on their way, and all of them against the data."""
     left, right = axes
-    edges, v = numpy.linspace(-1.2, 1.2, 81), numpy.linspace(-1.2, 1.2, 600)
-    mass = numpy.array([_mass(a, b, **kind) for a, b in itertools.pairwise(edges)])
-    floor = 0.5 * numpy.sqrt(2 * mass * (1 - mass) / (math.pi * samples)).sum()
+    edges, v = (torch.linspace(-1.2, 1.2, count, dtype=torch.float64) for count in (81, 600))
+    mass = _mass(edges, data)
+    floor = 0.5 * float((2 * mass * (1 - mass) / (math.pi * samples)).sqrt().sum())
     lines = LineCollection([], colors=COLOURS.input, linewidths=0.9, alpha=0.45)
     left.add_collection(lines)
     left.set(title=f"{paths} beliefs on their way", xlabel="time t", ylabel="value", xlim=(0, 1),
              ylim=(-1.35, 1.35))
-    data = mixture_density(v, **kind)
-    right.fill_betweenx(v, data, color=COLOURS.data, alpha=0.15, lw=0)
-    right.plot(data, v, color=COLOURS.data, lw=1.2, label="data")
-    bars = right.stairs(numpy.zeros(80), edges, orientation="horizontal", fill=True, alpha=0.6,
+    density = data.density(v)
+    right.fill_betweenx(v, density, color=COLOURS.data, alpha=0.15, lw=0)
+    right.plot(density, v, color=COLOURS.data, lw=1.2, label="data")
+    bars = right.stairs(mass, edges, orientation="horizontal", fill=True, alpha=0.6,
                         color=COLOURS.output, label=f"{samples} samples")
-    right.set(title="Samples against data", xlabel="density", xlim=(0, 1.6 * data.max()))
+    right.set(title="Samples against data", xlabel="density", xlim=(0, 1.6 * float(density.max())))
     right.figure.get_layout_engine().set(w_pad=0.12)  # room for the last tick beside the first
     right.legend(loc="lower right")
 
     @functools.cache
     def drawn(n, draw):
-        noise = numpy.random.default_rng(draw).normal(size=(100, samples))
-        return sample_paths(n, sigma_1, noise, **kind)
+        noise = torch.from_numpy(numpy.random.default_rng(draw).normal(size=(100, samples)))
+        return sample_paths(n, sigma_1, noise, data)
 
     def show(n, draw):
         mu, x = drawn(n, draw)
-        times = numpy.linspace(0, 1, n + 1)
-        lines.set_segments([numpy.stack([times, path], -1) for path in mu[:, :paths].T])
-        share = numpy.histogram(x, edges)[0] / samples
-        bars.set_data(values=share / (edges[1] - edges[0]))
-        distance = 0.5 * (numpy.abs(share - mass).sum() + (1 - share.sum()) + (1 - mass.sum()))
+        times = torch.linspace(0, 1, n + 1, dtype=torch.float64)
+        lines.set_segments([torch.stack([times, path], -1).numpy() for path in mu[:, :paths].T])
+        share = torch.histogram(x, edges).hist / samples
+        bars.set_data(values=(share / (edges[1] - edges[0])).numpy())
+        outside = 1 - share.sum() + 1 - mass.sum()
+        distance = 0.5 * float((share - mass).abs().sum() + outside)
         return (
             f"<b>{n} step{'s' * (n > 1)}</b>: the samples are {distance:.3f} from the data in "
             f"total variation (0 is the same, 1 is nothing in common); {samples} draws from the "
@@ -341,9 +272,7 @@ def _samples_and_data(axes, kind, sigma_1, samples, paths):
     return show
 
 
-def steps_explorer(
-    means=MEANS, weights=None, std=STD, *, steps=10, sigma_1=0.02, samples=2000, paths=40
-):
+def steps_explorer(data=DATA, *, steps=10, sigma_1=0.02, samples=2000, paths=40):
     """Samples of the perfect network, drawn with more or fewer steps.
 
     Left, the beliefs of some samples on their way; right, all samples as a histogram against the
@@ -351,7 +280,7 @@ def steps_explorer(
     as many draws from the data itself would give.
 
     Args:
-      means, weights, std: the data, a mixture of Gaussians; equal weights by default.
+      data: a `GaussianMixture`.
       steps: where the slider starts, 1 to 100.
       sigma_1: the noise that is left at t = 1.
       samples, paths: how many are drawn, and how many of their paths are shown.
@@ -359,13 +288,11 @@ def steps_explorer(
     Returns:
         An `Explorer`.
     """
-    means, weights, std = mixture(means, weights, std)
     controls = {
         "n": slider("number of steps n", 1, 100, steps, width=320),
         "draw": button("Other random numbers"),
     }
-    kind = {"means": means, "weights": weights, "std": std}
-    picture = functools.partial(_samples_and_data, kind=kind, sigma_1=sigma_1, samples=samples,
+    picture = functools.partial(_samples_and_data, data=data, sigma_1=sigma_1, samples=samples,
                                 paths=paths)
     return explore(
         picture, controls, size=(9, 3.6), grid=(1, 2), sharey=True, width_ratios=(1.7, 1),
@@ -374,12 +301,7 @@ def steps_explorer(
     )
 
 
-def _mass(a, b, means, weights, std):
-    """The probability that the mixture lies between a and b."""
-    scale = 1 / (std * math.sqrt(2))
-    return 0.5 * sum(
-        w * (math.erf((b - m) * scale) - math.erf((a - m) * scale))
-        for w, m in zip(weights, means, strict=True)
-    )
-
-
+def _mass(edges: Tensor, data: GaussianMixture) -> Tensor:
+    """How much of the data lies between each edge and the next, one fewer."""
+    z = (edges.unsqueeze(-1) - torch.tensor(data.means, dtype=edges.dtype)) / data.std
+    return (torch.special.ndtr(z) @ data.probs().to(edges.dtype)).diff()

@@ -4,61 +4,62 @@ Equation numbers are those of Graves et al., arXiv 2308.07037.
 """
 
 import dataclasses
+import functools
 import math
 
 import numpy
 import torch
 from matplotlib.collections import LineCollection
+from torch import Tensor
 
+from bfn_core.data.toy import GaussianMixture
 from bfn_core.distributions import Delta
 from bfn_core.flows import ContinuousFlow
 
-from .gaussian_mixture import MEANS, STD, mixture, mixture_density, mixture_output, normal
-from .kit import style
-from .kit.explorer import Explorer, button, choice, slider
+from .gaussian_mixture import DATA, normal
+from .kit.explorer import button, choice, explore, slider
 from .kit.style import COLOURS
+
+REACH = 1.9  # of the axis of values
+DASHED = {"lw": 1, "ls": (0, (5, 4))}
 
 
 @dataclasses.dataclass(frozen=True)
 class Conversation:
     """What Alice sent and what Bob made of it; belief i is the one after i messages."""
 
-    y: numpy.ndarray  # the messages, (n,)
-    alpha: numpy.ndarray  # their accuracies, (n,)
-    mu: numpy.ndarray  # mean of Bob's belief, (n + 1,)
-    rho: numpy.ndarray  # its precision, (n + 1,)
-    guess: numpy.ndarray  # what Bob expects x to be, (n + 1,)
+    x: float  # what Alice tells him
+    y: Tensor  # the messages, (n,)
+    alpha: Tensor  # their accuracies, (n,)
+    mu: Tensor  # mean of Bob's belief, (n + 1,)
+    rho: Tensor  # its precision, (n + 1,)
+    guesses: Tensor  # what Bob expects x to be: by his belief alone, and with a network, (2, n + 1)
 
-    def bits(self, x):
-        """What the messages have cost so far, (n + 1,): the sum of α/2 (x − x̂)² (96), in bits."""
-        guess = torch.from_numpy(self.guess[:-1])
-        flow, alpha = ContinuousFlow(0.02), torch.from_numpy(self.alpha)  # σ₁ is in α already
-        nats = flow.step_cost(torch.full_like(guess, x), Delta(guess), alpha)
-        return numpy.concatenate(([0.0], nats.cumsum(0))) / math.log(2)
+    @functools.cached_property
+    def bits(self) -> Tensor:
+        """What the messages have cost so far, (2, n + 1): the sum of α/2 (x − x̂)² (96), in bits."""
+        guess, flow = self.guesses[:, :-1], ContinuousFlow(0.02)  # σ₁ is in α already
+        nats = flow.step_cost(torch.full_like(guess, self.x).T, Delta(guess.T), self.alpha)
+        return torch.nn.functional.pad(nats.T.cumsum(1), (1, 0)) / math.log(2)
 
 
-def converse(x, steps, sigma_1, noise, *, network=True, means=MEANS, weights=None, std=STD):
-    """Alice sends n messages about x.
+def converse(x: float, sigma_1: float, noise: Tensor, data: GaussianMixture = DATA) -> Conversation:
+    """Alice sends a message about x for each number of `noise`, standard normal, (n,), float64.
 
-    Bob guesses with the perfect network for the mixture, or without: then with his belief's mean.
-    `noise` are standard normal numbers, at least n.
+    The network is the perfect one for `data`.
     """
-    flow = ContinuousFlow(sigma_1)
-    alpha = numpy.array([flow.alpha(i, steps) for i in range(1, steps + 1)])
-    y = x + noise[:steps] / numpy.sqrt(alpha)
+    n, flow = len(noise), ContinuousFlow(sigma_1)
+    alpha = flow.alpha(torch.arange(1, n + 1, dtype=torch.float64), n)
+    y = x + noise / alpha.sqrt()
     beliefs = [flow.prior((1,), dtype=torch.float64)]
-    for message, accuracy in zip(torch.from_numpy(y), alpha.tolist(), strict=True):
+    for message, accuracy in zip(y, alpha, strict=True):
         beliefs.append(flow.update(beliefs[-1], message.reshape(1), accuracy))
-    mu, rho = (torch.cat(part).numpy() for part in zip(*((b.mean, b.precision) for b in beliefs),
-                                                       strict=True))
-    guess = mu
-    if network:
-        w, m, _ = mixture_output(mu, rho - 1, means, weights, std)
-        guess = (w * m).sum(-1)
-    return Conversation(y, alpha, mu, rho, guess)
+    mu, rho = (torch.cat(part) for part in zip(*((b.mean, b.precision) for b in beliefs),
+                                               strict=True))
+    return Conversation(x, y, alpha, mu, rho, torch.stack([mu, data.guess(mu, rho - 1)]))
 
 
-def start_explorer(means=MEANS, weights=None, std=STD, *, x=0.25, steps=16, sigma_1=0.05, seed=0):
+def start_explorer(data=DATA, *, x=0.25, steps=16, sigma_1=0.05, seed=0):
     """The whole idea at once: Alice's messages, Bob's belief, and the bill.
 
     Alice tells Bob a number x in `steps` noisy messages, each more accurate than the last. Drag how
@@ -66,113 +67,129 @@ def start_explorer(means=MEANS, weights=None, std=STD, *, x=0.25, steps=16, sigm
     density, with Bob's guess; right, what the messages have cost him in bits.
 
     Args:
-      means, weights, std: what Bob's network knows about x, a mixture of Gaussians.
+      data: what Bob's network knows about x, a `GaussianMixture`.
       x, steps, sigma_1: the true number, how many messages, and the noise that is left at the end.
       seed: of the noise in the messages.
 
     Returns:
         An `Explorer`.
     """
-    means, weights, std = mixture(means, weights, std)
-    reach = 1.9
-    v = numpy.linspace(-reach, reach, 700)
-    figure, (story, now, bill) = style.subplots(1, 3, size=(9, 3.5), width_ratios=(1.7, 1, 1.05))
-    art = _draw_story(story, now, bill, steps, reach, mixture_density(v, means, weights, std), v)
-
-    def update(sent, x, knows, talk):
-        noise = numpy.random.default_rng(seed + talk).normal(size=steps)
-        kind = {"means": means, "weights": weights, "std": std}
-        both = [converse(x, steps, sigma_1, noise, network=k, **kind) for k in (False, True)]
-        c, bills = both[knows], [conversation.bits(x) for conversation in both]
-        height = normal(v, c.mu[sent], c.rho[sent] ** -0.5)
-        _update_story(art, c, bills, knows, x, sent, v, height / height.max(), reach)
-        spread = c.rho[sent] ** -0.5
-        return (
-            f"After <b>{sent} of {steps}</b> messages Bob believes x is {c.mu[sent]:.2f}, give or "
-            f"take {spread:.2f}, and guesses {c.guess[sent]:.2f}. The messages have cost "
-            f"<b>{bills[knows][sent]:.1f} bits</b>: each costs more, the further Bob's guess was "
-            "from the truth."
-        )
-
-    return Explorer(
-        figure,
-        update,
-        {
-            "sent": slider("messages sent", 0, steps, min(8, steps), width=175),
-            "x": slider("Alice's number x", -1.0, 1.0, x, 0.05, width=165),
-            "knows": choice("Bob guesses with", [("his belief alone", False),
-                                                 ("a network too", True)], True),
-            "talk": button("New messages"),
-        },
+    controls = {
+        "sent": slider("messages sent", 0, steps, min(8, steps), width=175),
+        "x": slider("Alice's number x", -1.0, 1.0, x, 0.05, width=165),
+        "knows": choice("Bob guesses with", [("his belief alone", False),
+                                             ("a network too", True)], True),
+        "talk": button("New messages"),
+    }
+    picture = functools.partial(_story, data=data, steps=steps, sigma_1=sigma_1, seed=seed)
+    return explore(
+        picture, controls, size=(9, 3.5), grid=(1, 3), width_ratios=(1.7, 1, 1.05), play="sent",
         description="Alice tells Bob a number in noisy messages: drag how many have been sent, and "
-        "watch his belief sharpen and the bill grow.",
-        play="sent",
-        filmed=["sent", "knows"],
-        seconds=6,
+        "watch his belief sharpen and the bill grow.", filmed=["sent", "knows"], seconds=6,
     )
 
 
-def _draw_story(story, now, bill, steps, reach, data, v):
-    """The still parts of `start_explorer`'s picture; returns the artists that move, by name."""
-    art = {}
-    story.set(title="What Alice sends, what Bob believes", xlabel="message number", ylabel="value",
-              xlim=(-0.4, steps + 0.5), ylim=(-reach, reach))
-    art["band"] = story.fill_between([0], [0], [0], color=COLOURS.input, alpha=0.2, lw=0,
-                                     label="Bob's belief")
-    (art["mean"],) = story.plot([], [], color=COLOURS.input)
-    art["noise"] = LineCollection([], colors=COLOURS.sender, linewidths=1.2, alpha=0.45)
-    story.add_collection(art["noise"])
-    (art["dots"],) = story.plot([], [], "o", color=COLOURS.sender, ms=5.5, label="Alice's message")
-    for key, marker in (("above", "^"), ("below", "v")):  # messages beyond the axes
-        (art[key],) = story.plot([], [], marker, color=COLOURS.sender, ms=5.5)
-    art["truth"] = story.axhline(0, color=COLOURS.data, lw=1, ls=(0, (5, 4)), label="the true x")
-    story.legend(loc="lower right")
+def _story(axes, data, steps, sigma_1, seed):
+    """The three panels, of one conversation."""
+    panels = _messages(axes[0], steps), _belief(axes[1], data), _bill(axes[2], steps)
 
-    now.set(title="Bob's belief now", xticks=[], xlabel="density, same peak", xlim=(0, 1.12),
-            ylim=(-reach, reach))
-    now.tick_params(labelleft=False)
-    now.plot(data / data.max(), v, color=COLOURS.data, alpha=0.3, lw=1.2, label="likely numbers")
-    art["density"] = now.fill_betweenx(v, v * 0, color=COLOURS.input, alpha=0.2, lw=0)
-    (art["outline"],) = now.plot([], [], color=COLOURS.input)
-    (art["guess"],) = now.plot([], [], color=COLOURS.output, lw=2.5, label="Bob's guess")
-    art["truth too"] = now.axhline(0, color=COLOURS.data, lw=1, ls=(0, (5, 4)))
-    now.legend(loc="lower right")
+    @functools.lru_cache(maxsize=16)
+    def conversation(x, talk):
+        noise = numpy.random.default_rng(seed + talk).normal(size=steps)
+        return converse(x, sigma_1, torch.from_numpy(noise), data)
 
-    bill.set(title="The bill so far", xlabel="message number", ylabel="bits", ylim=(0, 5),
+    def show(sent, x, knows, talk):
+        c = conversation(x, talk)
+        for show_panel in panels:
+            show_panel(c, sent, int(knows))
+        return (
+            f"After <b>{sent} of {steps}</b> messages Bob believes x is {c.mu[sent]:.2f}, give or "
+            f"take {c.rho[sent] ** -0.5:.2f}, and guesses {c.guesses[int(knows), sent]:.2f}. The "
+            f"messages have cost <b>{c.bits[int(knows), sent]:.1f} bits</b>: each costs more, the "
+            "further Bob's guess was from the truth."
+        )
+
+    return show
+
+
+def _messages(axes, steps):
+    """The messages, each with its noise, and the belief after each."""
+    axes.set(title="What Alice sends, what Bob believes", xlabel="message number", ylabel="value",
+             xlim=(-0.4, steps + 0.5), ylim=(-REACH, REACH))
+    band = axes.fill_between([0], [0], [0], color=COLOURS.input, alpha=0.2, lw=0,
+                             label="Bob's belief")
+    (mean,) = axes.plot([], [], color=COLOURS.input)
+    noise = LineCollection([], colors=COLOURS.sender, linewidths=1.2, alpha=0.45)
+    axes.add_collection(noise)
+    dots, above, below = (axes.plot([], [], marker, color=COLOURS.sender, ms=5.5)[0]
+                          for marker in "o^v")  # some lie beyond the axes
+    dots.set_label("Alice's message")
+    truth = axes.axhline(0, color=COLOURS.data, label="the true x", **DASHED)
+    axes.legend(loc="lower right")
+
+    def show(c, sent, knows):
+        number, mu = numpy.arange(sent + 1), c.mu[: sent + 1].numpy()
+        spread = c.rho[: sent + 1].numpy() ** -0.5
+        band.set_data(number, mu - spread, mu + spread)
+        mean.set_data(number, mu)
+        place, y, wide = number[1:], c.y[:sent].numpy(), c.alpha[:sent].numpy() ** -0.5
+        noise.set_segments([[(i, a), (i, b)] for i, a, b in zip(place, y - wide, y + wide,
+                                                               strict=True)])
+        edge = 0.96 * REACH * numpy.ones(sent)
+        for markers, height, where in ((dots, y, abs(y) < REACH), (above, edge, y >= REACH),
+                                       (below, -edge, y <= -REACH)):
+            markers.set_data(place[where], height[where])
+        truth.set_ydata([c.x, c.x])
+
+    return show
+
+
+def _belief(axes, data):
+    """The belief as a density, Bob's guess, and which numbers are likely."""
+    v = torch.linspace(-REACH, REACH, 700, dtype=torch.float64)
+    axes.set(title="Bob's belief now", xticks=[], xlabel="density, same peak", xlim=(0, 1.12),
+             ylim=(-REACH, REACH))
+    axes.tick_params(labelleft=False)
+    likely = data.density(v)
+    axes.plot(likely / likely.max(), v, color=COLOURS.data, alpha=0.3, lw=1.2,
+              label="likely numbers")
+    density = axes.fill_betweenx(v, v * 0, color=COLOURS.input, alpha=0.2, lw=0)
+    (outline,) = axes.plot([], [], color=COLOURS.input)
+    (guess,) = axes.plot([], [], color=COLOURS.output, lw=2.5, label="Bob's guess")
+    truth = axes.axhline(0, color=COLOURS.data, **DASHED)
+    axes.legend(loc="lower right")
+
+    def show(c, sent, knows):
+        height = normal(v, c.mu[sent], c.rho[sent] ** -0.5).numpy()
+        density.set_data(v.numpy(), 0 * height, height / height.max())
+        outline.set_data(height / height.max(), v)
+        guess.set_data([0, 1.12], c.guesses[knows, [sent, sent]])
+        truth.set_ydata([c.x, c.x])
+
+    return show
+
+
+def _bill(axes, steps):
+    """What has been paid so far, of all that will be, with a network and without."""
+    axes.set(title="The bill so far", xlabel="message number", ylabel="bits", ylim=(0, 5),
              xlim=(0, steps + 0.5))
-    for knows, colour, label in ((False, COLOURS.input, "belief alone"),
-                                 (True, COLOURS.output, "with a network")):
-        (art["whole", knows],) = bill.plot([], [], color=colour, alpha=0.4, lw=1, ls=(0, (4, 2)))
-        (art["bill", knows],) = bill.plot([], [], color=colour, label=label)
-    art["sum"] = bill.fill_between([0], [0], color=COLOURS.data, alpha=0.12, lw=0)
-    (art["end"],) = bill.plot([], [], "o", color=COLOURS.text)
-    bill.legend(loc="upper left")
-    return art
+    whole, paid = [], []
+    for colour, label in ((COLOURS.input, "belief alone"), (COLOURS.output, "with a network")):
+        whole += axes.plot([], [], color=colour, alpha=0.4, lw=1, ls=(0, (4, 2)))
+        paid += axes.plot([], [], color=colour, label=label)
+    area = axes.fill_between([0], [0], color=COLOURS.data, alpha=0.12, lw=0)
+    (end,) = axes.plot([], [], "o", color=COLOURS.text)
+    axes.legend(loc="upper left")
 
+    def show(c, sent, knows):
+        number, bits = numpy.arange(steps + 1), c.bits.numpy()
+        so_far = slice(sent + 1)
+        for line, part, each in zip(whole, paid, bits, strict=True):
+            line.set_data(number, each)
+            part.set_data(number[so_far], each[so_far])
+        area.set_data(number[so_far], 0 * number[so_far], bits[knows, so_far])
+        end.set_data([sent], bits[knows, [sent]])
+        # The axis doubles, so that it rarely changes while one drags.
+        axes.set_ylim(0, 5 * 2 ** max(0, math.ceil(math.log2(1.25 * bits[:, -1].max() / 5))))
 
-def _update_story(art, c, bills, chosen, x, sent, v, density, reach):
-    """Move the artists of `_draw_story` to where the conversation stands."""
-    number = numpy.arange(sent + 1)
-    mu, spread = c.mu[: sent + 1], c.rho[: sent + 1] ** -0.5
-    art["band"].set_data(number, mu - spread, mu + spread)
-    art["mean"].set_data(number, mu)
-    y, wide = c.y[:sent], c.alpha[:sent] ** -0.5
-    place, inside = number[1:], numpy.abs(y) < reach
-    art["noise"].set_segments([[(i, a), (i, b)] for i, a, b in zip(place, y - wide, y + wide,
-                                                                  strict=True)])
-    art["dots"].set_data(place[inside], y[inside])
-    art["above"].set_data(place[y >= reach], numpy.full((y >= reach).sum(), 0.96 * reach))
-    art["below"].set_data(place[y <= -reach], numpy.full((y <= -reach).sum(), -0.96 * reach))
-    for key in ("truth", "truth too"):
-        art[key].set_ydata([x, x])
-    art["density"].set_data(v, 0 * v, density)
-    art["outline"].set_data(density, v)
-    art["guess"].set_data([0, 1.12], [c.guess[sent]] * 2)
-    for knows, bits in enumerate(bills):
-        art["whole", knows].set_data(numpy.arange(len(bits)), bits)
-        art["bill", knows].set_data(number, bits[: sent + 1])
-    bits = bills[chosen][: sent + 1]
-    art["sum"].set_data(number, 0 * number, bits)
-    art["end"].set_data([sent], bits[-1:])
-    highest = max(bill[-1] for bill in bills)
-    art["sum"].axes.set_ylim(0, 5 * 2 ** max(0, math.ceil(math.log2(1.25 * highest / 5))))
+    return show
