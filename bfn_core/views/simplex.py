@@ -17,6 +17,7 @@ import re
 import matplotlib
 import numpy
 import torch
+from matplotlib.collections import LineCollection
 from plotly import graph_objects
 from torch import Tensor
 
@@ -25,7 +26,7 @@ from bfn_core.simplex_flow import expected_entropy, flow_logits, flow_ring
 
 from .kit import plotly_figure, style
 from .kit.browser import BrowserExplorer
-from .kit.explorer import Explorer, choice, log_slider, slider
+from .kit.explorer import choice, explore, log_slider, slider
 from .kit.plotly_figure import PlotlyFigure
 from .kit.style import COLOURS
 
@@ -68,7 +69,8 @@ def draw_triangle(axes, names=NAMES):
         axes.plot(*zip(corner, foot, strict=True), color=COLOURS.faint, lw=0.8, zorder=2)
     for name, corner, drop in zip(names, CORNERS, ("bottom", "top", "top"), strict=True):
         gap = 0.035 if drop == "bottom" else -0.035
-        axes.text(corner[0], corner[1] + gap, name, ha="center", va=drop, weight="bold")
+        axes.text(corner[0], corner[1] + gap, name, ha="center", va=drop, weight="bold",
+                  zorder=1)  # below what moves: what lies above it is drawn anew each time
     axes.set(xlim=(-0.06, 1.06), ylim=(-0.13, 1.0), aspect="equal", xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
 
@@ -200,15 +202,12 @@ def walk(x: tuple[int, ...], n: int, beta_1: float, seed: int) -> tuple[Tensor, 
     return torch.stack(beliefs), torch.stack(messages)
 
 
-def path_explorer(*, beta_1=3.0, x=0):
-    """Single beliefs on their way through the triangle, message by message.
-
-    Left, the path of one belief, its last step in the sender's colour, and other beliefs about the
-    same class. Right, the three probabilities of that belief over time.
-    """
-    figure, (left, right) = style.subplots(1, 2, size=(9, 3.9), width_ratios=(1, 1.15))
+def _path(axes, x, beta_1):
+    """Beliefs on their way from the centre to a corner, and the probabilities of the first."""
+    left, right = axes
     draw_triangle(left)
-    others = [left.plot([], [], color=COLOURS.input, lw=0.6, alpha=0.3)[0] for _ in range(24)]
+    others = LineCollection([], color=COLOURS.input, lw=0.6, alpha=0.3, zorder=2)
+    left.add_collection(others)
     ends = left.plot([], [], "o", color=COLOURS.input, ms=5, mew=0, alpha=0.45)[0]
     path = left.plot([], [], ".-", color=COLOURS.input, lw=1.5, ms=5, zorder=4)[0]
     step = left.plot([], [], color=COLOURS.sender, lw=3, zorder=5)[0]
@@ -225,16 +224,15 @@ def path_explorer(*, beta_1=3.0, x=0):
                 bbox_to_anchor=(-0.16, 0.98))
     pace = right.text(0.985, 0.03, "", ha="right", size=9, color=COLOURS.data)
 
-    def update(t, n, beliefs, seed, speed):
+    def show(t, n, beliefs, seed, speed):
         theta, y = walk((x,) * 25, n, beta_1, seed)
         sent = math.floor(t * n + 1e-9)
-        points = place(theta[: sent + 1])  # (sent + 1, 25, 2)
+        points = place(theta[: sent + 1, :beliefs]).numpy()  # (sent + 1, beliefs, 2)
         path.set_data(*points[:, 0].T)
         step.set_data(*points[-2:, 0].T if sent else ([], []))
         here.set_data(*points[-1:, 0].T)
-        for k, line in enumerate(others, 1):
-            line.set_data(*points[:, k].T if k < beliefs else ([], []))
-        ends.set_data(*points[-1, 1:beliefs].T)
+        others.set_segments(points[:, 1:].swapaxes(0, 1))
+        ends.set_data(*points[-1, 1:].T)
         path.set_markersize(min(5, 60 / n**0.5))
         held = [*range(sent + 1), sent]  # a belief stays what it is until the next message
         for k, line in enumerate(lines):
@@ -244,6 +242,15 @@ def path_explorer(*, beta_1=3.0, x=0):
         pace.set_text(f"{count}, played in {PLAYING / speed:g} s")
         return _path_caption(theta[sent, 0], y[sent - 1, 0] if sent else None, sent, n)
 
+    return show
+
+
+def path_explorer(*, beta_1=3.0, x=0):
+    """Single beliefs on their way through the triangle, message by message.
+
+    Left, the path of one belief, its last step in the sender's colour, and other beliefs about the
+    same class. Right, the three probabilities of that belief over time.
+    """
     controls = {
         "t": slider("time t", 0.0, 1.0, 0.6),
         "n": slider("messages n", 1, 200, 25),
@@ -251,8 +258,9 @@ def path_explorer(*, beta_1=3.0, x=0):
         "seed": slider("seed of the messages", 0, 50, 4),
         "speed": choice("play", [("slow", 0.5), ("usual", 1.0), ("fast", 3.0)], 1.0),
     }
-    explorer = Explorer(
-        figure, update, controls, play="t", seconds=PLAYING, filmed=["t", "beliefs"],
+    explorer = explore(
+        functools.partial(_path, x=x, beta_1=beta_1), controls, size=(9, 3.9), grid=(1, 2),
+        width_ratios=(1, 1.15), play="t", seconds=PLAYING, filmed=["t", "beliefs"],
         description="Beliefs about one of three classes walk through the triangle, one step per "
         "message, from the centre to the corner of the true class.",
     )
@@ -304,15 +312,9 @@ def two_letters(strength: float) -> tuple[Tensor, Tensor]:
     return words, strength * same / 3 + (1 - strength) / 9
 
 
-def network_explorer(*, beta_1=3.0, n=100):
-    """What a perfect network knows about two correlated letters, beside what the belief says.
-
-    A triangle for each letter: the input distribution in blue, the output distribution in green,
-    both with the way they came. Right, the nats that either needs to name the word.
-    """
-    figure, axes = style.subplots(1, 3, size=(9.2, 3.4), width_ratios=(1, 1, 1.05))
-    flow = DiscreteFlow(3, beta_1)
-    ways, links, heads = [], [], []
+def _two_letters(axes, beta_1, n):
+    """A triangle for each letter, with both distributions, and what they ask for the word."""
+    flow, ways, links, heads = DiscreteFlow(3, beta_1), [], [], []
     for number, panel in zip(("first", "second"), axes[:2], strict=True):
         draw_triangle(panel)
         panel.set_title(f"The {number} letter", pad=2)
@@ -328,13 +330,16 @@ def network_explorer(*, beta_1=3.0, n=100):
     axes[2].set(xlim=(0, 1), ylim=(0, 5.6), xlabel="time t", title="Nats to name the word")
     axes[2].legend(loc="upper right")
 
-    def update(t, strength, word, seed):
-        letters = tuple(NAMES.index(letter) for letter in word)
+    @functools.lru_cache(maxsize=64)
+    def known(strength, letters, seed):
+        """Of both distributions, (n + 1, 2, 3), and how likely they think the word, (n + 1,)."""
         theta, _ = walk(letters, n, beta_1, seed)
-        words, weights = two_letters(strength)
-        exact = ExactBFN(flow, words, weights)
-        guess = exact.output(CategoricalParameters(theta.log()), t).probs
-        both = (theta, guess)
+        exact = ExactBFN(flow, *two_letters(strength))
+        both = theta, exact.output(CategoricalParameters(theta.log()), 1.0).probs
+        return both, [p[:, 0, letters[0]] * p[:, 1, letters[1]] for p in both]
+
+    def show(t, strength, word, seed):
+        both, chances = known(strength, tuple(map(NAMES.index, word)), seed)
         i = round(t * n)
         for d in range(2):
             for k, probs in enumerate(both):
@@ -342,23 +347,29 @@ def network_explorer(*, beta_1=3.0, n=100):
                 ways[2 * d + k].set_data(*points.T)
                 heads[2 * d + k].set_data(*points[-1:].T)
             links[d].set_data(*place(torch.stack([probs[i, d] for probs in both])).T)
-        chances = [(probs[:, 0, letters[0]] * probs[:, 1, letters[1]]) for probs in both]
         for line, chance in zip(costs, chances, strict=True):
             line.set_data(torch.arange(n + 1) / n, -chance.log())
         now.set_xdata([t, t])
         return _network_caption(word, *(float(chance[i]) for chance in chances))
 
-    return Explorer(
-        figure,
-        update,
-        {
-            "t": slider("time t", 0.0, 1.0, 0.45),
-            "strength": slider("how strongly letters agree", 0.0, 0.95, 0.8, 0.05),
-            "word": choice("true word", ["AA", "AB"]),
-            "seed": slider("seed of the messages", 0, 50, 3),
-        },
-        play="t",
-        filmed=["t", "word"],
+    return show
+
+
+def network_explorer(*, beta_1=3.0, n=100):
+    """What a perfect network knows about two correlated letters, beside what the belief says.
+
+    A triangle for each letter: the input distribution in blue, the output distribution in green,
+    both with the way they came. Right, the nats that either needs to name the word.
+    """
+    controls = {
+        "t": slider("time t", 0.0, 1.0, 0.45),
+        "strength": slider("how strongly letters agree", 0.0, 0.95, 0.8, 0.05),
+        "word": choice("true word", ["AA", "AB"]),
+        "seed": slider("seed of the messages", 0, 50, 3),
+    }
+    return explore(
+        functools.partial(_two_letters, beta_1=beta_1, n=n), controls, size=(9.2, 3.4),
+        grid=(1, 3), width_ratios=(1, 1, 1.05), play="t", filmed=["t", "word"],
         description="Two triangles, one per letter: the output distribution of a perfect network "
         "runs ahead of the input distribution, because it knows that the letters agree.",
     )
@@ -427,36 +438,16 @@ def tetrahedron(*, beliefs=100, n=30, beta_1=4.0, seed=2, t=0.4):
         A `PlotlyFigure`.
     """
     x, ways = walk_of_four(beliefs=beliefs, n=n, beta_1=beta_1, seed=seed)
-    first = round(t * n)
-    colours = [COLOURS.classes[k] for k in x]
-    told = [int((x == k).nonzero()[0]) for k in range(4)]
-    edges = torch.stack([PEAKS[[a, b]] for a in range(4) for b in range(a)])
-    hover = "".join(f"{name} %{{customdata[{k}]:.3f}}<br>" for k, name in enumerate(FOUR))
-
-    def lines(parts):
-        """Several lines as one trace: what is no number ends each."""
-        gap = torch.full((1, 3), math.nan, dtype=torch.float64)
-        return dict(zip("xyz", torch.cat([p for part in parts for p in (part, gap)]).T.numpy(),
-                        strict=True))
-
-    def moving(i):
-        points = place_in_tetrahedron(ways[i])
-        behind = lines([place_in_tetrahedron(ways[: i + 1, j]) for j in told])
-        dots = dict(zip("xyz", points.T.numpy(), strict=True))
-        words = hover + f"t = {i / n:.2f}<extra></extra>"
-        return [
-            graph_objects.Scatter3d(behind),
-            graph_objects.Scatter3d(dots, customdata=ways[i].numpy(), hovertemplate=words),
-        ]
-
-    way, dots = moving(first)
-    way.update(mode="lines", line={"color": COLOURS.data, "width": 2}, hoverinfo="skip")
-    dots.update(mode="markers", marker={"size": 4, "color": colours, "line": {"width": 0}})
-    frame = graph_objects.Scatter3d(
-        lines(edges), mode="lines", line={"color": COLOURS.data, "width": 3}, hoverinfo="skip"
-    )
+    first, line = round(t * n), {"color": COLOURS.data, "width": 2}
+    way, dots = _beliefs_of_four(x, ways, first)
+    way.update(mode="lines", line=line, hoverinfo="skip")
+    dots.update(mode="markers", marker={"size": 4, "color": [COLOURS.classes[k] for k in x],
+                                        "line": {"width": 0}})
+    edges = [PEAKS[[a, b]] for a in range(4) for b in range(a)]
+    frame = graph_objects.Scatter3d(_lines(edges), mode="lines", line={**line, "width": 3},
+                                    hoverinfo="skip")
     names = graph_objects.Scatter3d(
-        dict(zip("xyz", (PEAKS * 1.16).T.numpy(), strict=True)), mode="text", text=list(FOUR),
+        _xyz(PEAKS * 1.16), mode="text", text=list(FOUR),
         textfont={"size": 18, "color": list(COLOURS.classes[:4])}, hoverinfo="skip",
     )
     around, above = (math.radians(angle) for angle in VIEW_FROM)
@@ -467,7 +458,7 @@ def tetrahedron(*, beliefs=100, n=30, beta_1=4.0, seed=2, t=0.4):
     steps = [f"{i / n:.2f}" for i in range(n + 1)]
     figure = plotly_figure.new(
         [way, dots, frame, names],
-        frames=[graph_objects.Frame(data=moving(i), traces=[0, 1], name=name)
+        frames=[graph_objects.Frame(data=_beliefs_of_four(x, ways, i), traces=[0, 1], name=name)
                 for i, name in enumerate(steps)],
         height=560,
         showlegend=False,
@@ -482,6 +473,29 @@ def tetrahedron(*, beliefs=100, n=30, beta_1=4.0, seed=2, t=0.4):
         "Beliefs about four classes in a tetrahedron: they spread from its centre over its faces "
         "and edges, and end in the corners of their true classes, about as many in each.",
     )
+
+
+def _xyz(points: Tensor) -> dict:
+    """Points (N, 3) as a trace has them."""
+    return dict(zip("xyz", points.T.numpy(), strict=True))
+
+
+def _lines(parts) -> dict:
+    """Several lines as one trace: what is no number ends each."""
+    gap = torch.full((1, 3), math.nan, dtype=torch.float64)
+    return _xyz(torch.cat([p for part in parts for p in (part, gap)]))
+
+
+def _beliefs_of_four(x: Tensor, ways: Tensor, i: int) -> list:
+    """Two traces, after i messages: the way of one belief for each class, and dots for all."""
+    told = [int((x == k).nonzero()[0]) for k in range(4)]
+    words = "".join(f"{name} %{{customdata[{k}]:.3f}}<br>" for k, name in enumerate(FOUR))
+    words += f"t = {i / (len(ways) - 1):.2f}<extra></extra>"
+    return [
+        graph_objects.Scatter3d(_lines([place_in_tetrahedron(ways[: i + 1, j]) for j in told])),
+        graph_objects.Scatter3d(_xyz(place_in_tetrahedron(ways[i])), customdata=ways[i].numpy(),
+                                hovertemplate=words),
+    ]
 
 
 def tetrahedron_at_rest(x: Tensor, ways: Tensor, steps: tuple[int, ...]):
@@ -513,43 +527,39 @@ def tetrahedron_at_rest(x: Tensor, ways: Tensor, steps: tuple[int, ...]):
 COUNTS = (2, 3, 27, 256)
 
 
-def classes_explorer(*, beta_1=3.0):
-    """One belief over K classes as bars, and the expected entropy over time for several K.
+def _one_belief(axes):
+    """A belief as bars, and the true class."""
+    bars = axes.stairs([0], [0, 1], fill=True, color=COLOURS.input, label=style.LABELS.input)
+    truth = axes.plot([], [], "v", color=COLOURS.data, ms=9, label="the true class")[0]
+    axes.set(xlim=(0, 1), ylim=(0, 1.1), yticks=[0, 0.25, 0.5, 0.75, 1], xticks=[],
+             xlabel="the classes", ylabel="probability")
+    axes.grid(False, axis="x")
+    axes.legend(loc="upper right")
 
-    Left, one belief at time t, the true class marked. Right, the share of ln K that is still
-    unknown on average, for K = 2, 3, 27 and 256 at the same β(1).
-    """
-    figure, (left, right) = style.subplots(1, 2, size=(9, 3.5), width_ratios=(1.1, 1))
-    bars = left.stairs([0], [0, 1], fill=True, color=COLOURS.input, label=style.LABELS.input)
-    truth = left.plot([], [], "v", color=COLOURS.data, ms=9, label="the true class")[0]
-    left.set(
-        xlim=(0, 1),
-        ylim=(0, 1.1),
-        yticks=[0, 0.25, 0.5, 0.75, 1],
-        xticks=[],
-        xlabel="the classes",
-        ylabel="probability",
-    )
-    left.grid(False, axis="x")
-    left.legend(loc="upper right")
-    times = numpy.linspace(0, 1, 161)
-    lines = [right.plot([], [], color=COLOURS.input)[0] for _ in COUNTS]
-    names = [right.text(0, 0, f"{k}", color=COLOURS.input, size=9, ha="center", va="center",
-                        bbox={"fc": "white", "ec": "none", "pad": 1}) for k in COUNTS]
-    now = right.axvline(0, color=COLOURS.text, lw=1)
-    here = right.plot([], [], "o", color=COLOURS.input, ms=9, mec="white")[0]
-    right.set(xlim=(0, 1), ylim=(0, 1.06), xlabel="time t", title="Share of ln K still unknown")
-
-    def update(classes, t, beta_1, seed):
-        flow = DiscreteFlow(classes, beta_1)
-        x = classes // 4
+    def show(flow, x, t, seed):
         centre, variance = flow_logits(flow, x, t)
-        theta = (centre + variance.sqrt() * _draws(seed, classes)).softmax(-1).numpy()
-        bars.set_data(theta, numpy.linspace(0, 1, classes + 1))
-        truth.set_data([(x + 0.5) / classes], [theta[x] + 0.045])
+        theta = (centre + variance.sqrt() * _draws(seed, flow.classes)).softmax(-1).numpy()
+        bars.set_data(theta, numpy.linspace(0, 1, flow.classes + 1))
+        truth.set_data([(x + 0.5) / flow.classes], [theta[x] + 0.045])
+        return theta[x]
+
+    return show
+
+
+def _unknown(axes):
+    """The share of ln K that is still unknown, over time, for every K."""
+    times = numpy.linspace(0, 1, 161)
+    lines = [axes.plot([], [], color=COLOURS.input)[0] for _ in COUNTS]
+    names = [axes.text(0, 0, f"{k}", color=COLOURS.input, size=9, ha="center", va="center",
+                       bbox={"fc": "white", "ec": "none", "pad": 1}) for k in COUNTS]
+    now = axes.axvline(0, color=COLOURS.text, lw=1)
+    here = axes.plot([], [], "o", color=COLOURS.input, ms=9, mec="white")[0]
+    axes.set(xlim=(0, 1), ylim=(0, 1.06), xlabel="time t", title="Share of ln K still unknown")
+
+    def show(classes, t, beta_1):
         for i, (k, line, name) in enumerate(zip(COUNTS, lines, names, strict=True)):
-            known, share = _entropy_table(k)
-            curve = numpy.interp(k * DiscreteFlow(k, beta_1).beta(1.0) * times**2, known, share)
+            spread, share = _entropy_table(k)
+            curve = numpy.interp(k * DiscreteFlow(k, beta_1).beta(1.0) * times**2, spread, share)
             chosen = k == classes
             line.set(data=(times, curve), linewidth=2.6 if chosen else 1, zorder=3 if chosen else 2)
             height = (0.68, 0.36, 0.5, 0.5)[i]  # the curves of 2 and 3 run close together
@@ -558,18 +568,36 @@ def classes_explorer(*, beta_1=3.0):
             if chosen:
                 here.set_data([t], [numpy.interp(t, times, curve)])
         now.set_xdata([t, t])
-        return _classes_caption(flow, t, theta[x])
 
-    return Explorer(
-        figure,
-        update,
-        {
-            "t": slider("time t", 0.0, 1.0, 0.18),
-            "classes": choice("classes K", COUNTS, 27),
-            "beta_1": log_slider("β(1)", 0.02, 20, beta_1),
-            "seed": slider("seed of the belief", 0, 50, 2),
-        },
-        play="t",
+    return show
+
+
+def _classes(axes):
+    """Both panels of `classes_explorer`."""
+    show_belief, show_unknown = _one_belief(axes[0]), _unknown(axes[1])
+
+    def show(classes, t, beta_1, seed):
+        flow = DiscreteFlow(classes, beta_1)
+        show_unknown(classes, t, beta_1)
+        return _classes_caption(flow, t, show_belief(flow, classes // 4, t, seed))
+
+    return show
+
+
+def classes_explorer(*, beta_1=3.0):
+    """One belief over K classes as bars, and the expected entropy over time for several K.
+
+    Left, one belief at time t, the true class marked. Right, the share of ln K that is still
+    unknown on average, for K = 2, 3, 27 and 256 at the same β(1).
+    """
+    controls = {
+        "t": slider("time t", 0.0, 1.0, 0.18),
+        "classes": choice("classes K", COUNTS, 27),
+        "beta_1": log_slider("β(1)", 0.02, 20, beta_1),
+        "seed": slider("seed of the belief", 0, 50, 2),
+    }
+    return explore(
+        _classes, controls, size=(9, 3.5), grid=(1, 2), width_ratios=(1.1, 1), play="t",
         filmed=["t", "classes"],
         description="One belief as bars, and how fast beliefs over 2, 3, 27 and 256 classes settle "
         "at the same accuracy: the more classes, the sooner.",
