@@ -1,7 +1,7 @@
 """Pictures of beliefs about strings: heat maps of letters, and a panel to watch a training."""
 
 import html
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import IPython.display
 import ipywidgets
@@ -11,7 +11,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from bfn_core.model import BFN
 
 from .kit import plotly_figure, style
-from .kit.explorer import VIEW, Explorer, _Canvas, choice, slider, view
+from .kit.explorer import VIEW, _Canvas, choice, explore, slider, view
 from .kit.letters import MONOSPACE, LetterMap, entropy, map_trace
 from .kit.plotly_figure import PlotlyFigure
 
@@ -43,13 +43,13 @@ def belief_chart(language, beliefs, titles, colours, alt):
     return PlotlyFigure(figure, belief_figure(language, beliefs, titles, colours), alt)
 
 
-def belief_explorer(models: dict[str, BFN], language, n_steps=40):
-    """Drag the step of one sample: what the messages say, and what the network makes of it.
-
-    Left is the input distribution, one position at a time; right is the output distribution, in
-    which the network has used the other positions. `models` maps names to BFNs (the first is
-    shown first), `language` is a Strings.
-    """
+def _beliefs(axes, models, language, n_steps):
+    """The input and the output distribution of one sample on its way."""
+    maps = [LetterMap(panel, language.alphabet, language.length, colour, label)
+            for panel, colour, label in zip(
+                axes, (style.COLOURS.input, style.COLOURS.output),
+                (style.LABELS.input, style.LABELS.output), strict=True)]
+    axes[1].set_yticklabels([])
 
     @lru_cache(maxsize=64)
     def steps(name, seed):
@@ -57,46 +57,43 @@ def belief_explorer(models: dict[str, BFN], language, n_steps=40):
         shape = (1, language.length)
         walk = list(models[name].sampling_steps(shape, n_steps, generator=generator))
         final = walk[-1].output.sample(generator=generator)
-        word = language.decode(final)[0]
-        return walk, word, bool(language.valid(final))
+        return walk, language.decode(final)[0], bool(language.valid(final))
 
-    figure, (left, right) = style.subplots(1, 2, size=(8.0, 4.5))
-    alphabet, length = language.alphabet, language.length
-    maps = (
-        LetterMap(left, alphabet, length, style.COLOURS.input, style.LABELS.input),
-        LetterMap(right, alphabet, length, style.COLOURS.output, style.LABELS.output),
-    )
-    right.set_yticklabels([])
-
-    def update(step, model, seed):
+    def show(step, model, seed):
         walk, word, valid = steps(model, seed)
-        now = walk[step]
-        p_input, p_output = now.theta.probs[0], now.output.probs[0]
-        maps[0].show(p_input)
-        maps[1].show(p_output)
-        open_input, open_output = float(entropy(p_input).sum()), float(entropy(p_output).sum())
+        both = walk[step].theta.probs[0], walk[step].output.probs[0]
+        for letter_map, probs in zip(maps, both, strict=True):
+            letter_map.show(probs)
+        open_input, open_output = (float(entropy(probs).sum()) for probs in both)
         verdict = "a sum that is right" if valid else "not a sum that is right"
         return (
-            f"After {step} of {n_steps} messages, t = {now.t:.2f}. Summed over the positions, the "
-            f"messages leave <b>{open_input:.2f} nats</b> open, the network <b>{open_output:.2f}"
-            f'</b>. At the end it writes <b style="{MONOSPACE}">{html.escape(word)}</b>: '
-            f"{verdict}."
+            f"After {step} of {n_steps} messages, t = {walk[step].t:.2f}. Summed over the "
+            f"positions, the messages leave <b>{open_input:.2f} nats</b> open, the network "
+            f'<b>{open_output:.2f}</b>. At the end it writes <b style="{MONOSPACE}">'
+            f"{html.escape(word)}</b>: {verdict}."
         )
 
-    names = list(models)
+    return show
+
+
+def belief_explorer(models: dict[str, BFN], language, n_steps=40):
+    """Drag the step of one sample: what the messages say, and what the network makes of it.
+
+    Left is the input distribution, one position at a time; right is the output distribution, in
+    which the network has used the other positions. `models` maps names to BFNs (the first is
+    shown first), `language` is a Strings.
+    """
     controls = {
         "step": slider("messages received", 0, n_steps, n_steps // 4),
-        "model": choice("network", names),
+        "model": choice("network", list(models)),
         "seed": slider("which sample", 1, 20, 1, width=150),
     }
-    return Explorer(
-        figure,
-        update,
-        controls,
+    picture = partial(_beliefs, models=models, language=language, n_steps=n_steps)
+    return explore(
+        picture, controls, size=(8.0, 4.5), grid=(1, 2), play="step",
         description="Two heat maps of letters against positions, the input distribution on the "
         "left and the output distribution on the right: as messages come in, every column "
         "sharpens to one letter, on the right before the left.",
-        play="step",
     )
 
 

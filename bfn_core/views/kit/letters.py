@@ -1,11 +1,17 @@
 """Letters: a heat map of probabilities, its colours, and the face that letters are set in."""
 
+import functools
 import html
 import math
 
 import numpy
 import torch
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.collections import PathCollection
+from matplotlib.colors import LinearSegmentedColormap, to_rgba
+from matplotlib.font_manager import FontProperties
+from matplotlib.path import Path
+from matplotlib.textpath import TextPath
+from matplotlib.transforms import IdentityTransform
 from plotly import graph_objects
 
 from . import style
@@ -23,55 +29,89 @@ def entropy(probs):
     return torch.special.entr(probs).sum(-1)
 
 
+@functools.cache
+def _glyph(letter: str, font: str) -> Path:
+    """The outline of a letter one point high, around the middle of a capital."""
+    if letter.isspace():
+        return Path(numpy.empty((0, 2)))
+    outline = TextPath((0, 0), letter, size=1, prop=FontProperties(font))
+    across = outline.get_extents()
+    return Path(outline.vertices - [(across.x0 + across.x1) / 2, 0.36], outline.codes)
+
+
+class Letters(PathCollection):
+    """Letters, each at a place and in a colour of its own: hundreds cost less than a few texts.
+
+    Args:
+        axes: where.
+        places: their middles in data coordinates, (N, 2).
+        alphabet: what the classes stand for.
+        size: in points.
+        font: a fontconfig pattern.
+    """
+
+    def __init__(self, axes, places, alphabet, size, font="DejaVu Sans Mono"):
+        super().__init__([], (size**2,), offsets=places, offset_transform=axes.transData, lw=0)
+        self.set_transform(IdentityTransform())
+        self.alphabet, self.font = alphabet, font
+        axes.add_collection(self, autolim=False)
+
+    def show(self, classes, colours):
+        """Classes, (N,), in colours, (N, 3 or 4) or one for all."""
+        self.classes = numpy.asarray(classes)
+        self.set_paths([_glyph(self.alphabet[k], self.font) for k in self.classes])
+        self.set_facecolor(colours)
+
+
 class LetterMap:
     """Probabilities (L, K) as a heat map: a column per position, a row per letter.
 
-    The likeliest letter of each position stands above its column, large where it is sure; cells
+    The likeliest letter of each position stands above its column, strong where it is sure; cells
     of probability 0.08 and more carry their letter.
+
+    Args:
+        axes, colour, title: where, and as what.
+        alphabet, length: K letters, L positions.
+        large: the size of the letters above, in points; they stand `above` the first row.
+        small: that of the letters in the cells; None for cells without.
     """
 
     least = 0.08  # probability from which a cell carries its letter
 
-    def __init__(self, axes, alphabet, length, colour, title):
-        self.alphabet = alphabet
-        size = len(alphabet)
-        rows, columns = [k - 0.5 for k in range(size + 1)], [d - 0.5 for d in range(length + 1)]
+    def __init__(self, axes, alphabet, length, colour, title, *, large=17, above=1.15, small=9):
+        size, columns = len(alphabet), range(length)
+        rows, edges = [k - 0.5 for k in range(size + 1)], [d - 0.5 for d in range(length + 1)]
         zeros = torch.zeros(size, length).numpy()  # a mesh draws faster than an image
-        self.mesh = axes.pcolormesh(columns, rows, zeros, cmap=shades(colour), vmin=0, vmax=1)
+        self.mesh = axes.pcolormesh(edges, rows, zeros, cmap=shades(colour), vmin=0, vmax=1)
         axes.invert_yaxis()
         axes.grid(False)
-        axes.set_xticks(range(length), [str(d + 1) for d in range(length)])
+        axes.set_xticks(columns, [str(d + 1) for d in columns])
         axes.set_yticks(range(size), list(alphabet))
         axes.tick_params(length=0)
         axes.set_xlabel("position")
-        axes.set_title(title, pad=34, color=colour)
-        edges = columns[1:-1]
-        self.edges = axes.vlines(edges, -0.5, size - 0.5, style.COLOURS.faint, linewidth=0.8)
-        middle = {"ha": "center", "va": "center"}
-        self.cells = [
-            [axes.text(d, k, alphabet[k], fontsize=9, **middle) for d in range(length)]
-            for k in range(size)
-        ]
-        self.heads = [
-            axes.text(d, -1.15, "", fontsize=17, weight="bold", clip_on=False, **middle)
-            for d in range(length)
-        ]
-
-    @property
-    def artists(self):
-        """All that `show` changes, and the lines that must stay on top of it."""
-        return [self.mesh, self.edges, *self.heads, *(text for row in self.cells for text in row)]
+        axes.set_title(title, pad=2 * large, color=colour)
+        self.heads = Letters(axes, [(d, -above) for d in columns], alphabet, large,
+                             "DejaVu Sans:bold")
+        self.heads.set_clip_on(False)
+        self.cells = None
+        if small:
+            axes.vlines(edges[1:-1], -0.5, size - 0.5, style.COLOURS.faint, linewidth=0.8)
+            places = [(d, k) for d in columns for k in range(size)]
+            self.cells = Letters(axes, places, alphabet, small, "DejaVu Sans")
+            self.cells.show(list(range(size)) * length, "none")
 
     def show(self, probs):
         """Draw probs, (L, K)."""
-        self.mesh.set_array(probs.T.numpy())
-        for d, column in enumerate(probs.tolist()):
-            best = max(range(len(column)), key=column.__getitem__)
-            self.heads[d].set_text(self.alphabet[best])
-            self.heads[d].set_alpha(0.15 + 0.85 * column[best])
-            for k, p in enumerate(column):
-                self.cells[k][d].set_visible(p >= self.least)
-                self.cells[k][d].set_color("white" if p > 0.55 else style.COLOURS.text)
+        probs = probs.numpy()
+        self.mesh.set_array(probs.T)
+        ink = numpy.tile(to_rgba(style.COLOURS.text), (len(probs), 1))
+        ink[:, 3] = 0.15 + 0.85 * probs.max(1)
+        self.heads.show(probs.argmax(1), ink)
+        if self.cells:
+            flat = probs.reshape(-1, 1)
+            ink = numpy.where(flat > 0.55, to_rgba("white"), to_rgba(style.COLOURS.text))
+            ink[:, 3:] = flat >= self.least
+            self.cells.set_facecolor(ink)
 
 
 def spoken(letter: str) -> str:
