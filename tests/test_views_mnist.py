@@ -104,18 +104,19 @@ def test_every_control_of_it_changes_the_picture():
 
 
 def test_the_panels_and_bars_hold_the_conversation():
-    talk = views.converse(PERFECT, POINTS[0], N, generator=generator(5))
-    picture = views._Telling(talk, 4.0)
-    picture.show(talk, 4)
-    shown = [torch.tensor(panel.get_array()).float() for panel in picture.panels]
+    talk = views.converse(PERFECT, POINTS[0], N, generator=generator(2000))
+    explorer = views.flow_explorer(PERFECT, POINTS, n=N, t=4 / N, seed=2)
+    *above, bill = explorer._canvas._figure.axes
+    panels = [axes.collections[0] for axes in above]
+    shown = [torch.tensor(panel.get_array()).float() for panel in panels]
     assert torch.equal(shown[0], talk.digit.float())
     torch.testing.assert_close(shown[1], (0.5 + talk.messages[3] / 6).clamp(0, 1))
     assert torch.equal(shown[2], talk.beliefs[4]) and torch.equal(shown[3], talk.guesses[4])
-    paid, rest = (torch.tensor(bars.get_data().values).float() for bars in picture.bars)
+    paid, rest = (torch.tensor(bars.get_data().values).float() for bars in bill.patches)
     torch.testing.assert_close(paid + rest, talk.nats.clamp(min=0))
     assert paid[4:].eq(0).all() and rest[:4].eq(0).all()
-    picture.show(talk, 0)
-    assert (picture.panels[1].get_array() == 0.5).all()  # nothing has been said
+    explorer.set(t=0.0)
+    assert (panels[1].get_array() == 0.5).all()  # nothing has been said
 
 
 def test_digits_as_they_form_are_the_sampler_s():

@@ -6,7 +6,7 @@ Ink is coloured and paper white; the colour says whose opinion it is (views/kit/
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from matplotlib.colors import to_rgb
@@ -20,7 +20,7 @@ from bfn_core.model import BFN
 from bfn_core.modes import evaluating
 
 from .kit import style
-from .kit.explorer import Explorer, button, slider
+from .kit.explorer import button, explore, slider
 from .kit.in_browser import InBrowser
 from .kit.letters import shades
 from .kit.records import Series, chart
@@ -87,11 +87,18 @@ def _volume(message: Tensor) -> Tensor:
     return (0.5 + message / (2 * LOUDEST)).clamp(0, 1)
 
 
-def _ink(axes, images: Tensor, colour: str, title: str = "", columns: int = 1):
-    """Draw digits or probabilities of ink; returns the picture, whose data may be changed."""
+def _ink(axes, images: Tensor, colour: str, title: str = "", columns: int = 1, mesh=False):
+    """Draw digits or probabilities of ink; returns the picture, whose array may be changed.
+
+    A mesh is drawn three times as fast as an image, if it is of one digit.
+    """
     colours = shades(colour).with_extremes(bad="#EFEFEF")  # the lines between digits
-    look = {"cmap": colours, "vmin": 0, "vmax": 1, "interpolation": "nearest"}
-    shown = axes.imshow(tile(images, columns).numpy(), **look)
+    pixels, look = tile(images, columns).numpy(), {"cmap": colours, "vmin": 0, "vmax": 1}
+    if mesh:
+        shown = axes.pcolormesh(pixels, **look)
+        axes.set(aspect="equal", ylim=(len(pixels), 0))
+    else:
+        shown = axes.imshow(pixels, interpolation="nearest", **look)
     framed(axes, title, colour)
     return shown
 
@@ -99,49 +106,51 @@ def _ink(axes, images: Tensor, colour: str, title: str = "", columns: int = 1):
 # Telling a digit
 
 
-class _Telling:
-    """The picture of `flow_explorer`: four panels, and the bill below."""
+PANELS = (
+    ("data: the digit", COLOURS.data), ("sender: the last message", COLOURS.sender),
+    ("input: Bob's belief", COLOURS.input), ("output: the network's guess", COLOURS.output),
+)
 
-    titles = ("data: the digit", "sender: the last message", "input: Bob's belief",
-              "output: the network's guess")
-    colours = (COLOURS.data, COLOURS.sender, COLOURS.input, COLOURS.output)
 
-    def __init__(self, first: Conversation, highest: float) -> None:
-        self.n = len(first.nats)
-        self.figure, axes = style.subplots(2, 4, size=(9.2, 4.3), height_ratios=[2.3, 1])
-        below = axes[1, 0].get_gridspec()[1, :]
-        for axis in axes[1]:
-            axis.remove()
-        bill = self.figure.add_subplot(below)
-        blank = torch.zeros(1, *first.digit.shape)
-        pairs = zip(axes[0], self.colours, self.titles, strict=True)
-        self.panels = [_ink(axis, blank, colour, title) for axis, colour, title in pairs]
-        edges, zeros = [i / self.n for i in range(self.n + 1)], [0.0] * self.n
-        self.bars = [
-            bill.stairs(zeros, edges, fill=True, color=COLOURS.sender, alpha=alpha, label=name)
-            for alpha, name in ((0.9, "paid"), (0.25, "to come"))
-        ]
-        self.now = bill.axvline(0, color=COLOURS.text, lw=1)
-        bill.set(xlim=(0, 1), ylim=(0, highest), xlabel="time t", ylabel="nats")
-        bill.set_title("price of each message", fontsize=10)
-        bill.legend(loc="upper right", ncols=2)
+def _telling(axes, talk, n, highest):
+    """Four panels, and the bill below; `talk` gives the conversation for a digit and a press."""
+    below = axes[1, 0].get_gridspec()[1, :]
+    for axis in axes[1]:
+        axis.remove()
+    bill = below.get_gridspec().figure.add_subplot(below)
+    blank = torch.zeros(1, *talk(1, 0).digit.shape)
+    panels = [_ink(axis, blank, colour, title, mesh=True)
+              for axis, (title, colour) in zip(axes[0], PANELS, strict=True)]
+    bars = [bill.stairs([0.0] * n, [i / n for i in range(n + 1)], fill=True, color=COLOURS.sender,
+                        alpha=alpha, label=name) for alpha, name in ((0.9, "paid"),
+                                                                     (0.25, "to come"))]
+    line = bill.axvline(0, color=COLOURS.text, lw=1)
+    bill.set(xlim=(0, 1), ylim=(0, highest), xlabel="time t", ylabel="nats")
+    bill.set_title("price of each message", fontsize=10)
+    bill.legend(loc="upper right", ncols=2)
 
-    @property
-    def moving(self):
-        return [*self.panels, *self.bars, self.now]
+    def show(t, digit, again):
+        i, now = round(t * n), talk(digit, again)
+        said = _volume(now.messages[i - 1]) if i else torch.full(now.digit.shape, 0.5)
+        for panel, picture in zip(panels, (now.digit, said, now.beliefs[i], now.guesses[i]),
+                                  strict=True):
+            panel.set_array(picture.numpy())
+        nats = now.nats.clamp(min=0)
+        so_far = torch.where(torch.arange(n) < i, nats, 0.0)
+        for each, heights in zip(bars, (so_far, nats - so_far), strict=True):
+            each.set_data(heights.numpy())
+        line.set_xdata([i / n] * 2)
+        paid, rest = now.paid(i)
+        doubts = [int(undecided(ink[i])) for ink in (now.beliefs, now.guesses)]
+        return (
+            f"After {i} of {n} messages, t = {t:.2f}: <b>{paid:.1f} nats</b> "
+            f"({paid / math.log(2):.0f} bits) are paid and <b>{rest:.1f} nats</b> "
+            f"({rest / math.log(2):.0f} bits) are to come. Of {now.digit.numel()} pixels, the "
+            f"messages alone leave {doubts[0]} undecided, the network {doubts[1]} (less than "
+            f"{SURE:.0%} sure)."
+        )
 
-    def show(self, talk: Conversation, i: int) -> None:
-        silence = torch.full_like(talk.digit, 0.5, dtype=torch.float)
-        said = _volume(talk.messages[i - 1]) if i else silence
-        for panel, picture in zip(
-            self.panels, (talk.digit, said, talk.beliefs[i], talk.guesses[i]), strict=True
-        ):
-            panel.set_data(picture.numpy())
-        nats = talk.nats.clamp(min=0)
-        paid = torch.where(torch.arange(self.n) < i, nats, 0.0)
-        for bars, heights in zip(self.bars, (paid, nats - paid), strict=True):
-            bars.set_data(heights.numpy())
-        self.now.set_xdata([i / self.n] * 2)
+    return show
 
 
 def flow_explorer(bfn: BFN, digits: Tensor, *, n: int = 50, t: float = 0.3, seed: int = 0):
@@ -156,37 +165,22 @@ def flow_explorer(bfn: BFN, digits: Tensor, *, n: int = 50, t: float = 0.3, seed
     """
 
     @lru_cache(maxsize=64)
-    def talk(which, again):
-        generator = torch.Generator().manual_seed(1000 * seed + 100 * again + which)
-        return converse(bfn, digits[which], n, generator=generator)
+    def talk(number, again):
+        generator = torch.Generator().manual_seed(1000 * seed + 100 * again + number - 1)
+        return converse(bfn, digits[number - 1], n, generator=generator)
 
-    highest = 1.2 * max(float(talk(which, 0).nats.max()) for which in range(len(digits)))
-    picture = _Telling(talk(0, 0), highest)
-
-    def update(t, digit, again):
-        i, now = round(t * n), talk(digit - 1, again)
-        picture.show(now, i)
-        paid, rest = now.paid(i)
-        doubts = [int(undecided(ink[i])) for ink in (now.beliefs, now.guesses)]
-        return (
-            f"After {i} of {n} messages, t = {t:.2f}: <b>{paid:.1f} nats</b> "
-            f"({paid / math.log(2):.0f} bits) are paid and <b>{rest:.1f} nats</b> "
-            f"({rest / math.log(2):.0f} bits) are to come. Of {now.digit.numel()} pixels, the "
-            f"messages alone leave {doubts[0]} undecided, the network {doubts[1]} (less than "
-            f"{SURE:.0%} sure)."
-        )
-
+    highest = 1.2 * max(float(talk(1 + k, 0).nats.max()) for k in range(len(digits)))
     controls = {
         "t": slider("t, time", 0.0, 1.0, t, 1 / n),
         "digit": slider("which digit", 1, len(digits), 1, width=150),
         "again": button("Other messages"),
     }
-    description = (
-        "A digit, the last noisy message about it, the belief that all messages so far add up to, "
-        "and the network's guess, side by side, with the price of each message below."
+    return explore(
+        partial(_telling, talk=talk, n=n, highest=highest), controls, size=(9.2, 4.3), grid=(2, 4),
+        height_ratios=[2.3, 1], play="t",
+        description="A digit, the last noisy message about it, the belief that all messages so far "
+        "add up to, and the network's guess, side by side, with the price of each message below.",
     )
-    return Explorer(picture.figure, update, controls, description=description, play="t",
-                    moving=picture.moving)
 
 
 def flow_figure(talk: Conversation, steps=(1, 8, 14, 20, 30, 50)):
@@ -239,35 +233,23 @@ def draw(bfn: BFN, count: int, n: int, *, shape=(28, 28), generator: Generator |
     return Drawing(torch.stack(beliefs), torch.stack(guesses), digits)
 
 
-def drawing_explorer(drawing: Drawing, *, step: int = 12, columns: int = 4):
-    """Digits as they form: drag the step or play; the input against the output distribution."""
-    n = len(drawing.beliefs) - 1
-    size = drawing.digits[0].numel()
-    figure, (left, middle, right) = style.subplots(
-        1, 3, size=(9.2, 3.7), width_ratios=[1, 1, 0.85]
-    )
-    frames = (drawing.beliefs, drawing.guesses)
-    colours, titles = (COLOURS.input, COLOURS.output), _Telling.titles[2:]
-    panels = [
-        _ink(axis, frame[0], colour, title, columns)
-        for axis, frame, colour, title in zip(
-            (left, middle), frames, colours, titles, strict=True
-        )
-    ]
+def _forming(axes, drawing, columns):
+    """Digits after some messages, by the beliefs and by the guesses, and what each leaves open."""
+    n, size = len(drawing.beliefs) - 1, drawing.digits[0].numel()
+    frames, right = (drawing.beliefs, drawing.guesses), axes[2]
     doubts = [undecided(frame).double().mean(1) for frame in frames]  # (n + 1,) each
     times = torch.arange(n + 1) / n
-    for doubt, colour in zip(doubts, colours, strict=True):
+    panels, dots = [], []
+    for axis, frame, doubt, (title, colour) in zip(axes, frames, doubts, PANELS[2:], strict=False):
+        panels.append(_ink(axis, frame[0], colour, title, columns))
         right.plot(times, doubt, color=colour)
-    dots = [
-        right.plot([0], [0], "o", color=colour, ms=8, mec="white")[0] for colour in colours
-    ]
+        dots += right.plot([0], [0], "o", color=colour, ms=8, mec="white", zorder=3)
     right.set(xlabel="time t", xlim=(-0.02, 1.02), ylim=(0, 1.04 * size))
     right.set_title("pixels undecided, per digit", fontsize=10)
 
-    def update(step):
-        for panel, frame in zip(panels, frames, strict=True):
-            panel.set_data(tile(frame[step], columns).numpy())
-        for dot, doubt in zip(dots, doubts, strict=True):
+    def show(step):
+        for panel, frame, dot, doubt in zip(panels, frames, dots, doubts, strict=True):
+            panel.set_array(tile(frame[step], columns).numpy())
             dot.set_data([step / n], [float(doubt[step])])
         return (
             f"After {step} of {n} messages, t = {step / n:.2f}: the messages leave "
@@ -275,13 +257,18 @@ def drawing_explorer(drawing: Drawing, *, step: int = 12, columns: int = 4):
             f"network <b>{float(doubts[1][step]):.0f}</b>."
         )
 
-    description = (
-        "A batch of digits forming: the belief on the left, the network's guess beside it, and "
-        "how many pixels each of them leaves undecided."
+    return show
+
+
+def drawing_explorer(drawing: Drawing, *, step: int = 12, columns: int = 4):
+    """Digits as they form: drag the step or play; the input against the output distribution."""
+    controls = {"step": slider("messages received", 0, len(drawing.beliefs) - 1, step)}
+    return explore(
+        partial(_forming, drawing=drawing, columns=columns), controls, size=(9.2, 3.7), grid=(1, 3),
+        width_ratios=[1, 1, 0.85], play="step", seconds=6,
+        description="A batch of digits forming: the belief on the left, the network's guess beside "
+        "it, and how many pixels each of them leaves undecided.",
     )
-    controls = {"step": slider("messages received", 0, n, step)}
-    return Explorer(figure, update, controls, description=description, play="step",
-                    moving=[*panels, *dots], seconds=6)
 
 
 def drawing_figure(drawing: Drawing, steps=(0, 5, 10, 15, 20, 30, 50), count: int = 4):
