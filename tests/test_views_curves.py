@@ -48,22 +48,43 @@ def six_steps_of(folder, live):
 
 def test_a_live_curve_shows_the_run_and_goes_on_with_it(tmp_path):
     settings = settings_for("mnist", "smoke", steps=6, validate_every=3)
-    curve = curves.LiveCurve(settings, {"coin": 543.4}, every=0.0, **LOOK)
+    curve = curves.LiveCurve(settings.steps, {"coin": 543.4}, every=0.0, **LOOK)
     before = curve._image.value
     train(settings, tmp_path, watch=curve)
     assert curve._image.value != before
     metrics, shown = six_steps_of(tmp_path, curve)
     assert "step 6 of 6" in curve._words.value
-    again = curves.LiveCurve(settings, {}, before=metrics, **LOOK)
+    again = curves.LiveCurve(settings.steps, {}, before=metrics, **LOOK)
     assert drawn(again.figure()) == shown
 
 
 def test_it_is_redrawn_at_the_end_however_seldom_otherwise():
-    settings = settings_for("mnist", "smoke", steps=2)
-    curve = curves.LiveCurve(settings, {}, every=1e9, **LOOK)
+    curve = curves.LiveCurve(2, {}, every=1e9, **LOOK)
     pictures = [curve._image.value]
     for step in (1, 2):
         curve({"step": step, "loss": 400.0 / step, "seconds": 200.0 * step})
         pictures.append(curve._image.value)
     assert pictures[0] == pictures[1] != pictures[2]
     assert f"{spelled(400.0)} so far" in curve._words.value
+
+
+def test_samples_are_drawn_at_redraws_only():
+    asked = []
+
+    def samples():
+        asked.append(len(curve.losses))
+        return "<b>1+1=02</b>"
+
+    curve = curves.LiveCurve(10, {}, every=0.0, samples=samples, **LOOK)
+    assert not asked  # before there is a model
+    for step in range(1, 10):
+        curve.every = 0.0 if step in (4, 8) else 1e9
+        curve({"step": step, "loss": 60.0, "seconds": 1.0})
+    curve({"step": 10, "loss": 60.0, "seconds": 2.0})
+    assert asked == [4, 8, 10]
+    assert "step 10 of 10" in curve._words.value and "<b>1+1=02</b>" in curve._words.value
+
+
+def test_only_a_run_that_is_judged_has_a_legend():
+    assert curves.LiveCurve(10, {}, **LOOK).figure().axes[0].get_legend() is None
+    assert curves.curve_figure(RECORD, {}, **LOOK).axes[0].get_legend()

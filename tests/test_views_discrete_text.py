@@ -2,12 +2,13 @@
 
 import math
 import re
-import warnings
 
+import numpy
 import pytest
 import torch
 
 from bfn_core import DiscreteFlow, ExactBFN
+from bfn_core.data import ALPHABET
 from bfn_core.data.strings import sums
 from bfn_core.views import discrete_text as views
 from bfn_core.views.kit import letters, style
@@ -66,10 +67,31 @@ def test_the_heat_map_holds_the_probabilities_and_their_letters():
     probs = torch.tensor([[0.9, 0.06, 0.04], [0.2, 0.1, 0.7]])
     heat_map.show(probs)
     assert torch.equal(torch.tensor(heat_map.mesh.get_array().tolist()), probs.T)
-    assert [head.get_text() for head in heat_map.heads] == ["a", "c"]
-    visible = [[cell.get_visible() for cell in row] for row in heat_map.cells]
-    assert visible == [[True, True], [False, True], [False, True]]
-    assert heat_map.heads[0].get_alpha() > heat_map.heads[1].get_alpha()
+    assert heat_map.heads.classes.tolist() == [0, 2]
+    assert heat_map.cells.classes.tolist() == [0, 1, 2, 0, 1, 2]
+    visible = heat_map.cells.get_facecolor()[:, 3] > 0
+    assert visible.tolist() == [True, False, False, True, True, True]
+    strong = heat_map.heads.get_facecolor()[:, 3]
+    assert strong[0] > strong[1]
+
+
+def test_letters_lie_at_their_places_in_their_colours():
+    figure, axes = style.subplots(size=(4, 1))
+    axes.set_position([0, 0, 1, 1])
+    axes.set_axis_off()
+    axes.set(xlim=(0, 10), ylim=(2, 0))
+    figure.set_layout_engine("none")
+    line = letters.Letters(axes, [(k + 0.5, 0.5) for k in range(10)], " ab", 14)
+    line.show([0] * 7 + [2] + [0] * 2, (0, 0, 1))
+    figure.canvas.draw()
+    ink = (numpy.asarray(figure.canvas.buffer_rgba())[..., 0] < 100).nonzero()
+    assert len(ink[0]) and ink[0].max() < 50 and ink[1].min() >= 280 and ink[1].max() < 320
+    assert abs(ink[0].mean() - 25) < 4 and abs(ink[1].mean() - 300) < 4
+
+
+def test_every_letter_looks_different():
+    shapes = [letters._glyph(letter, "DejaVu Sans Mono").vertices.tobytes() for letter in ALPHABET]
+    assert len(set(shapes)) == 27 and shapes[0] == b""
 
 
 def test_entropy_of_certainty_is_zero():
@@ -77,43 +99,7 @@ def test_entropy_of_certainty_is_zero():
     assert float(letters.entropy(torch.full((12,), 1 / 12))) == pytest.approx(math.log(12))
 
 
-def test_the_live_panel_renews_picture_and_samples_on_time():
-    panel = views.LivePanel(10, {"best": 2.0}, "A panel that falls.", every=4)
-    first, asked = panel._image.value, []
-
-    def samples():
-        asked.append(len(panel.losses))
-        return [("1+1=<2", True), ("bad", False)]
-
-    for step in range(10):
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            panel.update(torch.tensor(10.0 - step, requires_grad=True), samples)
-    assert asked == [4, 8, 10]
-    assert panel._image.value != first
-    assert panel.losses == [10.0 - step for step in range(10)]
-    assert "1+1=&lt;2" in panel._words.value and "step 10 of 10" in panel._words.value
-    assert panel._words.value.count("✓") == panel._words.value.count("✗") == 1
-
-
-def test_the_bold_curve_is_the_mean_of_the_losses_around():
-    _, axes = style.subplots()
-    lines = [axes.plot([], [])[0] for _ in range(2)]
-    losses = [float(k % 7) for k in range(80)]
-    views._draw_losses(lines, losses, window=5)
-    assert list(lines[0].get_ydata()) == losses
-    means = lines[1].get_ydata()
-    assert means[40] == pytest.approx(sum(losses[38:43]) / 5)
-    assert means[1] == pytest.approx(sum(losses[:3]) / 3)
-    assert means[0] == losses[0] and len(means) == 78  # the last whole window is that around it
-    assert means[77] == pytest.approx(sum(losses[75:]) / 5)
-
-
-def test_the_bold_curve_does_not_lag():
-    _, axes = style.subplots()
-    lines = [axes.plot([], [])[0] for _ in range(2)]
-    losses = [100.0 - k for k in range(80)]
-    views._draw_losses(lines, losses)
-    assert lines[1].get_ydata() == pytest.approx(losses[:-12])
-    views._draw_losses(lines, losses[:3])  # a live curve begins with fewer than half a window
-    assert len(lines[1].get_ydata()) == 0
+def test_badges_say_which_strings_are_valid():
+    shown = views.badges(["1+1=<2", "bad"], torch.tensor([True, False]))
+    assert "1+1=&lt;2" in shown and shown.count("✓") == shown.count("✗") == 1
+    assert shown.index("✓") < shown.index("bad") < shown.index("✗")

@@ -25,9 +25,10 @@ class Curve:
         unit: of the axis.
         losses: (step, value) pairs, so that labels keep out of the way of where they end.
         axes: to draw on; None makes a figure.
+        judged: whether there will be validation, which takes a legend.
     """
 
-    def __init__(self, steps, limits, yardsticks, unit, losses=(), axes=None):
+    def __init__(self, steps, limits, yardsticks, unit, losses=(), axes=None, judged=True):
         if axes is None:
             _, axes = style.subplots(size=(8.0, 3.2))
         self.figure = axes.figure
@@ -48,7 +49,8 @@ class Curve:
         (self.loss,) = axes.plot([], [], color=COLOURS.output, linewidth=1.2, label="training")
         (self.validation,) = axes.plot([], [], "o", color=COLOURS.other, markersize=5,
                                        markeredgecolor="white", label="validation")
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
+        if judged:
+            axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
 
     def draw(self, losses, validations):
         """Two lists of (step, value)."""
@@ -78,22 +80,25 @@ class LiveCurve:
     Use: `curve.show()`, then `curve({"step": …, "loss": …, "seconds": …})` now and then.
 
     Args:
-        settings: of the run.
+        steps: of the run.
         yardsticks: from a name to a value, drawn as horizontal lines.
         limits: lowest and highest value of the axis.
         before: records of a run that is gone on with, as `Run(folder).read_metrics()` gives them.
         unit: of the axis.
         every: seconds between two redraws.
+        samples: returns, as HTML, what the model draws so far. How often it is called depends on
+            the machine's speed: it needs a generator of its own, or the training is never the same.
     """
 
+    judged = False  # a loop of one's own has no validation
     description = "A live curve: the training loss, step by step, while the run goes on."
 
-    def __init__(self, settings, yardsticks, *, limits, before=(), unit="nats per example",
-                 every=0.5):
-        self.steps, self.every, self.drawn_at = settings.steps, every, 0.0
+    def __init__(self, steps, yardsticks, *, limits, before=(), unit="nats per example",
+                 every=0.5, samples=None):
+        self.steps, self.every, self.drawn_at = steps, every, 0.0
         self.unit, self.losses, self.validations = unit, [], []
-        self._axes = limits, yardsticks, unit
-        self._curve = Curve(self.steps, *self._axes)
+        self._axes, self._draw_samples = (limits, yardsticks, unit), samples
+        self._curve = Curve(self.steps, *self._axes, judged=self.judged)
         self._canvas = _Canvas(self._curve.figure)
         self._image = picture("The curve of the training loss against the step.")
         self._image.layout.width = f"{self._canvas.width}px"
@@ -111,6 +116,7 @@ class LiveCurve:
             IPython.display.display(data, raw=True)
 
     now = ""  # where the run is
+    drawn = ""  # what the model drew last
 
     def __call__(self, record):
         """Note a line of the run's metrics, and redraw if it is time."""
@@ -133,17 +139,20 @@ class LiveCurve:
         self._tell()
 
     def _tell(self):
-        self._words.value = self.now
+        self._words.value = f"{self.now} {self.drawn}"
 
     def _redraw(self):
         self._curve.draw(self.losses, self.validations)
         with style.context():
             self._image.value = self._canvas.png()
+        if self._draw_samples and self.losses:
+            self.drawn = self._draw_samples()
+            self._tell()
         self.drawn_at = time.monotonic()
 
     def figure(self):
         """The curve as a figure of its own, for `style.show`."""
-        curve = Curve(self.steps, *self._axes, self.losses)
+        curve = Curve(self.steps, *self._axes, self.losses, judged=self.judged)
         curve.draw(self.losses, self.validations)
         return curve.figure
 

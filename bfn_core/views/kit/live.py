@@ -43,8 +43,8 @@ class LiveRun(LiveCurve):
                  every=0.5):
         self.folder, self.per, self.said = Path(folder), per, []
         self.asked = threading.Event()
-        super().__init__(settings, yardsticks, limits=limits, before=Run(folder).read_metrics(),
-                         unit=unit, every=every)
+        super().__init__(settings.steps, yardsticks, limits=limits, unit=unit, every=every,
+                         before=Run(folder).read_metrics())
         self._samples = ipywidgets.Box()
         self._button = ipywidgets.Button(description="Stop, and keep it", icon="stop")
         self._button.on_click(lambda _: self.ask())
@@ -99,6 +99,7 @@ class LiveRun(LiveCurve):
 
     # The picture -------------------------------------------------------------------------------
 
+    judged = True
     begun = False  # whether a step was made before one's eyes
 
     def _note(self, record):
