@@ -16,6 +16,7 @@ from bfn_core.infilling import Filling, fill
 from bfn_core.networks.transformer import Transformer
 from bfn_core.views import text8 as views
 from bfn_core.views.kit import calibration, style
+from bfn_core.views.kit.letters import Letters
 from tests.oracles import generator
 
 LINE = "the quick brown fox jumps over the lazy dog and the sleepy cat watches from a low wall "
@@ -35,18 +36,20 @@ def numbers(caption):
 
 
 def letters(page):
-    return ["".join(page.alphabet[c] for c in row) for row in page.classes]
+    heights = page.get_offsets()[:, 1]
+    wide = int((heights == heights[0]).sum())
+    return [data.decode(torch.from_numpy(row)) for row in page.classes.reshape(-1, wide)]
 
 
 def pages(explorer):
-    return [artist for axes in explorer._canvas._figure.axes for artist in axes.get_children()
-            if isinstance(artist, views.Page)]
+    return [artist for axes in explorer._canvas._figure.axes for artist in axes.collections
+            if isinstance(artist, Letters)]
 
 
 # Pages --------------------------------------------------------------------------------------------
 
 
-def drawn(page, axes):
+def drawn(axes):
     figure = axes.figure
     figure.canvas.draw()
     return numpy.asarray(figure.canvas.buffer_rgba())[..., :3]
@@ -56,36 +59,17 @@ def test_a_page_draws_each_letter_in_its_cell_in_its_colours():
     figure, axes = style.subplots(size=(4, 1))
     axes.set_position([0, 0, 1, 1])
     figure.set_layout_engine("none")
-    page = views.Page(axes, 2, 10)
-    views._bare(axes)
+    page = views.Page(axes, 2, 10, size=14)
     paper = numpy.ones((2, 10, 3))
     paper[1, 4] = (1, 0.5, 0)
     page.show(numpy.zeros((2, 10), int), numpy.zeros(3), paper)
-    empty = drawn(page, axes)
+    empty = drawn(axes)
     assert tuple(empty[75, 180]) == (255, 128, 0) and (empty[:50] == 255).all()
     classes = numpy.zeros((2, 10), int)
     classes[0, 7] = 13
     page.show(classes, numpy.array([0, 0, 1.0]))
-    dark = (drawn(page, axes)[..., 0] < 100).nonzero()
+    dark = (drawn(axes)[..., 0] < 100).nonzero()
     assert len(dark[0]) and dark[0].max() < 50 and dark[1].min() >= 280 and dark[1].max() < 320
-
-
-def test_every_letter_of_the_alphabet_looks_different_and_is_whole():
-    glyphs = views._glyphs(data.ALPHABET, 36, 21)
-    assert not glyphs[0].any()
-    assert len({glyph.tobytes() for glyph in glyphs}) == 27
-    for glyph in glyphs[1:]:
-        assert glyph.max() > 200
-        assert not glyph[[0, -1]].any() and not glyph[:, [0, -1]].any()  # nothing is cut off
-
-
-@pytest.mark.parametrize(("pixels", "count"), [(100, 7), (64, 64), (1280, 60), (9, 2)])
-def test_cells_share_the_pixels_evenly(pixels, count):
-    cell, place, size = views._cells(pixels, count)
-    assert cell[0] == 0 and cell[-1] == count - 1 and (numpy.diff(cell) >= 0).all()
-    widths = numpy.bincount(cell)
-    assert widths.max() == size and widths.min() >= size - 1 and widths.sum() == pixels
-    assert (place[numpy.flatnonzero(numpy.diff(cell)) + 1] == 0).all() and place.max() == size - 1
 
 
 # Beliefs ------------------------------------------------------------------------------------------

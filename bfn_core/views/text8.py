@@ -4,15 +4,12 @@ import html
 import math
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import ipywidgets
 import numpy
 import torch
-from matplotlib.artist import Artist
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 
 from bfn_core.beliefs import CategoricalParameters
 from bfn_core.data import ALPHABET, decode, encode, normalise
@@ -21,8 +18,8 @@ from bfn_core.model import BFN
 from bfn_core.modes import evaluating
 
 from .kit import letters, plotly_figure, records, style
-from .kit.explorer import Explorer, button, choice, slider
-from .kit.letters import MONOSPACE, entropy, shades
+from .kit.explorer import button, choice, explore, slider
+from .kit.letters import MONOSPACE, LetterMap, Letters, entropy
 from .kit.plotly_figure import PlotlyFigure
 from .kit.records import Series, chart
 
@@ -35,92 +32,29 @@ def colour(name):
     return numpy.array(to_rgb(name), numpy.float32)
 
 
-@lru_cache(maxsize=32)
-def _glyphs(alphabet, height, width):
-    """How much ink, 0…255, each pixel of each letter has, (K, width, height) uint8."""
-    figure = Figure(figsize=(len(alphabet) * width / 100, height / 100), dpi=100)
-    canvas = FigureCanvasAgg(figure)
-    size = min(0.5 * height, 1.1 * width)
-    for k, letter in enumerate(alphabet):
-        figure.text((k + 0.5) / len(alphabet), 0.3, letter, ha="center", va="baseline",
-                    fontsize=size, family="DejaVu Sans Mono")
-    canvas.draw()
-    ink = 255 - numpy.asarray(canvas.buffer_rgba())[..., 0]
-    return ink.reshape(height, len(alphabet), width).transpose(1, 2, 0).copy()
+class Page:
+    """Letters in rows and columns of some axes, each in its ink on its paper."""
 
+    def __init__(self, axes, rows, columns, size=13):
+        self.shape = rows, columns
+        self.paper = axes.pcolormesh(numpy.ones((rows, columns, 3)))
+        places = numpy.moveaxis(numpy.indices((columns, rows)), 0, -1).swapaxes(0, 1) + 0.5
+        self.letters = Letters(axes, places.reshape(-1, 2), ALPHABET, size)
+        axes.grid(False)
+        axes.set(xlim=(0, columns), ylim=(rows, 0), xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
 
-class Page(Artist):
-    """Letters on a grid. Drawn pixel by pixel: hundreds of them cost less than a few texts.
-
-    Args:
-      axes: where; `extent` is (left, right, bottom, top) in its data coordinates.
-      rows, columns: of the grid.
-    """
-
-    def __init__(self, axes, rows, columns, extent=None, alphabet=ALPHABET):
-        super().__init__()
-        self.alphabet, self.shape = alphabet, (rows, columns)
-        self.extent = extent or (0, columns, rows, 0)
-        if extent is None:
-            axes.set(xlim=(0, columns), ylim=(rows, 0))
-        self.set_zorder(0.5)
-        axes.add_artist(self)
-        self.show(numpy.zeros((rows, columns), int), WHITE)
-
-    def show(self, classes, ink, paper=WHITE):
+    def show(self, classes, ink, paper=None):
         """Set classes, (rows, columns), in the colours ink on paper, each (rows, columns, 3)."""
-        self.classes = numpy.broadcast_to(numpy.asarray(classes), self.shape)
-        self.ink, self.paper = _packed(ink, self.shape), _packed(paper, self.shape)
-        self.stale = True
-
-    def draw(self, renderer):
-        """Compose the pixels of the extent, and hand them over: paper first, then ink."""
-        left, right, bottom, top = self.extent
-        corners = self.axes.transData.transform([(left, bottom), (right, top)])
-        (x0, y0), (x1, y1) = corners.round().astype(int)
-        row, down, height = _cells(y1 - y0, self.shape[0])
-        column, along, width = _cells(x1 - x0, self.shape[1])
-
-        def spread(colours):  # (rows, columns) -> (pixels, pixels, 4)
-            return colours.take(column, 1).take(row, 0).view(numpy.uint8).reshape(*size, 4)
-
-        size = len(row), len(column)
-        ink, paper = spread(self.ink), spread(self.paper)
-        stripes = _glyphs(self.alphabet, height, width)[self.classes.take(column, 1), along]
-        lines = stripes.transpose(0, 2, 1).reshape(-1, len(column))  # (rows · height, pixels)
-        ink[..., 3] = lines.take(row * height + down, 0)
-        context = renderer.new_gc()
-        for pixels in (paper, ink):
-            renderer.draw_image(context, x0, y0, pixels[::-1])
-        context.restore()
-
-
-def _packed(colours, shape):
-    """Colours (…, 3) in [0, 1] as (rows, columns) uint32, four bytes each."""
-    bytes_ = numpy.full((*shape, 4), 255, numpy.uint8)
-    bytes_[..., :3] = numpy.rint(255 * numpy.asarray(colours))
-    return bytes_.view(numpy.uint32)[..., 0]
-
-
-def _cells(pixels, count):
-    """For each pixel its cell and its place in it, and the size of the largest cell."""
-    cell = numpy.arange(pixels) * count // pixels
-    first = -(-numpy.arange(count) * pixels // count)
-    return cell, numpy.arange(pixels) - first[cell], -(-pixels // count)
+        self.letters.show(classes.ravel(), numpy.broadcast_to(ink, (*self.shape, 3)).reshape(-1, 3))
+        if paper is not None:
+            self.paper.set_array(paper)
 
 
 def faded(name, strength, paper=WHITE):
     """A colour as strong as `strength`, (…) in [0, 1], says: (…, 3)."""
     strength = numpy.asarray(strength, numpy.float32)[..., None]
     return paper + (0.12 + 0.88 * strength) * (colour(name) - paper)
-
-
-def _bare(axes):
-    axes.grid(False)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
 
 
 # Beliefs ------------------------------------------------------------------------------------------
@@ -152,29 +86,44 @@ def read(bfn: BFN, text: str, n_steps: int = 40, seed: int = 1) -> Reading:
     return Reading(x[0], together.probs, guess.probs)
 
 
-class BeliefMap:
-    """Probabilities (L, K): a column per position, a row per letter, the likeliest one on top."""
+def _belief_map(axes, columns, colour, title):
+    """A `LetterMap` of a column per position and a row for each of 27 symbols."""
+    made = LetterMap(axes, ALPHABET, columns, colour, title, large=15, above=2.35, small=None,
+                     font="DejaVu Sans Mono", ink=colour)
+    axes.set(ylim=(len(ALPHABET) - 0.5, -4), xticks=[], xlabel="")
+    axes.set_title(title, color=colour)
+    axes.set_yticks(range(len(ALPHABET)), ["␣", *ALPHABET[1:]], fontsize=6,
+                    family="DejaVu Sans Mono")
+    axes.tick_params(pad=2)
+    axes.spines[["left", "bottom"]].set_visible(False)
+    return made
 
-    def __init__(self, axes, columns, name, title):
-        k = len(ALPHABET)
-        edges = [numpy.arange(size + 1) - 0.5 for size in (columns, k)]
-        self.mesh = axes.pcolormesh(*edges, numpy.zeros((k, columns)), cmap=shades(name), vmin=0,
-                                    vmax=1)
-        self.top = Page(axes, 1, columns, extent=(-0.5, columns - 0.5, -0.8, -3.9))
-        self.name = name
-        axes.set(xlim=(-0.5, columns - 0.5), ylim=(k - 0.5, -4))
-        axes.set_yticks(range(k), ["␣", *ALPHABET[1:]], fontsize=6, family="DejaVu Sans Mono")
-        axes.set_xticks([])
-        axes.tick_params(length=0, pad=2)
-        axes.grid(False)
-        axes.set_title(title, color=name)
-        for side in ("left", "bottom"):
-            axes.spines[side].set_visible(False)
 
-    def show(self, probs):
-        probs = probs.numpy()
-        self.mesh.set_array(probs.T)
-        self.top.show(probs.argmax(1)[None], faded(self.name, probs.max(1))[None])
+def _beliefs(axes, readings, shown):
+    """The belief about each letter of a text, the network's guess, and the text."""
+    maps = [_belief_map(panel, shown, getattr(style.COLOURS, name), getattr(style.LABELS, name))
+            for panel, name in zip(axes, ("input", "output"), strict=False)]
+    truth = Page(axes[2], 1, shown, size=15)
+    axes[2].set_ylabel("truth", rotation=0, ha="right", va="center", fontsize=9)
+
+    def show(t, text):
+        reading = readings[text]
+        n, x = len(reading.believed) - 1, reading.x[:shown]
+        i = round(t * n)
+        pairs = reading.believed[i, :shown], reading.guessed[i, :shown]
+        for letter_map, probs in zip(maps, pairs, strict=True):
+            letter_map.show(probs)
+        truth.show(x.numpy(), colour(style.COLOURS.data))
+        bits = [float(entropy(p).mean()) / math.log(2) for p in pairs]
+        right_ones = [int((p.argmax(-1) == x).sum()) for p in pairs]
+        return (
+            f"At t = {i / n:.2f} the messages leave <b>{bits[0]:.2f} bits</b> open per "
+            f"letter, and the network <b>{bits[1]:.2f}</b>. The likeliest letter is the true one "
+            f"at {right_ones[0]} of {shown} positions by its messages alone, and at "
+            f"<b>{right_ones[1]}</b> once the network has read them all."
+        )
+
+    return show
 
 
 def belief_explorer(bfn: BFN, texts, shown: int = 60, n_steps: int = 40):
@@ -183,41 +132,15 @@ def belief_explorer(bfn: BFN, texts, shown: int = 60, n_steps: int = 40):
     `texts` maps names to texts as long as the network reads; the first `shown` letters are drawn.
     """
     readings = {name: read(bfn, text, n_steps) for name, text in texts.items()}
-    figure, axes = style.subplots(3, 1, size=(9.3, 6.9), height_ratios=(31, 31, 3.1))
-    left = BeliefMap(axes[0], shown, style.COLOURS.input, style.LABELS.input)
-    right = BeliefMap(axes[1], shown, style.COLOURS.output, style.LABELS.output)
-    truth = Page(axes[2], 1, shown)
-    _bare(axes[2])
-    axes[2].set_ylabel("truth", rotation=0, ha="right", va="center", fontsize=9)
-
-    def update(t, text):
-        reading = readings[text]
-        i = round(t * n_steps)
-        pairs = reading.believed[i, :shown], reading.guessed[i, :shown]
-        left.show(pairs[0])
-        right.show(pairs[1])
-        x = reading.x[:shown]
-        truth.show(x[None].numpy(), colour(style.COLOURS.data))
-        bits = [float(entropy(p).mean()) / math.log(2) for p in pairs]
-        right_ones = [int((p.argmax(-1) == x).sum()) for p in pairs]
-        return (
-            f"At t = {i / n_steps:.2f} the messages leave <b>{bits[0]:.2f} bits</b> open per "
-            f"letter, and the network <b>{bits[1]:.2f}</b>. The likeliest letter is the true one "
-            f"at {right_ones[0]} of {shown} positions by its messages alone, and at "
-            f"<b>{right_ones[1]}</b> once the network has read them all."
-        )
-
     controls = {
         "t": slider("time t", 0.0, 1.0, 0.4, 1 / n_steps, width=360),
         "text": choice("text", list(texts)),
     }
-    return Explorer(
-        figure,
-        update,
-        controls,
+    return explore(
+        partial(_beliefs, readings=readings, shown=shown), controls, size=(9.3, 6.9), grid=(3, 1),
+        height_ratios=(31, 31, 3.1), play="t",
         description="Two heat maps of 27 symbols against 60 positions, the belief above and the "
         "network's guess below: with time every column sharpens to one letter, in the guess first.",
-        play="t",
     )
 
 
@@ -226,7 +149,6 @@ def belief_figure(reading: Reading, times=(0.1, 0.3, 0.4, 0.5, 0.7), shown: int 
     n = len(reading.believed) - 1
     figure, axes = style.subplots(size=(9.3, 0.28 * (3 * len(times) + 1) + 0.3))
     page = Page(axes, 3 * len(times) + 1, shown)
-    _bare(axes)
     classes = numpy.zeros((3 * len(times) + 1, shown), int)
     ink = numpy.zeros((*classes.shape, 3), numpy.float32)
     for row, t in enumerate(times):
@@ -356,43 +278,35 @@ def _page_rows(rows, wide=64, gap=True):
     return lines.flatten(0, 1)
 
 
-def writing_explorer(bfn: BFN, count: int = 4, n_steps: int = 40):
-    """Drag the step of a few samples: the letters as the network guesses them, dark where sure."""
-    lines = bfn.network.length // 64 + 1
-
-    @lru_cache(maxsize=8)
-    def walk(seed):
-        return write(bfn, count, n_steps, seed)
-
-    figure, (top, below) = style.subplots(2, 1, size=(9.3, 0.27 * count * lines + 2.0),
-                                          height_ratios=(0.27 * count * lines, 1.5))
-    page = Page(top, count * lines, 64)
-    _bare(top)
-    title = "what the network would write, if it had to decide now"
-    top.set_title(title, color=style.COLOURS.output)
+def _writing(axes, walk, n_steps, rows):
+    """The letters as the network guesses them, and how many are settled; `walk` gives a Writing."""
+    (top, below), orange = axes, colour(style.COLOURS.other)
+    page = Page(top, rows, 64)
+    top.set_title("what the network would write, if it had to decide now",
+                  color=style.COLOURS.output)
     curves = [
         below.plot([], [], color=KIND_COLOURS[name], label=name, linewidth=1.6)[0] for name in KINDS
     ]
     below.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="time t", ylabel="settled")
     below.legend(loc="upper left", fontsize=8, ncols=1, handlelength=1.2, borderpad=0)
     (now,) = below.plot([0, 0], [0, 1], color=style.COLOURS.other, linewidth=1.5)
-    drawn = {}
 
-    def update(step, others):
-        writing = walk(others + 1)
+    @lru_cache(maxsize=8)
+    def shares(others):
+        """Of the letters of each kind, how many are settled after 0…n messages."""
+        last, after = walk(others).guesses[:, -1], settled(walk(others).guesses)
+        steps = torch.arange(n_steps + 1).unsqueeze(1)
+        return [(after[kind(last)] <= steps).double().mean(1).numpy() for kind in KINDS.values()]
+
+    def show(step, others):
+        writing = walk(others)
         guess, p = writing.guesses[:, step], writing.probs[:, step]
         changing = guess != writing.guesses[:, -1]
-        rows = _page_rows(guess).numpy()
-        paper = WHITE + 0.28 * _page_rows(changing).numpy()[..., None] * (
-            colour(style.COLOURS.other) - WHITE
-        )
-        page.show(rows, faded(style.COLOURS.text, _page_rows(p).numpy(), paper), paper)
-        after = settled(writing.guesses)
-        if drawn.get("seed") != others:
-            drawn["seed"] = others
-            for curve, kind in zip(curves, KINDS.values(), strict=True):
-                mine = after[kind(writing.guesses[:, -1])]
-                share = [float((mine <= i).double().mean()) for i in range(n_steps + 1)]
+        paper = WHITE + 0.28 * _page_rows(changing).numpy()[..., None] * (orange - WHITE)
+        ink = faded(style.COLOURS.text, _page_rows(p).numpy(), paper)
+        page.show(_page_rows(guess).numpy(), ink, paper)
+        for curve, share in zip(curves, shares(others), strict=True):
+            if curve.get_ydata() is not share:  # what stands still need not be drawn anew
                 curve.set_data(numpy.arange(n_steps + 1) / n_steps, share)
         now.set_xdata([step / n_steps] * 2)
         return (
@@ -402,18 +316,27 @@ def writing_explorer(bfn: BFN, count: int = 4, n_steps: int = 40):
             "another."
         )
 
+    return show
+
+
+def writing_explorer(bfn: BFN, count: int = 4, n_steps: int = 40):
+    """Drag the step of a few samples: the letters as the network guesses them, dark where sure."""
+    rows = count * (bfn.network.length // 64 + 1)
+
+    @lru_cache(maxsize=8)
+    def walk(others):
+        return write(bfn, count, n_steps, others + 1)
+
     controls = {
         "step": slider("messages received", 0, n_steps, n_steps // 2, width=420),
         "others": button("write others"),
     }
-    return Explorer(
-        figure,
-        update,
-        controls,
+    return explore(
+        partial(_writing, walk=walk, n_steps=n_steps, rows=rows), controls, grid=(2, 1),
+        size=(9.3, 0.27 * rows + 2.0), height_ratios=(0.27 * rows, 1.5), play="step",
         description=f"Four texts of {bfn.network.length} letters, and below the share of letters "
         "that are settled: at first a grey blur of spaces and frequent letters, then words form "
         "everywhere at once.",
-        play="step",
     )
 
 
@@ -496,51 +419,54 @@ def _marginals(filling, holes):
     return (filling.weights.reshape(-1, 1, 1) * letters).sum(0)
 
 
-def _draw_fillings(page, bars, labels, hole, filling, wide):
-    """The sentence with its likeliest fillings in the rows of a page, and bars of their weights."""
-    rows = page.shape[0]
-    inside = torch.arange(hole.start, hole.start + hole.size)[:wide]
-    classes = numpy.zeros((rows, wide), int)
-    ink = numpy.tile(colour(style.COLOURS.text), (rows, wide, 1))
-    paper = numpy.ones((rows, wide, 3), numpy.float32)
-    classes[0, : len(inside)] = hole.x[inside].numpy()
-    where = hole.holes - hole.start
-    where = where[where < wide].numpy()
-    paper[0, where] = WHITE + 0.45 * (colour(style.COLOURS.other) - WHITE)
-    found = [] if filling is None else ranked(filling, hole.holes)
-    chance = None if filling is None else _marginals(filling, hole.holes)
-    for row, (best, _) in enumerate(found[: rows - 1], 1):
-        classes[row] = classes[0]
-        classes[row, where] = best[: len(where)]
-        paper[row, where] = WHITE + 0.1 * (colour(style.COLOURS.output) - WHITE)
-        sure = chance[torch.arange(len(best)), torch.tensor(best)][: len(where)]
-        ink[row] = faded(style.COLOURS.data, numpy.full(wide, 0.45))
-        ink[row, where] = faded(style.COLOURS.output, sure, paper[row, where])
-    page.show(classes, ink, paper)
-    for row, (bar, label) in enumerate(zip(bars, labels, strict=True)):
-        share = found[row][1] if row < len(found) else 0.0
-        bar.set_width(share)
-        label.set_text(f"{share:.0%}" if row < len(found) else "")
-        label.set_x(share + 0.02)
-
-
-def _filling_axes(rows, wide, size):
-    figure, (left, right) = style.subplots(1, 2, size=size, width_ratios=(wide * 0.14, 1.5))
-    page = Page(left, rows + 1, wide)
-    _bare(left)
-    _bare(right)
-    right.set(xlim=(0, 1.28), ylim=(rows + 1, 0))
+def _fillings(axes, rows, wide):
+    """A sentence, its likeliest fillings in the rows below, and bars of their weights."""
+    left, right = axes
+    page = Page(left, rows + 1, wide, size=15)
+    right.grid(False)
+    right.set(xlim=(0, 1.28), ylim=(rows + 1, 0), xticks=[], yticks=[])
+    right.spines[:].set_visible(False)
     middles = [row + 1.5 for row in range(rows)]
     bars = right.barh(middles, [0.0] * rows, height=0.55, color=style.COLOURS.output)
     labels = [right.text(0, middle, "", va="center", fontsize=9) for middle in middles]
     right.text(0, 0.5, "weight", va="center", fontsize=9)
-    return figure, page, bars, labels
+
+    def show(hole, filling=None):
+        inside = torch.arange(hole.start, hole.start + hole.size)[:wide]
+        classes = numpy.zeros((rows + 1, wide), int)
+        ink = numpy.tile(colour(style.COLOURS.text), (rows + 1, wide, 1))
+        paper = numpy.ones((rows + 1, wide, 3), numpy.float32)
+        classes[0, : len(inside)] = hole.x[inside].numpy()
+        where = hole.holes - hole.start
+        where = where[where < wide].numpy()
+        paper[0, where] = WHITE + 0.45 * (colour(style.COLOURS.other) - WHITE)
+        found = [] if filling is None else ranked(filling, hole.holes)
+        chance = None if filling is None else _marginals(filling, hole.holes)
+        for row, (best, _) in enumerate(found[:rows], 1):
+            classes[row] = classes[0]
+            classes[row, where] = best[: len(where)]
+            paper[row, where] = WHITE + 0.1 * (colour(style.COLOURS.output) - WHITE)
+            sure = chance[torch.arange(len(best)), torch.tensor(best)][: len(where)]
+            ink[row] = faded(style.COLOURS.data, numpy.full(wide, 0.45))
+            ink[row, where] = faded(style.COLOURS.output, sure, paper[row, where])
+        page.show(classes, ink, paper)
+        for row, (bar, label) in enumerate(zip(bars, labels, strict=True)):
+            share = found[row][1] if row < len(found) else 0.0
+            bar.set_width(share)
+            label.set(text=f"{share:.0%}" if row < len(found) else "", x=share + 0.02)
+
+    return show
+
+
+def _filling_layout(rows, wide, room):
+    """What `style.subplots` and `explore` are told for the picture of `_fillings`."""
+    return {"size": (9.3, 0.3 * (rows + 1) + room), "width_ratios": (wide * 0.14, 1.5)}
 
 
 def filling_figure(hole: Gap, filling: Filling, rows: int = 3, wide: int = 56):
     """A sentence, its likeliest fillings, and their weights."""
-    figure, page, bars, labels = _filling_axes(rows, wide, (9.3, 0.3 * (rows + 1) + 0.1))
-    _draw_fillings(page, bars, labels, hole, filling, wide)
+    figure, axes = style.subplots(1, 2, **_filling_layout(rows, wide, 0.1))
+    _fillings(axes, rows, wide)(hole, filling)
     return figure
 
 
@@ -564,41 +490,25 @@ def filling_explorer(
 ):
     """Take a sentence with a hole, or write one, and fill it as often as you like."""
 
-    def read(sentence):
-        hole = gap(sentence, bfn.network.length)
-        if hole.size > wide:
-            raise ValueError(f"the sentence has {hole.size} characters, and {wide} fit the picture")
-        return hole
+    def picture(axes):
+        show_fillings = _fillings(axes, rows, wide)
+        last = {"presses": -1, "sentence": None, "filling": None}
 
-    figure, page, bars, labels = _filling_axes(rows, wide, (9.3, 0.3 * (rows + 1) + 0.2))
-    last = {"presses": -1, "sentence": None, "filling": None}
+        def show(sentence, own, fill_it):
+            sentence = own.strip() or sentence
+            hole = gap(sentence, bfn.network.length)
+            if hole.size > wide:
+                raise ValueError(f"the sentence has {hole.size} characters, and {wide} fit the "
+                                 "picture")
+            if fill_it != last["presses"]:  # a new sentence waits, since filling takes seconds
+                generator = torch.Generator().manual_seed(fill_it + 1)
+                found = fill(bfn, hole.x, hole.known, n_steps, count, generator=generator)
+                last.update(presses=fill_it, sentence=sentence, filling=found)
+            filling = last["filling"] if last["sentence"] == sentence else None
+            show_fillings(hole, filling)
+            return _filling_caption(hole, filling)
 
-    def update(sentence, own, fill_it):
-        sentence = own.strip() or sentence
-        hole, pressed = read(sentence), fill_it != last["presses"]
-        last["presses"] = fill_it
-        if pressed:  # at first too; a new sentence waits, since filling takes seconds
-            generator = torch.Generator().manual_seed(fill_it + 1)
-            found = fill(bfn, hole.x, hole.known, n_steps, count, generator=generator)
-            last.update(sentence=sentence, filling=found)
-        filling = last["filling"] if last["sentence"] == sentence else None
-        _draw_fillings(page, bars, labels, hole, filling, wide)
-        if filling is None:
-            size = len(hole.holes)
-            return f"{size} missing character{'s' * (size > 1)}: press <b>fill</b>."
-        chance = _marginals(filling, hole.holes)
-        best, letter = chance.max(-1)
-        open_bits = entropy(chance) / math.log(2)
-        surest, vaguest = int(open_bits.argmin()), int(open_bits.argmax())
-        first = decode(torch.tensor(ranked(filling, hole.holes)[0][0])).replace(" ", "␣")
-        letter = ["space" if c == " " else c for c in decode(letter)]
-        return (
-            f"{count} candidates, worth {filling.effective:.1f} of equal weight; the heaviest is "
-            f'<b style="{MONOSPACE}">{html.escape(first)}</b>. Surest is letter '
-            f"{surest + 1} of the missing ones (<b>{letter[surest]}</b>, "
-            f"{float(best[surest]):.0%}), least sure letter {vaguest + 1} "
-            f"({float(open_bits[vaguest]):.1f} bits open)."
-        )
+        return show
 
     text = ipywidgets.Text(
         placeholder="your own, a _ for each missing letter, then Enter", continuous_update=False
@@ -609,12 +519,29 @@ def filling_explorer(
         "own": text,
         "fill_it": button("fill"),
     }
-    return Explorer(
-        figure,
-        update,
-        controls,
+    return explore(
+        picture, controls, grid=(1, 2), **_filling_layout(rows, wide, 0.2),
         description="A sentence with a hole, its fillings with the heaviest first, and bars of "
         "their weights; the letters of the holes are dark where the candidates agree.",
+    )
+
+
+def _filling_caption(hole, filling):
+    if filling is None:
+        size = len(hole.holes)
+        return f"{size} missing character{'s' * (size > 1)}: press <b>fill</b>."
+    chance = _marginals(filling, hole.holes)
+    best, letter = chance.max(-1)
+    open_bits = entropy(chance) / math.log(2)
+    surest, vaguest = int(open_bits.argmin()), int(open_bits.argmax())
+    first = decode(torch.tensor(ranked(filling, hole.holes)[0][0])).replace(" ", "␣")
+    letter = ["space" if c == " " else c for c in decode(letter)]
+    return (
+        f"{len(filling.x)} candidates, worth {filling.effective:.1f} of equal weight; the heaviest "
+        f'is <b style="{MONOSPACE}">{html.escape(first)}</b>. Surest is letter '
+        f"{surest + 1} of the missing ones (<b>{letter[surest]}</b>, "
+        f"{float(best[surest]):.0%}), least sure letter {vaguest + 1} "
+        f"({float(open_bits[vaguest]):.1f} bits open)."
     )
 
 

@@ -53,6 +53,7 @@ class Letters(PathCollection):
     def __init__(self, axes, places, alphabet, size, font="DejaVu Sans Mono"):
         super().__init__([], (size**2,), offsets=places, offset_transform=axes.transData, lw=0)
         self.set_transform(IdentityTransform())
+        self.set_snap(False)  # it would thicken the letters of straight lines alone, by their place
         self.alphabet, self.font = alphabet, font
         axes.add_collection(self, autolim=False)
 
@@ -72,13 +73,14 @@ class LetterMap:
     Args:
         axes, colour, title: where, and as what.
         alphabet, length: K letters, L positions.
-        large: the size of the letters above, in points; they stand `above` the first row.
+        large, font, ink: the letters above, `above` the first row: size in points, font, colour.
         small: that of the letters in the cells; None for cells without.
     """
 
     least = 0.08  # probability from which a cell carries its letter
 
-    def __init__(self, axes, alphabet, length, colour, title, *, large=17, above=1.15, small=9):
+    def __init__(self, axes, alphabet, length, colour, title, *, large=17, above=1.15, small=9,
+                 font="DejaVu Sans:bold", ink=style.COLOURS.text):
         size, columns = len(alphabet), range(length)
         rows, edges = [k - 0.5 for k in range(size + 1)], [d - 0.5 for d in range(length + 1)]
         zeros = torch.zeros(size, length).numpy()  # a mesh draws faster than an image
@@ -90,8 +92,8 @@ class LetterMap:
         axes.tick_params(length=0)
         axes.set_xlabel("position")
         axes.set_title(title, pad=2 * large, color=colour)
-        self.heads = Letters(axes, [(d, -above) for d in columns], alphabet, large,
-                             "DejaVu Sans:bold")
+        self.ink = ink
+        self.heads = Letters(axes, [(d, -above) for d in columns], alphabet, large, font)
         self.heads.set_clip_on(False)
         self.cells = None
         if small:
@@ -104,7 +106,7 @@ class LetterMap:
         """Draw probs, (L, K)."""
         probs = probs.numpy()
         self.mesh.set_array(probs.T)
-        ink = numpy.tile(to_rgba(style.COLOURS.text), (len(probs), 1))
+        ink = numpy.tile(to_rgba(self.ink), (len(probs), 1))
         ink[:, 3] = 0.15 + 0.85 * probs.max(1)
         self.heads.show(probs.argmax(1), ink)
         if self.cells:
