@@ -5,11 +5,13 @@ import math
 import pytest
 import torch
 
-from bfn_core import elbo
-from bfn_core.data.sound import PluckedStrings, predicted_bits
+from bfn_core import BFN, elbo
+from bfn_core.data.sound import PluckedStrings, ecg, predicted_bits, windows
 from bfn_core.networks.mlp import MLP
+from bfn_core.networks.wave_unet import Attention, WaveUNet
 from bfn_core.networks.waves import STRING_FLOW, SubspaceNetwork, WaveNetwork, string_model
 from bfn_core.solvers import Solver
+from bfn_core.training.brief import fit
 from tests.oracles import generator
 
 STRINGS = PluckedStrings()
@@ -90,12 +92,116 @@ def test_a_wave_network_without_knowledge_guesses_the_best_linear_estimate():
     blank = MLP(32, (34,), hidden=16, depth=1)
     for parameter in blank.head.parameters():
         torch.nn.init.zeros_(parameter)
-    network = WaveNetwork(STRING_FLOW.gamma, torch.full((32,), 0.4), blank)
-    with torch.no_grad():
-        out = STRING_FLOW.output(network(theta.mean, torch.full((4000,), t)), theta, t)
-    torch.testing.assert_close(out.loc, right, rtol=1e-4, atol=1e-4)
+    for body in (blank, WaveUNet(32, (8, 8, 8))):  # the U-Net begins at 0
+        network = WaveNetwork(STRING_FLOW.gamma, torch.full((32,), 0.4), body)
+        with torch.no_grad():
+            out = STRING_FLOW.output(network(theta.mean, torch.full((4000,), t)), theta, t)
+        torch.testing.assert_close(out.loc, right, rtol=1e-4, atol=1e-4)
     with pytest.raises(ValueError, match="multiple of group"):
         WaveNetwork(STRING_FLOW.gamma, torch.ones(30))
+
+
+def shaken(length=256, channels=(8, 16, 16)):
+    """A U-Net of which no part is without effect."""
+    torch.manual_seed(0)
+    network = WaveUNet(length, channels)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if "norm" not in name:
+                parameter.normal_(std=0.2)
+    return network
+
+
+def test_a_u_net_of_waves_gives_a_wave_and_its_widths():
+    network, x = shaken(64), torch.randn(3, 64, generator=generator(9))
+    early, late = (network(x, torch.full((3,), t)) for t in (0.1, 0.6))
+    assert early.shape == (3, 64 + 4)
+    assert bool(((early - late).abs() > 0.01).any())  # it reads the time
+    apart = torch.cat([network(x[i : i + 1], torch.tensor([0.1])) for i in range(3)])
+    torch.testing.assert_close(apart, early, rtol=1e-4, atol=1e-5)
+    early.square().sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None and float(parameter.grad.abs().sum()) > 0, name
+    with pytest.raises(ValueError, match="multiple of 32"):
+        WaveUNet(48)
+
+
+def test_attention_is_what_hears_across_a_whole_wave():
+    network = shaken(1024, (8, 8, 8))
+    network.norm = torch.nn.Identity()  # what is normed over a wave hears all of it as well
+    for block in [block for pair in (*network.down, *network.up) for block in pair]:
+        block.norm1 = block.norm2 = torch.nn.Identity()
+    looks = [module for module in network.modules() if isinstance(module, Attention)]
+    for look in looks:
+        look.norm = torch.nn.Identity()
+
+    def heard():
+        """How far each sample moves the first but few of the output, (L,)."""
+        x = torch.randn(1, 1024, generator=generator(9), requires_grad=True)
+        network(x, torch.tensor([0.3]))[0, 4].backward()
+        assert x.grad is not None
+        return x.grad[0].abs()
+
+    assert len(looks) == 6 and bool((heard()[800:] > 0).any())
+    for look in looks:
+        torch.nn.init.zeros_(look.out.weight)
+    deaf = heard()
+    assert bool((deaf[:256] > 0).any())
+    # Convolutions alone hear 8 positions of 32 samples away, and twice 8 of 16 and 8 of 4 around.
+    assert bool((deaf[700:] == 0).all())
+
+
+def test_a_u_net_without_places_shifts_with_the_wave():
+    """By whole positions of its lowest level, away from the ends."""
+    network = shaken(1024, (8, 8, 8))
+    for module in network.modules():
+        if isinstance(module, Attention):
+            torch.nn.init.zeros_(module.out.weight)
+    for place in network.place:
+        torch.nn.init.zeros_(place)
+    x, t = torch.zeros(1, 1024), torch.tensor([0.3])
+    x[0, 500:540] = torch.randn(40, generator=generator(9))
+    with torch.no_grad():
+        one, moved, odd = (network(x.roll(k, 1), t)[:, :1024] for k in (0, 32, 31))
+    middle = slice(450, 600)
+    torch.testing.assert_close(moved.roll(-32, 1)[:, middle], one[:, middle], rtol=1e-3, atol=1e-3)
+    assert float((odd.roll(-31, 1) - one)[:, middle].abs().max()) > 0.05
+
+
+def test_a_small_u_net_learns_short_strings():
+    strings, rng = PluckedStrings(length=64), generator(20)
+    x = STRING_FLOW.quantise(strings.draw(600, rng)[0])
+    torch.manual_seed(0)
+    body = WaveUNet(64, (16, 16, 16))
+    bfn = BFN(STRING_FLOW, WaveNetwork(STRING_FLOW.gamma, x[:500].std(0), body))
+    bills = []
+    for steps in (0, 120):
+        if steps:
+            fit(bfn, lambda g: x[torch.randint(500, (64,), generator=g)], steps)
+        bills.append(elbo(bfn.eval(), x[500:], repeats=2, generator=generator(21)).total.mean)
+    assert bills[1] < 0.9 * bills[0]  # untrained, it knows each sample's spread and no neighbours
+
+
+def test_a_heart_beats_three_times():
+    x = ecg()
+    assert x.shape == (1024,) and x.dtype == torch.float32
+    assert float(x.abs().max()) <= 1 and torch.equal(x * 256, (x * 256).round())
+    peaks = (x[1:-1] > 0.5) & (x[1:-1] >= x[:-2]) & (x[1:-1] > x[2:])
+    places = peaks.nonzero()[:, 0] + 1
+    assert len(places) == 3 and bool((places.diff() - 329).abs().max() <= 2)
+
+
+def test_pieces_touch_nothing_that_is_held_out():
+    x = torch.arange(20.0)
+    found = windows(x, 4, without=(6, 12))
+    assert found.shape == (3 + 5, 4)
+    assert found[0].tolist() == [0, 1, 2, 3] and found[-1].tolist() == [16, 17, 18, 19]
+    assert not ((found >= 6) & (found < 12)).any()
+    assert windows(x, 4, without=(0, 12)).shape == (5, 4)
+    with pytest.raises(ValueError, match="without must be"):
+        windows(x, 4, without=(6, 21))
+    with pytest.raises(ValueError, match="no piece of 9 samples is left"):
+        windows(x, 9, without=(6, 12))
 
 
 def mixture():

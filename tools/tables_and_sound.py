@@ -1,7 +1,7 @@
-"""Tables with numbers and classes, and plucked strings.
+"""Tables with numbers and classes, plucked strings, and three beats of a heart.
 
-`python -m tools.tables_and_sound [tables] [strings] [stranger]` trains and measures, and writes
-assets/tables_and_sound.json:
+`python -m tools.tables_and_sound [tables] [strings] [stranger] [unet] [heart]` trains and measures,
+and writes assets/tables_and_sound.json:
 
 * "tables": iris and wine, four splits each: classes, gaps and new rows of held-out rows, beside
   what scikit-learn does with the same rows; bills on three paths. Width and steps were
@@ -9,11 +9,17 @@ assets/tables_and_sound.json:
 * "strings": a `SubspaceNetwork` for `PluckedStrings`, kept as assets/strings.safetensors, its bill
   beside coders without a network, and how its samples sound.
 * "stranger": an MLP on the same strings, which is told nothing of what they are.
+* "unet": a U-Net in one dimension on the same strings, which is told that sound has neighbours; its
+  samples judged as those of "strings", three of them kept to be heard (the first three, not
+  chosen). Its weights are not shipped.
+* "heart": three beats of one heart (`ecg`), each quarter of them told by what small networks learnt
+  from the other three, beside coders without a network.
 
 Training may be stopped: what is half done lies in the folder of runs (BFN_RUNS_DIR), and the same
 command goes on there.
 """
 
+import base64
 import json
 import lzma
 import math
@@ -40,7 +46,9 @@ from bfn_core.data.iris_and_wine import (
     spread_out,
     wine,
 )
-from bfn_core.data.sound import PluckedStrings, predicted_bits
+from bfn_core.data.sound import PluckedStrings, ecg, predicted_bits, windows
+from bfn_core.networks.mlp import MLP
+from bfn_core.networks.wave_unet import WaveUNet
 from bfn_core.networks.waves import (
     PITCHES,
     SubspaceNetwork,
@@ -50,13 +58,18 @@ from bfn_core.networks.waves import (
 from bfn_core.networks.waves import STRING_FLOW as FLOW
 from bfn_core.own_clocks import PATHS, OwnClocks, expect, table_flow, table_model
 from bfn_core.solvers import Solver
-from bfn_core.training.brief import fit_apart
+from bfn_core.training.brief import fit, fit_apart
 from bfn_core.training.runs import runs_dir
 from tools.record import measure
 
 PATH = CHECKOUT / "tables_and_sound.json"
 STRINGS, GROUPED, STEPS, RATE = 50_000, 20_000, 1000, 3e-3
 TIMES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
+UNET_STEPS = 8000
+QUARTER, PIECE = 256, 64  # samples of the heart
+HEART_STEPS = {"U-Net": 300, "MLP": 1000}  # for each quarter
+WAYS = {"samples, 60 messages": (60, None), "samples, 200 messages": (200, None),
+        "samples, 60 steps of ab2": (60, Solver("ab2"))}
 TABLE_STEPS, SEEDS = 1000, (0, 1, 2, 3)
 GAPS = ("BFN", "column mean", "5 nearest neighbours", "linear regression")
 
@@ -149,6 +162,15 @@ def stranger() -> dict[str, Any]:
     return facts | {"bits per sample": bits_of(bfn), "sounds": judge_sounds(drawn)}
 
 
+def train_unet() -> tuple[BFN, dict[str, Any]]:
+    """A U-Net that is told that sound has neighbours and a beginning, and nothing of strings."""
+    codes = strings_to_learn()
+    spread = FLOW.centres[codes[:5000].long()].std(0)
+    torch.manual_seed(0)
+    network = WaveNetwork(FLOW.gamma, spread, WaveUNet(codes.shape[1]))
+    return learn("U-Net", network, codes, UNET_STEPS, 2e-3, 32, kept=0.999)
+
+
 def train_strings() -> dict[str, Any]:
     """Groups by their spectra, principal components of each, then training by the bill."""
     codes = strings_to_learn()
@@ -199,16 +221,30 @@ def measure_strings() -> dict[str, Any]:
                                                  round(each.standard_error, 4)]
     packed = len(lzma.compress(codes.to(torch.uint8).numpy().tobytes(), preset=9)) * 8
     bits["lzma, all strings in one file"] = [round(packed / codes.numel(), 4), None]
-    ways = {"samples, 60 messages": (60, None), "samples, 200 messages": (200, None),
-            "samples, 60 steps of ab2": (60, Solver("ab2"))}
-    sounds, shape = {"strings": judge_sounds(strings.draw(600, seeded(13))[0])}, (600, 1024)
-    pitches = {}
-    for name, (n, sampler) in ways.items():
-        drawn = bfn.sample(shape, n, sampler=sampler, generator=seeded(12))
-        sounds[name] = judge_sounds(drawn)
-        pitches[name] = pitch_counts(drawn)
-    sounds["white noise"] = judge_sounds(0.2 * torch.randn(shape, generator=seeded(15)))
-    guesses = {}
+    _, sounds, pitches = sounds_of(bfn, tuple(WAYS))
+    sounds = {"strings": judge_sounds(strings.draw(600, seeded(13))[0]), **sounds,
+              "white noise": judge_sounds(0.2 * torch.randn((600, 1024), generator=seeded(15)))}
+    return facts | {
+        "held out": len(x), "bits per sample": bits, "guesses": guesses_of(bfn),
+        "orders": torch.bincount(orders, minlength=33).nonzero()[:, 0].tolist(),
+        "pitch found of held-out strings": round(
+            float((strings.pitch_of(x) == pitch).float().mean()), 4),
+        "sounds": sounds, "pitches": pitches}
+
+
+def sounds_of(
+    bfn: BFN, ways: tuple[str, ...]
+) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
+    """600 strings drawn in each of the ways; how they sound, and how often each pitch came."""
+    drawn = {name: bfn.sample((600, 1024), WAYS[name][0], sampler=WAYS[name][1],
+                              generator=seeded(12)) for name in ways}
+    return (drawn, {name: judge_sounds(x) for name, x in drawn.items()},
+            {name: pitch_counts(x) for name, x in drawn.items()})
+
+
+def guesses_of(bfn: BFN) -> dict[str, Any]:
+    """How far belief and guess are from the strings held out, at some times."""
+    strings, (x, _, pitch), guesses = PluckedStrings(), held_out(), {}
     for t in TIMES:
         theta = FLOW.sample_flow(x, t, seeded(16))
         with torch.no_grad():
@@ -217,12 +253,70 @@ def measure_strings() -> dict[str, Any]:
             "error": round(float((wave - x).square().mean().sqrt()), 4),
             "pitch right": round(float((strings.pitch_of(wave) == pitch).float().mean()), 4)}
             for name, wave in {"guess": guess, "belief": theta.mean / FLOW.gamma(t)}.items()}
+    return guesses
+
+
+def measure_unet() -> dict[str, Any]:
+    """A U-Net on the strings, by the same measures as the shipped weights."""
+    bfn, facts = train_unet()
+    ways = ("samples, 60 messages", "samples, 60 steps of ab2")
+    drawn, sounds, pitches = sounds_of(bfn, ways)
+    heard = FLOW.index(FLOW.quantise(drawn[ways[1]][:3].clamp(-1, 1))).to(torch.uint8)
     return facts | {
-        "held out": len(x), "bits per sample": bits, "guesses": guesses,
-        "orders": torch.bincount(orders, minlength=33).nonzero()[:, 0].tolist(),
-        "pitch found of held-out strings": round(
-            float((strings.pitch_of(x) == pitch).float().mean()), 4),
-        "sounds": sounds, "pitches": pitches}
+        "bits per sample": bits_of(bfn), "guesses": guesses_of(bfn), "sounds": sounds,
+        "pitches": pitches,
+        "drawn": [base64.b64encode(wave.numpy().tobytes()).decode() for wave in heard]}
+
+
+def heart_networks(learn: Tensor) -> dict[str, tuple[torch.nn.Module, int]]:
+    """For pieces (B, PIECE) to learn from: networks by name, and for how many steps."""
+    spread = learn.square().mean(0).sqrt()
+    near = SubspaceNetwork.near(FLOW.gamma, learn, torch.zeros(len(learn), dtype=torch.int64), 24)
+    power = torch.linalg.eigvalsh(learn.double().T @ learn.double() / len(learn))
+    with torch.no_grad():
+        near.log_rest.fill_(power[:-24].mean().log())  # pieces of a heart leave more than rounding
+    torch.manual_seed(0)
+    bodies = {"U-Net": WaveUNet(PIECE, (16, 16, 16)),
+              "MLP": MLP(PIECE, (PIECE + PIECE // 16,), hidden=128, depth=2)}
+    return {**{f"BFN, {name}": (WaveNetwork(FLOW.gamma, spread, body), HEART_STEPS[name])
+               for name, body in bodies.items()},
+            "BFN, one subspace": (near, 0)}
+
+
+def measure_heart() -> dict[str, Any]:
+    """Bits per sample of each quarter of `ecg`, by what the other three have taught."""
+    x, scale = FLOW.quantise(ecg()), PIECE * math.log(2)
+    quarters = FLOW.index(x).reshape(-1, QUARTER)
+    rice, orders = predicted_bits(quarters, (1, 2, 3, 4, 8, 16))
+    bits: dict[str, list[float]] = {}
+    facts: dict[str, dict[str, float]] = {}
+    for first in range(0, len(x), QUARTER):
+        learn = windows(x, PIECE, without=(first, first + QUARTER))
+        held = x[first : first + QUARTER].reshape(-1, PIECE)
+        for name, (network, steps) in heart_networks(learn).items():
+            bfn, start = BFN(FLOW, network).eval(), time.process_time()
+            if steps:
+                fit(bfn, lambda rng, own=learn: own[torch.randint(len(own), (64,), generator=rng)],
+                    steps)
+            facts[name] = {"parameters": sum(p.numel() for p in network.parameters()),
+                           "CPU seconds": round(time.process_time() - start, 1)}
+            for what, pieces, repeats in (("", held, 64), (", what it has seen", learn, 1)):
+                bill = elbo(bfn, pieces, repeats=repeats, generator=seeded(0)).total
+                bits.setdefault(name + what, []).append(bill.mean / scale)
+            print(name, bits[name][-1], flush=True)
+    bits["linear prediction and Rice's code"] = (rice / QUARTER).tolist()
+    named = {name: torch.tensor(values) for name, values in bits.items()}
+    named["U-Net less linear prediction"] = named["BFN, U-Net"] - rice / QUARTER
+    means: dict[str, list[float | None]] = {}
+    for name, values in named.items():
+        each = Estimate.of(values)
+        means[name] = [round(each.mean, 4), round(each.standard_error, 4)]
+    packed = len(lzma.compress(quarters.to(torch.uint8).numpy().tobytes(), preset=9)) * 8
+    means["lzma, all in one file"] = [round(packed / len(x), 4), None]
+    return {"steps": HEART_STEPS, "batch": 64, "piece": PIECE, "orders": orders.tolist(),
+            "networks": facts, "bits per sample": means,
+            "quarters": {name: [round(v, 4) for v in values.tolist()]
+                         for name, values in named.items()}}
 
 
 def pitch_counts(x: Tensor) -> dict[str, Any]:
@@ -316,7 +410,8 @@ def measure_tables() -> dict[str, Any]:
     return result
 
 
-PARTS = {"tables": measure_tables, "strings": measure_strings, "stranger": stranger}
+PARTS = {"tables": measure_tables, "strings": measure_strings, "stranger": stranger,
+         "unet": measure_unet, "heart": measure_heart}
 
 
 def main(names: list[str]) -> None:

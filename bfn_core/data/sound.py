@@ -3,7 +3,8 @@ network.
 
 A string of period P is noise that comes round again every P samples, each time a little duller and
 softer. The pitch is one of twelve semitones, all equally likely, and the decay is the same for all:
-so one can ask of a sample what it is, and of many samples whether they follow the law.
+so one can ask of a sample what it is, and of many samples whether they follow the law. Beside them
+a piece of a real signal, three beats of a heart.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
 from bfn_core.checks import real, whole
+from bfn_core.data.assets import asset
 
 
 @dataclass(frozen=True)
@@ -188,3 +191,28 @@ def predicted_bits(
         costs.append(bits)
     best = torch.stack(costs).min(0)
     return best.values, torch.tensor(orders)[best.indices]
+
+
+def ecg() -> Tensor:
+    """An electrocardiogram of three beats, (1024,) in [−1, 1].
+
+    The numbers of PyWavelets' `pywt.data.ecg()` (MIT licence, see assets/ecg_notice.txt), divided
+    by 256. The package does not say whose heart it was, nor how many samples make a second.
+    """
+    return torch.from_numpy(np.loadtxt(asset("ecg.txt"), dtype=np.float32)) / 256
+
+
+def windows(x: Tensor, length: int, *, without: tuple[int, int]) -> Tensor:
+    """All pieces of neighbouring samples of x, (N,), that touch none of those first…last − 1 of
+    `without` = (first, last): (B, length).
+
+    Raises:
+        ValueError: a part is left out that is none, or leaves no piece.
+    """
+    first, last = without
+    if not 0 <= first <= last <= len(x):
+        raise ValueError(f"without must be (first, last) within 0…{len(x)}, got {without}")
+    parts = [part for part in (x[:first], x[last:]) if len(part) >= length]
+    if not parts:
+        raise ValueError(f"without {first}…{last} no piece of {length} samples is left")
+    return torch.cat([part.unfold(0, length, 1) for part in parts])
