@@ -1,5 +1,6 @@
 """Pictures of tables and of strings show what was computed."""
 
+import base64
 import re
 
 import pytest
@@ -91,3 +92,22 @@ def test_waves_and_spectra_are_those_of_the_strings():
     assert float(strength.max()) == 0
     loudest = float(hertz[strength.argmax()]) / float(STRINGS.frequencies[pitch[0]])
     assert loudest == pytest.approx(round(loudest), abs=0.03) and round(loudest) in (1, 2, 3)
+
+
+def test_a_kept_sound_is_the_wave_that_was_kept():
+    flow = string_model().flow
+    wave = flow.quantise(STRINGS.draw(1, generator(4))[0])[0]
+    text = base64.b64encode(flow.index(wave).to(torch.uint8).numpy().tobytes()).decode()
+    torch.testing.assert_close(views.kept_sound(text), wave)
+
+
+def test_each_quarter_of_a_heart_has_its_price_under_it():
+    x = torch.linspace(-1, 1, 32)
+    figure = views.heart_figure(x, {"one": [3.0, 2.0], "two": [1.0, 4.0], "not": [0.0, 0.0]},
+                                ("one", "two"))
+    wave, costs = figure.axes
+    assert wave.lines[0].get_ydata().tolist() == pytest.approx(x.tolist())
+    steps = [patch.get_data() for patch in costs.patches]
+    assert [s.values.tolist() for s in steps] == [[3.0, 2.0], [1.0, 4.0]]
+    assert steps[0].edges.tolist() == [0, 16, 32]
+    assert [t.get_text() for t in costs.get_legend().get_texts()] == ["one", "two"]

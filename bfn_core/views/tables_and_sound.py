@@ -1,5 +1,6 @@
 """Pictures of rows of which some columns are known, and of strings that come out of noise."""
 
+import base64
 from typing import Any
 
 import torch
@@ -210,4 +211,37 @@ def pitches_figure(counts: list[int]):
     axis.axhline(1 / 12, color=COLOURS.data, ls=":", lw=1.4)
     axis.set(ylabel="share of samples")
     axis.grid(False, axis="x")
+    return figure
+
+
+def kept_sound(text: str) -> Tensor:
+    """A wave that a record keeps, one byte for each sample in base64: (L,), centres of 256 bins."""
+    codes = torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.uint8)
+    return (2 * codes.float() + 1) / 256 - 1
+
+
+# A heart.
+
+
+def heart_figure(x: Tensor, quarters: dict[str, list[float]], shown: tuple[str, ...]):
+    """Beats of a heart, x (L,), and under them what each of its quarters cost.
+
+    Args:
+        x: the signal.
+        quarters: by name of a coder, its bits per sample of each quarter.
+        shown: which of them.
+    """
+    figure, (wave, costs) = style.subplots(2, 1, size=(8.6, 3.8), sharex=True,
+                                           height_ratios=(1.3, 1))
+    size = len(x) // len(quarters[shown[0]])
+    wave.plot(torch.arange(len(x)), x, color=COLOURS.data, lw=0.8)
+    wave.set(xlim=(0, len(x)), ylabel="the signal")
+    for name, colour in zip(shown, (COLOURS.output, COLOURS.other, COLOURS.input), strict=False):
+        values = quarters[name]
+        costs.stairs(values, [size * k for k in range(len(values) + 1)], color=colour, lw=1.8,
+                     baseline=None, label=name)
+    costs.set(ylabel="bits per sample", xlabel="sample", ylim=(0, None))
+    costs.legend(loc="lower center", ncols=len(shown))
+    for axis in (wave, costs):
+        axis.set_xticks([size * k for k in range(len(x) // size + 1)])
     return figure
