@@ -1,25 +1,45 @@
 """How long the cells of notebooks run: `python -m tools.times notebooks/15_*.ipynb …`.
 
 Runs each notebook at BFN_SCALE=smoke and at laptop, on one thread and in a folder of runs of its
-own, so that everything is trained anew; leaves the file as it is, and writes assets/times.json:
-seconds of CPU of all its processes, which other work on the machine changes little, and seconds by
-the clock, which it changes a lot.
+own, so that everything is trained anew, and writes assets/times.json: seconds of CPU of all its
+processes, which other work on the machine changes little, and seconds by the clock, which it
+changes a lot. Of the notebooks themselves only one sentence is changed, that of their first cell
+which says the former.
 """
 
 import json
 import os
+import re
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+import nbformat
+
 from bfn_core.data.assets import CHECKOUT
-from tools.notebooks import execute
+from tools.notebooks import execute, normalise
+from tools.notebooks import write as write_notebook
 from tools.record import renew_digests, versions, write
 
 PATH = CHECKOUT / "times.json"
 SCALES = ("smoke", "laptop")
 HOURS = 2  # that a cell may take
+SAID = re.compile(r"; its cells take [^;·]* \(`assets/times.json`\)|(?= · \*\*Needs\*\*)")
+
+
+def sentence(row: dict[str, dict[str, int]]) -> str:
+    """What a notebook says of its own row of the record."""
+    smoke, laptop = (f"{row[scale]['CPU seconds'] / 60:.1f}" for scale in SCALES)
+    return (f"; its cells take {smoke} minutes of one core at scale `smoke` and {laptop} at "
+            "`laptop` (`assets/times.json`)")
+
+
+def say(path: Path, row: dict[str, dict[str, int]]) -> None:
+    """Write the sentence into the notebook's first cell, in the place of an older one."""
+    book = nbformat.read(path, as_version=4)
+    book.cells[0].source = SAID.sub(sentence(row), book.cells[0].source, count=1)
+    write_notebook(normalise(book), path)
 
 
 def children() -> float:
@@ -47,6 +67,7 @@ def main(paths: list[Path]) -> None:
                        **versions()}
             record.setdefault("notebooks", {}).setdefault(path.stem, {})[scale] = row
             write(PATH, record)
+        say(path, record["notebooks"][path.stem])
     renew_digests()
 
 
