@@ -567,6 +567,16 @@ TABLE = [
         ("harmonics from the octave on", "torch.arange(1, count + 1)",
          "torch.arange(2, count + 2)",
          "test_sound.py::test_the_colour_of_a_tone_is_in_its_harmonics"),
+        ("pieces of sound that reach into what is held out", "(x[:first], x[last:])",
+         "(x[:first], x[last - 1 :])",
+         "test_sound.py::test_pieces_touch_nothing_that_is_held_out"),
+    ]),
+    ("networks/wave_unet.py", "test_sound.py::test_a_u_net_of_waves_gives_a_wave_and_its_widths", [
+        ("a U-Net of sound that does not read the time", "* (1 + scale) + shift", "* 1.0"),
+        ("a U-Net of sound without places", "h = h + self.place[level]", "h = h + 0.0"),
+        ("a U-Net of sound that cannot look far", "x + self.out(attend(self.qkv(tokens), 4))",
+         "x + 0 * self.out(attend(self.qkv(tokens), 4))",
+         "test_sound.py::test_attention_is_what_hears_across_a_whole_wave"),
     ]),
     ("networks/waves.py", "test_sound.py::test_a_subspace_network_is_bayes_rule", [
         ("components weighed by their fit without its price",
