@@ -104,8 +104,9 @@ class WaveNetwork(nn.Module):
         gamma: γ(t) of the flow.
         spread: standard deviation of each sample of the data, (L,).
         body: called with what is read, (B, L), and t, (B,); gives (B, L + L / group). By default
-            an `MLP` over the whole waveform, which is told nothing of what a period is.
-        group: samples that share a width of the guess; L must be a multiple.
+            an `MLP` over the whole waveform, which is told nothing of what a period is; or a
+            `WaveUNet`, which is told that samples have neighbours.
+        group: samples that share a width of the guess, 16 for a `WaveUNet`; L must be a multiple.
     """
 
     def __init__(
