@@ -6,6 +6,7 @@ Images are (N, 3, H, W) with values in [−1, 1]; the models are those of discre
 import io
 import math
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 
 import torch
@@ -21,7 +22,7 @@ from bfn_core.networks.unet import NEIGHBOURS
 from bfn_core.training.evaluation import grid
 
 from .kit import style
-from .kit.explorer import Explorer, choice, slider
+from .kit.explorer import Explorer, at_rest, choice, explore, slider
 from .kit.records import Series, chart
 from .kit.style import COLOURS
 
@@ -119,13 +120,6 @@ def _strength(walk: Walk, t: float) -> float:
     return 1 / min(1.0, 3 * walk.doubt(t))
 
 
-def _panels(walk: Walk, index: int, n: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Belief, guess and enlarged difference, (1, 3, H, W) each, at one time for one image."""
-    guess = walk.guesses[index, n : n + 1]
-    difference = (walk.x[n : n + 1] - guess) * _strength(walk, float(walk.times[index]))
-    return walk.beliefs[index, n : n + 1], guess, difference
-
-
 def _number(value: float) -> str:
     return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 0.095 else f"{value:.2f}"
 
@@ -138,27 +132,19 @@ def _time_and_photo(walk: Walk, names: dict[str, int], t: float) -> dict:
     }
 
 
-def flow_explorer(walk: Walk, names: dict[str, int], t: float = 0.25) -> Explorer:
-    """One image: its noisy belief, the network's guess and what the guess gets wrong.
-
-    Args:
-        walk: from `walk`.
-        names: the images to choose from, by their index in the walk.
-        t: where the slider starts.
-    """
-    figure, axes = style.subplots(1, 4, size=(9.2, 2.75))
-    figure.get_layout_engine().set(wspace=0.04)
-    titles = ("the photo x", "belief: mean μ", "the network's guess x̂", "difference x − x̂")
+def _flow(axes, walk: Walk, titles=("", "", "")):
+    """Belief, guess and enlarged difference, on the last three axes; on the first of four, x."""
     grey = picture(torch.zeros_like(walk.x[:1]))
     shown = [_show(axis, grey, title) for axis, title in zip(axes, titles, strict=True)]
+    axes[0].figure.get_layout_engine().set(wspace=0.04)
 
-    def update(t: float, photo: int) -> str:
-        index = walk.at(t)
-        views = (walk.x[photo : photo + 1], *_panels(walk, index, photo))
-        for image, view in zip(shown, views, strict=True):
-            image.set_data(picture(view))
-        wrong = levels(float((walk.guesses[index, photo] - walk.x[photo]).square().mean().sqrt()))
-        naming, strength = float(walk.naming[index, photo].mean()), _strength(walk, t)
+    def show(t: float, photo: int) -> str:
+        x, index, strength = walk.x[photo], walk.at(t), _strength(walk, t)
+        guess, naming = walk.guesses[index, photo], float(walk.naming[index, photo].mean())
+        views = (x, walk.beliefs[index, photo], guess, (x - guess) * strength)
+        for image, view in zip(shown, views[-len(shown) :], strict=True):
+            image.set_data(picture(view[None]))
+        wrong = levels(float((guess - x).square().mean().sqrt()))
         beta = float(walk.bfn.flow.beta(t))
         know = (
             f"Accuracy β = {beta:,.3g}: the messages alone leave every value open by "
@@ -172,8 +158,21 @@ def flow_explorer(walk: Walk, names: dict[str, int], t: float = 0.25) -> Explore
             f"every byte right now would cost <b>{naming:.2f} bits</b> each."
         )
 
-    return Explorer(
-        figure, update, _time_and_photo(walk, names, t), play="t",
+    return show
+
+
+def flow_explorer(walk: Walk, names: dict[str, int], t: float = 0.25) -> Explorer:
+    """One image: its noisy belief, the network's guess and what the guess gets wrong.
+
+    Args:
+        walk: from `walk`.
+        names: the images to choose from, by their index in the walk.
+        t: where the slider starts.
+    """
+    titles = ("the photo x", "belief: mean μ", "the network's guess x̂", "difference x − x̂")
+    return explore(
+        partial(_flow, walk=walk, titles=titles), _time_and_photo(walk, names, t), size=(9.2, 2.75),
+        grid=(1, 4), play="t",
         description="A small photo, the noisy belief about it, what the network makes of that, and "
         "what it gets wrong, at a time t.",
     )
@@ -181,15 +180,14 @@ def flow_explorer(walk: Walk, names: dict[str, int], t: float = 0.25) -> Explore
 
 def flow_figure(walk: Walk, photo: int, times=(0.0, 0.125, 0.25, 0.5, 0.75, 1.0)):
     """Belief, guess and difference of one image in rows, times in columns."""
-    figure, axes = style.subplots(3, len(times), size=(9, 4.9))
+    states = {f"t = {t:g}": {"t": t, "photo": photo} for t in times}
+    figure = at_rest(partial(_flow, walk=walk), states, size=(9, 4.9), rows=3)
     figure.get_layout_engine().set(wspace=0.03, hspace=0.03)
-    for column, t in zip(axes.T, times, strict=True):
-        for axis, view in zip(column, _panels(walk, walk.at(t), photo), strict=True):
-            _show(axis, picture(view))
-        column[0].set_title(f"t = {t:g}")
-        column[2].set_xlabel(f"× {_strength(walk, t):.0f}")
-    for axis, name in zip(axes[:, 0], ("belief μ", "guess x̂", "x − x̂"), strict=True):
+    count = len(times)
+    for axis, name in zip(figure.axes[::count], ("belief μ", "guess x̂", "x − x̂"), strict=True):
         axis.set_ylabel(name)
+    for axis, t in zip(figure.axes[-count:], times, strict=True):
+        axis.set_xlabel(f"× {_strength(walk, t):.0f}")
     return figure
 
 
@@ -257,10 +255,12 @@ def where_explorer(walk: Walk, names: dict[str, int], t: float = 0.5) -> Explore
         names: the images to choose from, by their index in the walk.
         t: where the slider starts.
     """
-    spent = _per_pixel(walk.spent).numpy()  # (T, N, H, W)
+    spent, bills = walk.spent, walk.bill.mean((1, 2, 3))
+    per_pixel, so_far = _per_pixel(spent).numpy(), spent.mean((2, 3, 4))  # (T, N, H, W), (T, N)
+    prices = walk.rates[1:].mean((3, 4)).numpy()  # (T − 1, N, 3)
     figure, axes = style.subplots(1, 3, size=(9.2, 3.1), width_ratios=(1, 1, 1.6))
     photo_image = _show(axes[0], picture(walk.x[:1]), "the photo")
-    heat = _show(axes[1], spent[0, 0], "bits spent up to t", cmap="magma", vmin=0, vmax=MOST)
+    heat = _show(axes[1], per_pixel[0, 0], "bits spent up to t", cmap="magma", vmin=0, vmax=MOST)
     bar = axes[1].inset_axes((1.03, 0, 0.05, 1))
     figure.colorbar(heat, cax=bar, label="bits per pixel", ticks=[0, 8, 16, 24])
     _rate_axes(axes[2], walk)
@@ -272,15 +272,15 @@ def where_explorer(walk: Walk, names: dict[str, int], t: float = 0.5) -> Explore
     def update(t: float, photo: int) -> str:
         index = walk.at(t)
         photo_image.set_data(picture(walk.x[photo : photo + 1]))
-        heat.set_data(spent[index, photo])
-        for line, rate in zip(lines, walk.rates[1:, photo].mean((2, 3)).T, strict=True):
-            line.set_data(walk.times[1:], rate)
+        heat.set_data(per_pixel[index, photo])
+        for line, price in zip(lines, prices[:, photo].T, strict=True):
+            line.set_data(walk.times[1:], price)
         here.set_xdata([t, t])
-        so_far, bill = float(walk.spent[index, photo].mean()), float(walk.bill[photo].mean())
+        paid, bill = float(so_far[index, photo]), float(bills[photo])
         open_by = _number(levels(walk.doubt(t))) if t > 0 else "any number of"
         return (
-            f"Up to t = {t:.2f}: <b>{so_far:.2f} bits</b> per value of {bill:.2f} in all "
-            f"({100 * so_far / bill:.0f} %). The messages alone leave every value open by "
+            f"Up to t = {t:.2f}: <b>{paid:.2f} bits</b> per value of {bill:.2f} in all "
+            f"({100 * paid / bill:.0f} %). The messages alone leave every value open by "
             f"{open_by} levels, more or less."
         )
 
@@ -333,13 +333,22 @@ def shares_figure(walk: Walk):
     for axis in axes[1:]:
         axis.set_ylim(0, top)
         axis.grid(axis="x", visible=False)
-        for bar in axis.patches:
-            place = (bar.get_x() + bar.get_width() / 2, bar.get_height())
-            axis.annotate(f"{bar.get_height():.1f}", place, ha="center", va="bottom", fontsize=8.5)
+        axis.bar_label(axis.containers[0], fmt="%.1f", fontsize=8.5)
     return figure
 
 
 # Training, and what came of it -------------------------------------------------------------------
+
+
+def _in_bits(curves: dict[str, list[dict]], dimensions: int, notes=None) -> list[Series]:
+    """Training curves in bits per dimension."""
+    return [
+        Series(name, [point["step"] for point in curve],
+               [point["nats"] / dimensions / BIT for point in curve], colour,
+               note=(notes or {}).get(name, ""), mode="lines")
+        for (name, curve), colour in zip(curves.items(), (COLOURS.output, COLOURS.other),
+                                         strict=False)
+    ]
 
 
 def curves_figure(curves: dict[str, list[dict]], dimensions: int, yardsticks=None, limit=9.0):
@@ -352,10 +361,8 @@ def curves_figure(curves: dict[str, list[dict]], dimensions: int, yardsticks=Non
         limit: where the axis of bits ends.
     """
     figure, axis = style.subplots(size=(7.6, 3.3))
-    colours = (COLOURS.output, COLOURS.other)
-    for (name, curve), colour in zip(curves.items(), colours, strict=False):
-        bits = [point["nats"] / dimensions / BIT for point in curve]
-        axis.plot([point["step"] for point in curve], bits, color=colour, label=name, lw=1.6)
+    for one in _in_bits(curves, dimensions):
+        axis.plot(one.x, one.y, color=one.colour, label=one.name, lw=1.6)
     low = min(axis.dataLim.y0, *(yardsticks or {"": limit}).values())
     axis.set(xscale="log", ylim=(0.9 * low, limit), xlabel="training step",
              ylabel="bits per dimension")
@@ -372,22 +379,19 @@ def curves_figure(curves: dict[str, list[dict]], dimensions: int, yardsticks=Non
 def curves_chart(curves: dict[str, list[dict]], dimensions: int, notes: dict[str, str], alt: str,
                  yardsticks=None, limit=9.0):
     """`curves_figure`, to read off; `notes` say how what has a name was measured."""
-    series = [
-        Series(name, [point["step"] for point in curve],
-               [point["nats"] / dimensions / BIT for point in curve], colour,
-               note=notes.get(name, ""), mode="lines")
-        for (name, curve), colour in zip(curves.items(), (COLOURS.output, COLOURS.other),
-                                         strict=False)
-    ]
     still = curves_figure(curves, dimensions, yardsticks, limit)
-    return chart(series, still, alt, x="training step", y="bits per dimension",
-                 label="step %{x:,}", log="x", yardsticks=yardsticks,
+    return chart(_in_bits(curves, dimensions, notes), still, alt, x="training step",
+                 y="bits per dimension", label="step %{x:,}", log="x", yardsticks=yardsticks,
                  limits=still.axes[0].get_ylim())
+
+
+def _opened(path) -> Image.Image:
+    return Image.open(io.BytesIO(path.read_bytes())).convert("RGB")
 
 
 def sheet_figure(path, title: str = ""):
     """A picture file, enlarged without smoothing."""
-    image = Image.open(io.BytesIO(path.read_bytes())).convert("RGB")
+    image = _opened(path)
     figure, axis = style.subplots(size=(5, 5 * image.height / image.width + 0.3 * bool(title)))
     _show(axis, image, title)
     return figure
@@ -403,9 +407,9 @@ def sheets_figure(sheets: dict, columns: int = 2, share: float = 1.0):
     """
     rows = -(-len(sheets) // columns)
     figure, axes = style.subplots(rows, columns, size=(4 * columns, (3.7 * share + 0.7) * rows),
-                                squeeze=False)
+                                  squeeze=False)
     for axis, (title, path) in zip(axes.flat, sheets.items(), strict=True):
-        image = Image.open(io.BytesIO(path.read_bytes())).convert("RGB")
+        image = _opened(path)
         _show(axis, image.crop((0, 0, image.width, round(share * image.height))), title)
     return figure
 
