@@ -15,12 +15,13 @@ from bfn_core.modes import evaluating
 from bfn_core.training.growth import power_law
 
 from .kit import style
-from .kit.explorer import Explorer, button, choice, slider
+from .kit.explorer import Explorer, button, choice, explore, slider
 from .kit.letters import LetterMap, shades
 from .kit.style import COLOURS
 from .kit.tiling import framed, tile
 
 SIGNED = "PuOr"  # from brown over white to violet: also the colour-blind see which side is which
+GREY = {"cmap": "gray", "vmin": -1, "vmax": 1, "interpolation": "nearest"}
 STEPS = 40  # messages of a path that an explorer walks
 
 
@@ -90,49 +91,51 @@ def unet_figure(levels, *, inlet, outlet, attention=()):
 # The clock
 
 
-class _Clock:
-    """The panels of the time's embedding, and what changes in them."""
+def _clock(axes, embedding: nn.Module):
+    """The time's waves as a picture, and how alike one time is to all others."""
+    left, right = axes
+    times = torch.linspace(0, 1, 201)
+    with torch.no_grad():
+        angles = times[:, None] * embedding.waves
+        waves, embedded = torch.cat([angles.sin(), angles.cos()], 1), embedding(times)
+    count, half = waves.shape[1], waves.shape[1] // 2
+    left.imshow(waves.T.numpy(), cmap=SIGNED, vmin=-1.4, vmax=1.4, aspect="auto",
+                extent=(0, 1, count - 0.5, -0.5), interpolation="nearest")
+    left.set_yticks([0, half - 1, half, count - 1],
+                    ["sin, slow", "sin, fast", "cos, slow", "cos, fast"])
+    left.grid(False)
+    left.set(xlabel="time t")
+    left.set_title("sines and cosines of t: each column is one time", fontsize=10)
+    (of_waves,) = right.plot([], [], color=COLOURS.flow, label="sines and cosines")
+    (of_layers,) = right.plot([], [], color=COLOURS.output, label="after two layers")
+    now = [axis.axvline(0, color=COLOURS.text, lw=1.5) for axis in axes]
+    right.set(xlim=(0, 1), ylim=(-1.05, 1.4), xlabel="another time")
+    right.set_title("how alike it is to the other times (cosine)", fontsize=10)
+    right.legend(loc="upper right", ncols=2)
 
-    def __init__(self, embedding: nn.Module) -> None:
-        self.times = torch.linspace(0, 1, 201)
-        with torch.no_grad():
-            angles = self.times[:, None] * embedding.waves
-            self.waves = torch.cat([angles.sin(), angles.cos()], 1)  # (201, 2 · waves)
-            self.embedded = embedding(self.times)  # (201, width)
-        self.figure, (left, right) = style.subplots(1, 2, size=(9.2, 3.2), width_ratios=[1.1, 1])
-        count = self.waves.shape[1]
-        left.imshow(self.waves.T.numpy(), cmap=SIGNED, vmin=-1.4, vmax=1.4, aspect="auto",
-                    extent=(0, 1, count - 0.5, -0.5), interpolation="nearest")
-        half = count // 2
-        left.set_yticks([0, half - 1, half, count - 1], ["sin, slow", "sin, fast", "cos, slow",
-                                                         "cos, fast"])
-        left.grid(False)
-        left.set(xlabel="time t")
-        left.set_title("sines and cosines of t: each column is one time", fontsize=10)
-        self.now = left.axvline(0, color=COLOURS.text, lw=1.5)
-        self.lines = [
-            right.plot([], [], color=colour, label=name)[0]
-            for colour, name in ((COLOURS.flow, "sines and cosines"),
-                                 (COLOURS.output, "after two layers"))
-        ]
-        self.also = right.axvline(0, color=COLOURS.text, lw=1.5)
-        right.set(xlim=(0, 1), ylim=(-1.05, 1.4), xlabel="another time")
-        right.set_title("how alike it is to the other times (cosine)", fontsize=10)
-        right.legend(loc="upper right", ncols=2)
-
-    def show(self, t):
-        at = round(t * (len(self.times) - 1))
-        for line in (self.now, self.also):
+    def show(t: float) -> str:
+        at, apart = round(t * (len(times) - 1)), (times - t).abs()
+        for line in now:
             line.set_xdata([t, t])
-        alike = [alikeness(part, at) for part in (self.waves, self.embedded)]
-        for line, values in zip(self.lines, alike, strict=True):
-            line.set_data(self.times, values)
-        return alike
+        alike = alikeness(waves, at)
+        of_waves.set_data(times, alike)
+        of_layers.set_data(times, alikeness(embedded, at))
+        close = alike[(apart - 0.05).abs() < 1e-4].mean()
+        return (
+            f"At t = {t:.2f}: the sines and cosines of times 0.05 away have a cosine of "
+            f"<b>{float(close):.2f}</b> with it, of times further than 0.1 at most "
+            f"<b>{float(alike[apart >= 0.101].max()):.2f}</b>."
+        )
+
+    return show
 
 
 def alikeness(vectors: Tensor, at: int) -> Tensor:
     """Cosine between one of the vectors, (N, width), and each of them, (N,)."""
     return nn.functional.cosine_similarity(vectors, vectors[at : at + 1], dim=1)
+
+
+CLOCK = {"size": (9.2, 3.2), "width_ratios": (1.1, 1)}
 
 
 def clock_explorer(embedding: nn.Module, t: float = 0.3):
@@ -141,32 +144,19 @@ def clock_explorer(embedding: nn.Module, t: float = 0.3):
     Args:
         embedding: with `waves`, and called as embedding(t), (B,) to (B, width).
     """
-    clock = _Clock(embedding)
-
-    def update(t):
-        waves, _ = clock.show(t)
-        near = (clock.times - t).abs() < 0.101
-        edge = clock.times[((clock.times - t).abs() - 0.05).abs() < 1e-4]
-        close = waves[torch.isin(clock.times, edge)].mean()
-        return (
-            f"At t = {t:.2f}: the sines and cosines of times 0.05 away have a cosine of "
-            f"<b>{float(close):.2f}</b> with it, of times further than 0.1 at most "
-            f"<b>{float(waves[~near].max()):.2f}</b>."
-        )
-
-    description = (
-        "The sines and cosines that tell a network the time, as a picture over all times, and "
-        "how alike the chosen time is to all others."
+    return explore(
+        partial(_clock, embedding=embedding), {"t": slider("t, time", 0.0, 1.0, t, 0.01)},
+        grid=(1, 2), play="t", **CLOCK,
+        description="The sines and cosines that tell a network the time, as a picture over all "
+        "times, and how alike the chosen time is to all others.",
     )
-    controls = {"t": slider("t, time", 0.0, 1.0, t, 0.01)}
-    return Explorer(clock.figure, update, controls, description=description, play="t")
 
 
 def clock_figure(embedding: nn.Module, t: float = 0.3):
     """The same at rest."""
-    clock = _Clock(embedding)
-    clock.show(t)
-    return clock.figure
+    figure, axes = style.subplots(1, 2, **CLOCK)
+    _clock(axes, embedding)(t)
+    return figure
 
 
 # Feature maps
@@ -243,8 +233,7 @@ def feature_explorer(bfn: BFN, images: Tensor, layers: dict[str, nn.Module], *, 
               ("output: mean guess", COLOURS.output), ("feature maps", COLOURS.text))
     for axis, (title, colour) in zip(axes, titles, strict=True):
         framed(axis, title, colour)
-    grey = {"cmap": "gray", "vmin": -1, "vmax": 1, "interpolation": "nearest"}
-    panels = [axis.imshow(images[0, 0].numpy(), **grey) for axis in axes[:3]]
+    panels = [axis.imshow(images[0, 0].numpy(), **GREY) for axis in axes[:3]]
     # Sheets of several sizes share one frame, so that the axes stay where they are.
     maps = axes[3].imshow([[0.0]], cmap=SIGNED, vmin=-1, vmax=1, interpolation="nearest",
                           extent=(0, 1, 0, 1))
@@ -282,13 +271,12 @@ def feature_figure(bfn: BFN, x: Tensor, layers, steps=(2, 8, 16, 32), *, seed: i
     heights = [1.1, 1.1, *[1.8] * len(layers)]
     figure, axes = style.subplots(len(heights), len(steps), size=(7.6, sum(heights) + 0.4),
                                   height_ratios=heights)
-    grey = {"cmap": "gray", "vmin": -1, "vmax": 1, "interpolation": "nearest"}
     for column, i in zip(axes.T, steps, strict=True):
         for axis in column:
             framed(axis, "")
         column[0].set_title(f"t = {i / STEPS:.2f}", fontsize=10)
         for axis, picture in zip(column, (path.means[i], path.guesses[i]), strict=False):
-            axis.imshow(picture.numpy(), **grey)
+            axis.imshow(picture.numpy(), **GREY)
         for axis, maps in zip(column[2:], path.maps.values(), strict=True):
             scale = float(maps.abs().quantile(0.99))
             axis.imshow(_sheet(maps[i]).numpy(), cmap=SIGNED, vmin=-scale, vmax=scale,
