@@ -185,8 +185,10 @@ def test_make_passes_options_on(tmp_path):
     assert "--no-browser --port 8899" in lab and "notebooks/00_start_here.ipynb" in lab
     assert "-r requirements.txt -e ." in lab
     test = make("-n", "test", f"VENV={tmp_path}", "ARGS=-k flows").stdout
-    assert "pytest -n 0 --dist loadfile" in test
+    assert "OMP_NUM_THREADS=1" in test and "pytest -n 2 --dist loadfile" in test
     assert "--nbval -k flows notebooks/ tests/" in test
+    alone = make("-n", "test", f"VENV={tmp_path}", "WORKERS=0").stdout
+    assert "OMP_NUM_THREADS=2" in alone and "pytest -n 0" in alone
 
 
 @needs_make
