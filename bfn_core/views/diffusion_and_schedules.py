@@ -28,7 +28,7 @@ from bfn_core.schedules import (
 )
 from bfn_core.views.fast_samplers import SIGMA_1, TOY
 from bfn_core.views.kit import style
-from bfn_core.views.kit.explorer import Explorer, choice, log_slider, slider
+from bfn_core.views.kit.explorer import Explorer, choice, explore, log_slider, slider
 from bfn_core.views.kit.style import COLOURS
 from bfn_core.views.kit.tiling import framed
 
@@ -75,42 +75,42 @@ def guess(place: Tensor, sigma: Tensor, toy: GaussianMixture = TOY) -> tuple[Ten
     return x, (share * (within - x.unsqueeze(-1)).square()).sum(-1) + left
 
 
-class _Four:
-    """The panels of `coordinates_explorer`, drawn once and updated."""
+def _four(axes):
+    """One belief against accuracy, in four coordinates."""
+    accuracies = torch.logspace(-2, math.log10(BETA_1), 160, dtype=torch.float64)
+    ways, panels = shares(accuracies), {}
+    for axis, (name, (formula, colour)), limits in zip(
+            axes, COORDINATES.items(), ((-1.2, 1.2), (-3, 3), (-12, 12), (-60, 60)), strict=True):
+        panels[name] = (
+            axis.fill_between(accuracies, 0, 0, color=colour, alpha=0.15, lw=0),
+            axis.plot([], [], color=colour, lw=1, ls=(0, (4, 3)))[0],
+            axis.plot([], [], color=colour, lw=1.8)[0],
+            axis.plot([], [], "o", color=colour, ms=8, mec="white")[0],
+            axis.axvline(1.0, color=COLOURS.text, lw=0.8, ls=":"),
+        )
+        axis.set(xscale="log", xlim=(0.01, BETA_1), ylim=limits, xlabel="accuracy β")
+        axis.set_title(f"{name}\n{formula}", fontsize=9.5)
 
-    limits = ((-1.2, 1.2), (-3, 3), (-12, 12), (-60, 60))
+    def show(beta: float, x: float, noise: float) -> str:
+        now, found, snr = torch.tensor([beta], dtype=torch.float64), {}, []
+        for name, (signal, spread) in shares(now).items():
+            band, mean, path, dot, mark = panels[name]
+            of_x, of_noise = ways[name]
+            mean.set_data(accuracies, of_x * x)
+            path.set_data(accuracies, of_x * x + of_noise * noise)
+            band.set_data(accuracies, of_x * x - of_noise, of_x * x + of_noise)
+            found[name] = float(signal * x + spread * noise)
+            dot.set_data([beta], [found[name]])
+            mark.set_xdata([beta, beta])
+            snr.append(f"{float((signal / spread) ** 2):.4g}")
+        best, _ = guess(torch.tensor([found["EDM"]], dtype=torch.float64), now**-0.5)
+        values = ", ".join(f"{name} {value:.2f}" for name, value in found.items())
+        t = GeometricSchedule(SIGMA_1).time(beta)
+        return (f"β = {beta:.4g}, which is t = {t:.2f} on the paper's schedule. {values}. "
+                f"<b>Signal over noise: {', '.join(snr)}.</b> From any of them "
+                f"x̂ = {float(best):.3f}.")
 
-    def __init__(self, axes) -> None:
-        self.beta = torch.logspace(-2, math.log10(BETA_1), 160, dtype=torch.float64)
-        self.bands, self.means, self.paths, self.dots, self.marks = [], [], [], [], []
-        self.axes = axes
-        for axis, (name, (formula, colour)), limits in zip(axes, COORDINATES.items(), self.limits,
-                                                           strict=True):
-            self.bands.append(axis.fill_between(self.beta, 0, 0, color=colour, alpha=0.15, lw=0))
-            self.means.append(axis.plot([], [], color=colour, lw=1, ls=(0, (4, 3)))[0])
-            self.paths.append(axis.plot([], [], color=colour, lw=1.8)[0])
-            self.dots.append(axis.plot([], [], "o", color=colour, ms=8, mec="white")[0])
-            self.marks.append(axis.axvline(1.0, color=COLOURS.text, lw=0.8, ls=":"))
-            axis.set(xscale="log", xlim=(0.01, BETA_1), ylim=limits, xlabel="accuracy β")
-            axis.set_title(f"{name}\n{formula}", fontsize=9.5)
-
-    @property
-    def moving(self) -> list:
-        return [*self.bands, *self.means, *self.paths, *self.dots, *self.marks]
-
-    def show(self, x: float, noise: float, beta: float) -> dict[str, tuple[float, float]]:
-        """Draw; returns the value and the SNR in each coordinate."""
-        one, found = shares(torch.tensor([beta], dtype=torch.float64)), {}
-        for place, (name, (signal, spread)) in enumerate(shares(self.beta).items()):
-            mean = signal * x
-            self.means[place].set_data(self.beta, mean)
-            self.paths[place].set_data(self.beta, mean + spread * noise)
-            self.bands[place].set_data(self.beta, mean - spread, mean + spread)
-            value = float(one[name][0] * x + one[name][1] * noise)
-            self.dots[place].set_data([beta], [value])
-            self.marks[place].set_xdata([beta, beta])
-            found[name] = value, float((one[name][0] / one[name][1]) ** 2)
-        return found
+    return show
 
 
 def coordinates_explorer(beta: float = 1.0) -> Explorer:
@@ -119,26 +119,13 @@ def coordinates_explorer(beta: float = 1.0) -> Explorer:
     Solid: the coordinate of this x and ε at every accuracy. Dashed with a band: its mean and
     standard deviation, given x.
     """
-    figure, axes = style.subplots(1, 4, size=(9.4, 2.9))
-    picture = _Four(axes)
-
-    def update(beta, x, noise):
-        found = picture.show(x, noise, beta)
-        sigma = torch.tensor(beta**-0.5, dtype=torch.float64)
-        best, _ = guess(torch.tensor(found["EDM"][0], dtype=torch.float64), sigma)
-        values = ", ".join(f"{name} {value:.2f}" for name, (value, _) in found.items())
-        snr = ", ".join(f"{snr:.4g}" for _, snr in found.values())
-        t = GeometricSchedule(SIGMA_1).time(beta)
-        return (f"β = {beta:.4g}, which is t = {t:.2f} on the paper's schedule. {values}. "
-                f"<b>Signal over noise: {snr}.</b> From any of them x̂ = {float(best):.3f}.")
-
     controls = {
         "beta": log_slider("accuracy β", 0.01, BETA_1, beta),
         "x": slider("x", -1.0, 1.0, 0.75, 0.05),
         "noise": slider("noise ε", -2.0, 2.0, 1.0, 0.1, digits=1),
     }
-    return Explorer(
-        figure, update, controls, play="beta", moving=picture.moving, filmed=["beta"],
+    return explore(
+        _four, controls, size=(9.4, 2.9), grid=(1, 4), play="beta", filmed=["beta"],
         description="One number and its noise against accuracy in four coordinates: the BFN's "
         "starts at 0, diffusion's as pure noise, EDM's from afar, and the fourth grows.",
     )
@@ -229,49 +216,42 @@ def schedules_figure():
     return figure
 
 
-class _Bent:
-    """The panels of `schedule_explorer`, drawn once and updated."""
+def _bent(axes):
+    """What messages cost as an area with teeth, the schedule, and what a moment costs on it."""
+    area, way, cost = axes
+    curve, paper = bumps_curve(), schedules()["geometric (paper)"]
+    beta = paper.beta(torch.linspace(0, 1, 401, dtype=torch.float64))
+    told, t = beta.log1p(), torch.linspace(0, 1, 601, dtype=torch.float64)
+    height = curve.at(beta) * (1 + beta) / 2
+    area.fill_between(told, height, color=COLOURS.output, alpha=0.15, lw=0)
+    area.plot(told, height, color=COLOURS.output, lw=1.8)
+    teeth = area.fill_between(told, height, height, color=COLOURS.sender, alpha=0.35, lw=0)
+    (saw,) = area.plot([], [], color=COLOURS.sender, lw=1.2)
+    area.set(xlabel="ln(1 + β)", ylabel="nats", xlim=(0, float(told[-1])), ylim=(0, 1.0),
+             title="What messages cost: the area")
+    way.plot(t, paper.beta(t).log1p(), color=COLOURS.other, lw=1.3, ls=(0, (4, 3)),
+             label="paper's", zorder=3)
+    (line,) = way.plot([], [], color=COLOURS.input, lw=1.8)
+    (dots,) = way.plot([], [], "o", color=COLOURS.input, ms=4)
+    way.set(xlabel="time t", ylabel="ln(1 + β)", xlim=(0, 1), title="The schedule",
+            ylim=(0, float(told[-1]) * 1.03))
+    way.legend(loc="upper left")
+    (rate,) = cost.plot([], [], color=COLOURS.receiver, lw=1.6)
+    cost.axhline(curve.least, color=COLOURS.text, lw=0.8, ls=":")
+    cost.set(xlabel="time t", ylabel="nats per unit of time", xlim=(0, 1), ylim=(0, 8),
+             title="What a moment costs")
 
-    def __init__(self, axes) -> None:
-        self.area, self.way, self.cost = axes
-        self.curve, fine = bumps_curve(), torch.linspace(0, 1, 401, dtype=torch.float64)
-        self.beta = GeometricSchedule(SIGMA_1).beta(fine)
-        self.told = self.beta.log1p()  # the axis: ln(1 + β)
-        height = self.curve.at(self.beta) * (1 + self.beta) / 2
-        self.height, self.t = height, torch.linspace(0, 1, 601, dtype=torch.float64)
-        self.area.fill_between(self.told, height, color=COLOURS.output, alpha=0.15, lw=0)
-        self.area.plot(self.told, height, color=COLOURS.output, lw=1.8)
-        self.teeth = self.area.fill_between(self.told, height, height, color=COLOURS.sender,
-                                            alpha=0.35, lw=0)
-        (self.saw,) = self.area.plot([], [], color=COLOURS.sender, lw=1.2)
-        self.area.set(xlabel="ln(1 + β)", ylabel="nats", xlim=(0, float(self.told[-1])),
-                      ylim=(0, 1.0), title="What messages cost: the area")
-        self.way.plot(self.t, GeometricSchedule(SIGMA_1).beta(self.t).log1p(), color=COLOURS.other,
-                      lw=1.3, ls=(0, (4, 3)), label="paper's", zorder=3)
-        (self.line,) = self.way.plot([], [], color=COLOURS.input, lw=1.8)
-        (self.dots,) = self.way.plot([], [], "o", color=COLOURS.input, ms=4)
-        self.way.set(xlabel="time t", ylabel="ln(1 + β)", xlim=(0, 1), title="The schedule",
-                     ylim=(0, float(self.told[-1]) * 1.03))
-        self.way.legend(loc="upper left")
-        (self.rate,) = self.cost.plot([], [], color=COLOURS.receiver, lw=1.6)
-        self.cost.axhline(self.curve.least, color=COLOURS.text, lw=0.8, ls=":")
-        self.cost.set(xlabel="time t", ylabel="nats per unit of time", xlim=(0, 1), ylim=(0, 8),
-                      title="What a moment costs")
+    def show(schedule: Schedule, n: int) -> None:
+        steps, now = grid(schedule, n), schedule.beta(t)
+        place = torch.searchsorted(steps, beta, right=True).clamp(1, n) - 1
+        paid = curve.at(steps[place]) * (1 + beta) / 2
+        teeth.set_data(told, height, paid)
+        saw.set_data(told, paid)
+        line.set_data(t, now.log1p())
+        dots.set_data(torch.arange(n + 1) / n, steps.log1p())
+        rate.set_data(t, schedule.rate(t) * curve.at(now) / 2)
 
-    @property
-    def moving(self) -> list:
-        return [self.teeth, self.saw, self.line, self.dots, self.rate]
-
-    def show(self, schedule: Schedule, n: int) -> None:
-        steps = grid(schedule, n)
-        place = torch.searchsorted(steps, self.beta, right=True).clamp(1, n) - 1
-        saw = self.curve.at(steps[place]) * (1 + self.beta) / 2
-        self.teeth.set_data(self.told, self.height, saw)
-        self.saw.set_data(self.told, saw)
-        self.line.set_data(self.t, schedule.beta(self.t).log1p())
-        self.dots.set_data(torch.arange(n + 1) / n, steps.log1p())
-        cost = schedule.rate(self.t) * self.curve.at(schedule.beta(self.t)) / 2
-        self.rate.set_data(self.t, cost)
+    return show
 
 
 def bent(weights) -> TableSchedule:
@@ -286,19 +266,23 @@ def schedule_explorer(n: int = 10) -> Explorer:
 
     Left, the continuous bill as an area, and over it what n messages cost too much.
     """
-    figure, axes = style.subplots(1, 3, size=(9.4, 3.3), width_ratios=(1.5, 1, 1))
-    picture, curve = _Bent(axes), bumps_curve()
+    curve, paper = bumps_curve(), schedules()["geometric (paper)"]
     best = {n: curve.bill(curve.best(n)) - curve.least for n in range(2, 41)}
-    paper = schedules()["geometric (paper)"]
+    evenly = curve.spread(paper)
 
-    def update(name, n, **weights):
-        schedule = bent(list(weights.values())) if name == BENT else schedules()[name]
-        picture.show(schedule, n)
-        mine, theirs = curve.excess(schedule, n), curve.excess(paper, n)
-        return (f"<b>L<sup>n</sup> − L<sup>∞</sup> = {mine:.3f} nats</b> (paper's {theirs:.3f}, "
-                f"least possible {best[n]:.3f}); L<sup>∞</sup> = {curve.least:.3f} as ever. "
-                f"<b>The time alone scatters a one-draw loss by ± {curve.spread(schedule):.2f}</b> "
-                f"(paper's ± {curve.spread(paper):.2f}).")
+    def picture(axes):
+        show_schedule = _bent(axes)
+
+        def show(name, n, **weights):
+            schedule = bent(list(weights.values())) if name == BENT else schedules()[name]
+            show_schedule(schedule, n)
+            mine, theirs = curve.excess(schedule, n), curve.excess(paper, n)
+            return (f"<b>L<sup>n</sup> − L<sup>∞</sup> = {mine:.3f} nats</b> (paper's "
+                    f"{theirs:.3f}, least possible {best[n]:.3f}); L<sup>∞</sup> = "
+                    f"{curve.least:.3f} as ever. <b>The time alone scatters a one-draw loss by ± "
+                    f"{curve.spread(schedule):.2f}</b> (paper's ± {evenly:.2f}).")
+
+        return show
 
     edges = torch.linspace(0, math.log1p(BETA_1), 6).expm1().tolist()
     controls = {"name": choice("schedule", [BENT, *schedules()], BENT),
@@ -306,8 +290,9 @@ def schedule_explorer(n: int = 10) -> Explorer:
     for place, (low, high) in enumerate(itertools.pairwise(edges)):
         label = f"time on β = {low:.3g} to {high:.3g}"
         controls[f"part_{place}"] = slider(label, 0.2, 3.0, BEND[place], 0.1, digits=1, width=165)
-    return Explorer(
-        figure, update, controls, moving=picture.moving, filmed=["n", "part_1", "name"],
+    return explore(
+        picture, controls, size=(9.4, 3.3), grid=(1, 3), width_ratios=(1.5, 1, 1),
+        filmed=["n", "part_1", "name"],
         description="The cost of messages as an area with teeth above it, the schedule that spaces "
         "them, and what each moment costs.",
     )
@@ -318,8 +303,8 @@ def bent_figure(names=("geometric (paper)", "finest", "linear β"), n: int = 10)
     figure, axes = style.subplots(len(names), 3, size=(9.2, 2.5 * len(names)),
                                   width_ratios=(1.5, 1, 1), squeeze=False)
     for row, name in zip(axes, names, strict=True):
-        picture, curve, schedule = _Bent(row), bumps_curve(), schedules()[name]
-        picture.show(schedule, n)
+        curve, schedule = bumps_curve(), schedules()[name]
+        _bent(row)(schedule, n)
         row[0].set_title(f"{name}: {curve.excess(schedule, n):.2f} nats too many")
         row[1].set_title("")
         row[2].set_title(f"scatter ± {curve.spread(schedule):.2f}")
