@@ -24,7 +24,7 @@ from bfn_core.samplers import Ancestral
 from bfn_core.solvers import FixedNoise, Solver, steps_within
 
 from .kit import style
-from .kit.explorer import Explorer, choice, count_slider, slider
+from .kit.explorer import Explorer, at_rest, choice, count_slider, explore, slider
 from .kit.style import COLOURS
 
 SIGMA_1 = 0.02
@@ -40,6 +40,7 @@ LOOKS = {  # by the name of a sampler: its colour and mark
     "midpoint": (COLOURS.input, "P"),
     "fixed noise": (COLOURS.data, "X"),
 }
+SPACINGS = [("time", "time"), ("√β", "root"), ("ln β", "log")]
 COUNTS = (5, 7, 10, 14, 20, 28, 40, 57, 80)  # steps, in the picture of errors
 
 
@@ -174,43 +175,58 @@ def ancestral_std(n: int, std: float = 0.3) -> float:
 # The same noise, other steps
 
 
-class _Paths:
-    """The two panels of `paths_explorer`, drawn once and updated."""
+@functools.cache
+def _exact_paths() -> list[numpy.ndarray]:
+    """Where beliefs go from 41 evenly spread values of ε, (101, 2) each: t and μ/√γ."""
+    times, paths, _ = walk(perfect(), Solver("midpoint"), 100, even_noise(41))
+    return [numpy.stack([times, path], -1) for path in paths.T]
 
-    def __init__(self, figure, left, right) -> None:
-        self.start = even_noise(41)
-        bfn = perfect()
-        times, paths, _ = walk(bfn, Solver("midpoint"), 100, self.start)
-        grid = torch.linspace(-1.15, 1.15, 500)
-        density = TOY.density(grid)
-        exact = [numpy.stack([times, path], -1) for path in paths.T]
-        left.add_collection(LineCollection(exact, colors="#BBBBBB", linewidths=0.7))
-        self.lines = LineCollection([], linewidths=1.1, alpha=0.85)
-        left.add_collection(self.lines)
-        left.set(xlim=(0, 1), ylim=(-2.6, 2.6), xlabel="time t", ylabel="μ / √γ",
-                 title="From noise to data")
-        right.fill_betweenx(grid, density, color=COLOURS.data, alpha=0.15, lw=0)
-        right.plot(density, grid, color=COLOURS.data, lw=1.2, label="data")
-        self.edges = numpy.linspace(-1.15, 1.15, 93)
-        self.bars = right.stairs(numpy.zeros(92), self.edges, orientation="horizontal", fill=True,
-                                 alpha=0.6)
-        right.set(xlim=(0, 1.5 * float(density.max())), ylim=(-1.15, 1.15), xlabel="density",
-                  ylabel="x", title="Where they end")
 
-    def show(self, name: str, n: int, spacing: str, noise: float) -> tuple[float, int]:
-        """Draw them; returns the error and the calls."""
+def _paths(axes, upright: bool = False):
+    """Beliefs on their way, and a histogram of the samples they end in, lying or upright."""
+    way, end = axes
+    grid, edges = torch.linspace(-1.15, 1.15, 500), numpy.linspace(-1.15, 1.15, 93)
+    density = TOY.density(grid)
+    way.add_collection(LineCollection(_exact_paths(), colors="#BBBBBB", linewidths=0.7))
+    lines = way.add_collection(LineCollection([], linewidths=1.1, alpha=0.85))
+    way.set(xlim=(0, 1), ylim=(-2.6, 2.6), xlabel="time t", ylabel="μ / √γ")
+    if upright:
+        end.fill_between(grid, density, color=COLOURS.data, alpha=0.2, lw=0)
+        end.set(xlim=(-1.15, 1.15), ylim=(0, 6), xlabel="x", ylabel="density", yticks=[])
+    else:
+        end.fill_betweenx(grid, density, color=COLOURS.data, alpha=0.15, lw=0)
+        end.plot(density, grid, color=COLOURS.data, lw=1.2, label="data")
+        end.set(xlim=(0, 1.5 * float(density.max())), ylim=(-1.15, 1.15), xlabel="density",
+                ylabel="x", title="Where they end")
+        way.set_title("From noise to data")
+    bars = end.stairs(numpy.zeros(92), edges, fill=True, alpha=0.6,
+                      orientation="vertical" if upright else "horizontal")
+
+    def show(name: str, n: int, spacing: str, noise: float) -> str:
+        noise = 0.0 if name in ("ancestral", "fixed noise") else noise
         method, colour = sampler(name, spacing, noise), LOOKS[name][0]
-        times, paths, _ = walk(perfect(), method, n, None if name == "ancestral" else self.start,
-                               count=41, seed=1)
-        self.lines.set_segments([numpy.stack([times, path], -1) for path in paths.T])
-        self.lines.set_color(colour)
         chancy = name == "ancestral" or noise > 0
-        start = None if chancy else even_noise(400)
-        x = walk(perfect(), method, n, start, count=1000)[2]
-        share = numpy.histogram(x, self.edges)[0] / len(x)
-        self.bars.set_data(values=share / (self.edges[1] - self.edges[0]))
-        self.bars.set(facecolor=colour)
-        return apart(x, quantiles("bumps", len(x))), method.calls(n)
+        if chancy:
+            start = None if name == "ancestral" else even_noise(41)
+            times, paths, _ = walk(perfect(), method, n, start, count=41, seed=1)
+            x = walk(perfect(), method, n, None, count=1000)[2]
+        else:  # nothing is drawn at random: both in one run
+            start = torch.cat([even_noise(41), even_noise(400)])
+            times, paths, x = walk(perfect(), method, n, start)
+            paths, x = paths[:, :41], x[41:]
+        lines.set_segments([numpy.stack([times, path], -1) for path in paths.T])
+        lines.set_color(colour)
+        share = numpy.histogram(x, edges)[0] / len(x)
+        bars.set_data(values=share / (edges[1] - edges[0]))
+        bars.set_facecolor(colour)
+        distance = apart(x, quantiles("bumps", len(x)))
+        floor = f"; {1000:,} random draws of the data are {chance(1000):.3f} away"
+        return (
+            f"<b>{method.calls(n)} calls of the network: the samples are {distance:.4f} from the "
+            f"data</b> (W₁, the mean way to carry them there{floor if chancy else ''})."
+        )
+
+    return show
 
 
 def paths_explorer(name: str = "ab2", n: int = 10) -> Explorer:
@@ -219,28 +235,14 @@ def paths_explorer(name: str = "ab2", n: int = 10) -> Explorer:
     Left, beliefs from 41 evenly spread values of ε, as μ/√γ, which is ε at t = 0 and nearly x at
     t = 1; in grey where exact paths lead. Right, where samples end, against the data.
     """
-    figure, (left, right) = style.subplots(1, 2, size=(9, 3.7), width_ratios=(1.8, 1))
-    picture = _Paths(figure, left, right)
-
-    def update(name, n, spacing, noise):
-        noise = 0.0 if name in ("ancestral", "fixed noise") else noise
-        distance, used = picture.show(name, n, spacing, noise)
-        floor = f"; {1000:,} random draws of the data are {chance(1000):.3f} away"
-        chancy = name == "ancestral" or noise > 0
-        return (
-            f"<b>{used} calls of the network: the samples are {distance:.4f} from the data</b> "
-            f"(W₁, the mean way to carry them there{floor if chancy else ''})."
-        )
-
-    names = [each for each in LOOKS if "," not in each]
     controls = {
-        "name": choice("sampler", names, name),
+        "name": choice("sampler", [each for each in LOOKS if "," not in each], name),
         "n": slider("number of steps n", 1, 60, n),
-        "spacing": choice("even in", [("time", "time"), ("√β", "root"), ("ln β", "log")]),
+        "spacing": choice("even in", SPACINGS),
         "noise": slider("noise η", 0.0, 1.0, 0.0, 0.1, digits=1),
     }
-    return Explorer(
-        figure, update, controls, play="n", moving=[picture.lines, picture.bars],
+    return explore(
+        _paths, controls, size=(9, 3.7), grid=(1, 2), width_ratios=(1.8, 1), play="n",
         description="Beliefs on their way from evenly spread noise to four bumps, beside exact "
         "paths in grey, and the samples they end in against the data.",
     )
@@ -248,55 +250,53 @@ def paths_explorer(name: str = "ab2", n: int = 10) -> Explorer:
 
 def paths_figure(names=("ancestral", "euler", "ab2", "fixed noise"), n: int = 10):
     """`paths_explorer` at rest: some samplers with the same number of steps, side by side."""
-    figure, axes = style.subplots(2, len(names), size=(9.2, 5.2), height_ratios=(1.3, 1))
-    for name, (above, below) in zip(names, axes.T, strict=True):
-        picture = _Paths(figure, above, below)
-        below.clear()
-        _, used = picture.show(name, n, "time", 0.0)
-        above.set(title=f"{name}, {used} calls", ylabel="")
-        grid = torch.linspace(-1.15, 1.15, 500)
-        below.fill_between(grid, TOY.density(grid), color=COLOURS.data, alpha=0.2, lw=0)
-        values, edges, _ = picture.bars.get_data()
-        below.stairs(values, edges, fill=True, alpha=0.6, color=LOOKS[name][0])
-        below.set(xlabel="x", yticks=[], xlim=(-1.15, 1.15), ylim=(0, 6))
-    axes[0, 0].set(ylabel="μ / √γ")
-    axes[1, 0].set(ylabel="density")
-    return figure
+    states = {f"{name}, {sampler(name).calls(n)} calls":
+              {"name": name, "n": n, "spacing": "time", "noise": 0.0} for name in names}
+    return at_rest(functools.partial(_paths, upright=True), states, size=(9.2, 5.2), rows=2,
+                   height_ratios=(1.3, 1))
 
 
 # Errors against calls
 
 
-class _Errors:
-    """The panel of `errors_explorer`, drawn once and updated."""
+def _errors(axes):
+    """Errors of six samplers against calls, and a budget of calls where there is one."""
+    lines = {}
+    for name in ("ancestral", "euler", "ab2", "heun", "midpoint", "fixed noise"):
+        colour, mark = LOOKS[name]
+        (lines[name],) = axes.plot([], [], color=colour, marker=mark, ms=5, lw=1.6, mec="white",
+                                   mew=0.6, label=name)
+    axes.set(xscale="log", yscale="log", xlim=(5, 180), ylim=(1e-5, 1.6),
+             xlabel="calls of the network", ylabel="error of the samples, W₁")
+    ticks = (5, 10, 20, 50, 100)
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.minorticks_off()
+    left, right, low = 70, 140, 0.035  # a triangle whose sides fall as calls^−1 and calls^−2
+    axes.plot((left, right, left), (low, low, low), color=COLOURS.text, lw=1)
+    for order in (1, 2):
+        high = low * (right / left) ** order
+        axes.plot((left, left, right), (low, high, low), color=COLOURS.text, lw=1)
+        axes.annotate(f"slope −{order}", (left, high), (-4, 0), textcoords="offset points",
+                      ha="right", va="center", fontsize=8)
+    mark = axes.axvline(11, color=COLOURS.text, lw=0.9, ls=(0, (4, 3)), visible=False)
 
-    names = ("ancestral", "euler", "ab2", "heun", "midpoint", "fixed noise")
-
-    def __init__(self, axes) -> None:
-        self.lines = {}
-        for name in self.names:
-            colour, mark = LOOKS[name]
-            (self.lines[name],) = axes.plot([], [], color=colour, marker=mark, ms=5, lw=1.6,
-                                            mec="white", mew=0.6, label=name)
-        axes.set(xscale="log", yscale="log", xlim=(5, 180), ylim=(1e-5, 1.6),
-                 xlabel="calls of the network", ylabel="error of the samples, W₁")
-        ticks = (5, 10, 20, 50, 100)
-        axes.set_xticks(ticks, [str(tick) for tick in ticks])
-        axes.minorticks_off()
-        left, right, low = 70, 140, 0.035  # a triangle whose sides fall as calls^−1 and calls^−2
-        axes.plot((left, right, left), (low, low, low), color=COLOURS.text, lw=1)
-        for order in (1, 2):
-            high = low * (right / left) ** order
-            axes.plot((left, left, right), (low, high, low), color=COLOURS.text, lw=1)
-            axes.annotate(f"slope −{order}", (left, high), (-4, 0), textcoords="offset points",
-                          ha="right", va="center", fontsize=8)
-        self.mark = axes.axvline(11, color=COLOURS.text, lw=0.9, ls=(0, (4, 3)))
-
-    def show(self, kind: str, spacing: str) -> None:
-        for name, line in self.lines.items():
+    def show(kind: str, spacing: str, budget: int = 0) -> str:
+        found = {}
+        for name, line in lines.items():
             grid = "time" if name == "ancestral" else spacing
-            line.set_data([sampler(name, spacing).calls(n) for n in COUNTS],
+            method = sampler(name, grid)
+            line.set_data([method.calls(n) for n in COUNTS],
                           [error(kind, name, n, grid) for n in COUNTS])
+            if budget:
+                found[name] = error(kind, name, steps_within(budget, method), grid)
+        if not budget:
+            return ""
+        mark.set(xdata=[budget, budget], visible=True)
+        best = min(found, key=lambda name: found[name])
+        words = ", ".join(f"{name} {value:.4f}" for name, value in found.items())
+        return f"<b>Within {budget} calls {best} is nearest.</b> {words}."
+
+    return show
 
 
 def errors_explorer(budget: int = 11) -> Explorer:
@@ -304,29 +304,18 @@ def errors_explorer(budget: int = 11) -> Explorer:
 
     The dashed line is a budget of calls, and the caption says who is best within it.
     """
-    figure, axes = style.subplots(size=(6.4, 4.0))
-    picture = _Errors(axes)
-    figure.legend(loc="outside lower center", ncols=6, fontsize=8, columnspacing=1.2)
-
-    def update(kind, spacing, budget):
-        picture.show(kind, spacing)
-        picture.mark.set_xdata([budget, budget])
-        found = {}
-        for name in picture.names:
-            grid = "time" if name == "ancestral" else spacing
-            n = steps_within(budget, sampler(name, grid))
-            found[name] = error(kind, name, n, grid)
-        best = min(found, key=lambda name: found[name])
-        words = ", ".join(f"{name} {value:.4f}" for name, value in found.items())
-        return f"<b>Within {budget} calls {best} is nearest.</b> {words}."
+    def picture(axes):
+        show = _errors(axes)
+        axes.figure.legend(loc="outside lower center", ncols=6, fontsize=8, columnspacing=1.2)
+        return show
 
     controls = {
         "kind": choice("data", [("one normal", "normal"), ("four bumps", "bumps")], "bumps"),
-        "spacing": choice("even in", [("time", "time"), ("√β", "root"), ("ln β", "log")]),
+        "spacing": choice("even in", SPACINGS),
         "budget": count_slider("budget of calls", 3, 60, budget, width=250),
     }
-    return Explorer(
-        figure, update, controls, moving=[*picture.lines.values(), picture.mark],
+    return explore(
+        picture, controls, size=(6.4, 4.0),
         description="The errors of six samplers against calls of the network, on logarithmic "
         "axes: straight lines that fall as steeply as the order of the rule.",
     )
@@ -334,16 +323,9 @@ def errors_explorer(budget: int = 11) -> Explorer:
 
 def errors_figure(spacing: str = "time"):
     """`errors_explorer` at rest, for both kinds of data."""
-    figure, axes = style.subplots(1, 2, size=(9.2, 3.9), sharey=True)
-    for axis, kind, title in zip(axes, ("normal", "bumps"), ("One normal", "Four bumps"),
-                                 strict=True):
-        picture = _Errors(axis)
-        picture.show(kind, spacing)
-        picture.mark.set_visible(False)
-        axis.set(title=title)
-    axes[1].set(ylabel="")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
-    return figure
+    states = {"One normal": {"kind": "normal", "spacing": spacing},
+              "Four bumps": {"kind": "bumps", "spacing": spacing}}
+    return at_rest(_errors, states, size=(9.2, 3.9), legend=6, sharey=True)
 
 
 # The bill of a grid
