@@ -6,7 +6,7 @@ import lzma
 import math
 import zlib
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import ipywidgets
 import torch
@@ -18,7 +18,7 @@ from bfn_core.compression import Codec, Moment, Packed, compress, decompress
 from bfn_core.model import BFN
 from bfn_core.views.kit import style
 from bfn_core.views.kit.canvas import Canvas, Completed
-from bfn_core.views.kit.explorer import Explorer, choice, slider
+from bfn_core.views.kit.explorer import Explorer, choice, explore, slider
 from bfn_core.views.kit.style import COLOURS
 
 OURS = "a BFN's messages"
@@ -79,9 +79,8 @@ def owed(bfn: BFN, digit: Tensor, moment: Moment, n: int, cells: float) -> float
     return float((nats - math.log(channel.cell[i])).sum()) / math.log(2)
 
 
-def stack_figure(reading: Reading, i: int = 0):
-    """The picture of `stack_explorer`, at message i. Returns the figure and what moves in it."""
-    figure, axes = style.subplots(2, 3, size=(8.4, 4.0), width_ratios=(1, 1, 2.2))
+def _stack(axes, reading: Reading):
+    """Belief, guess, the height of the stack and the bill, (2, 3) axes."""
     pictures = []
     for axis, title, colour in (
         (axes[0, 0], "Bob's belief", COLOURS.input),
@@ -108,39 +107,42 @@ def stack_figure(reading: Reading, i: int = 0):
     bill.set(xlabel="message", xlim=(-1, reading.n + 1),
              ylim=(min(0.0, float(reading.net.min())), None))
     dots = [axis.plot([], [], "o", color=COLOURS.text, ms=6)[0] for axis in (tower, bill)]
-    moving = [*pictures, *dots]
-    move(reading, i, *moving)
-    return figure, moving
+
+    def show(i: int) -> str:
+        height, net = float(reading.heights[2 * i]), float(reading.net[i])
+        for image, shades in zip(pictures, (reading.beliefs, reading.guesses), strict=True):
+            image.set_data(shades[i].numpy())
+        for dot, place in zip(dots, (height, net), strict=True):
+            dot.set_data([i], [place])
+        words = f"after message {i} of {reading.n}" if i else "before the first message"
+        return (
+            f"The stack is {int(height):,} bits high {words}; the messages have cost {net:.0f} "
+            f"bits net. The whole digit costs {reading.packed.net_bits} bits, and "
+            f"{reading.packed.seed_bits:,} lent ones come back."
+        )
+
+    return show
 
 
-def move(reading: Reading, i: int, belief, guess, height, net) -> None:
-    """Show message i."""
-    belief.set_data(reading.beliefs[i].numpy())
-    guess.set_data(reading.guesses[i].numpy())
-    height.set_data([i], [float(reading.heights[2 * i])])
-    net.set_data([i], [float(reading.net[i])])
+STACK = {"size": (8.4, 4.0), "width_ratios": (1, 1, 2.2)}
+
+
+def stack_figure(reading: Reading, i: int = 0):
+    """The picture of `stack_explorer`, at message i."""
+    figure, axes = style.subplots(2, 3, **STACK)
+    _stack(axes, reading)(i)
+    return figure
 
 
 def stack_explorer(reading: Reading) -> Explorer:
     """Message by message: Bob's stack, his belief, the network's guess, and the bill."""
-    n = reading.n
-    figure, moving = stack_figure(reading)
-
-    def update(i):
-        move(reading, i, *moving)
-        words = f"after message {i} of {n}" if i else "before the first message"
-        return (
-            f"The stack is {int(reading.heights[2 * i]):,} bits high {words}; the messages have "
-            f"cost {float(reading.net[i]):.0f} bits net. The whole digit costs "
-            f"{reading.packed.net_bits} bits, and {reading.packed.seed_bits:,} lent ones come back."
-        )
-
-    controls = {"i": slider("message", 0, n, 0)}
-    description = (
-        "A stack of bits that falls as Bob takes messages off it and rises as he puts back what "
-        "Alice had borrowed, beside his belief, the network's guess, and the net bits so far."
+    return explore(
+        partial(_stack, reading=reading), {"i": slider("message", 0, reading.n, 0)}, grid=(2, 3),
+        play="i", **STACK,
+        description="A stack of bits that falls as Bob takes messages off it and rises as he puts "
+        "back what Alice had borrowed, beside his belief, the network's guess, and the net bits so "
+        "far.",
     )
-    return Explorer(figure, update, controls, description=description, play="i")
 
 
 def bill_figure(rows: dict[int, tuple[float, float]], elbo: dict[int, float], entropy: float):
