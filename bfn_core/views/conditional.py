@@ -23,7 +23,7 @@ from bfn_core.solvers import Solver
 from bfn_core.views.fast_samplers import Normal, even_noise
 from bfn_core.views.kit import style
 from bfn_core.views.kit.canvas import Canvas, Completed
-from bfn_core.views.kit.explorer import Explorer, choice, slider, tick
+from bfn_core.views.kit.explorer import Explorer, choice, explore, slider, tick
 from bfn_core.views.kit.style import COLOURS
 from bfn_core.views.kit.tiling import framed, tile
 
@@ -63,67 +63,58 @@ def _density(x: Tensor, mean: float, std: float) -> Tensor:
     return torch.exp(-0.5 * ((x - mean) / std) ** 2) / (std * math.sqrt(2 * math.pi))
 
 
-class _Normals:
-    """The picture of `guidance_explorer`."""
-
-    def __init__(self) -> None:
-        self.figure, self.axis = style.subplots(size=(7.6, 3.4))
-        self.x = torch.linspace(-1.6, 1.6, 601, dtype=torch.float64)
-        edges = torch.linspace(-1.6, 1.6, 97)
-        self.edges = edges
-        zero = torch.zeros(96).numpy()
-        self.bars = {
-            name: self.axis.stairs(zero, edges.numpy(), fill=fill, color=GUIDES[name], alpha=alpha,
-                                   lw=1.6, label=label)
+def _normals(axis):
+    """Histograms of guided samples, the tilted law, and the law without a condition."""
+    x = torch.linspace(-1.6, 1.6, 601, dtype=torch.float64)
+    edges, zero = torch.linspace(-1.6, 1.6, 97).numpy(), torch.zeros(96).numpy()
+    bars = {name: axis.stairs(zero, edges, fill=fill, color=GUIDES[name], alpha=alpha, lw=1.6,
+                              label=label)
             for name, label, fill, alpha in (("SDE", "guided, with noise", True, 0.4),
-                                             ("ODE", "guided, ODE", False, 1.0))
-        }
-        blank = torch.full_like(self.x, math.nan)
-        (self.tilt,) = self.axis.plot(self.x, blank, color=GUIDES["tilt"],
-                                      label="$p(x)\\,p(c\\,|\\,x)^w$, the tilted law")
-        (self.plain,) = self.axis.plot(self.x, blank, color=COLOURS.other, lw=1.2, ls=":",
-                                       label="$p(x)$, nothing told")
-        self.axis.set(xlabel="x", ylabel="density", xlim=(-1.6, 1.6), ylim=(0, 4.5))
-        self.axis.legend(loc="upper left")
+                                             ("ODE", "guided, ODE", False, 1.0))}
+    (tilt,) = axis.plot([], [], color=GUIDES["tilt"],
+                        label="$p(x)\\,p(c\\,|\\,x)^w$, the tilted law")
+    axis.plot(x, _density(x, 0.0, SPREAD), color=COLOURS.other, lw=1.2, ls=":",
+              label="$p(x)$, nothing told")
+    axis.set(xlabel="x", ylabel="density", xlim=(-1.6, 1.6), ylim=(0, 4.5))
+    axis.legend(loc="upper left")
 
-    def show(self, weight, told_spread, mean):
-        """Draw, and return the caption."""
+    def show(weight: float, told_spread: float, mean: float) -> str:
         ode, sde = guided_draws(weight, SPREAD, told_spread, mean, n=100, count=3000)
-        for name, x in (("ODE", ode), ("SDE", sde)):
-            counts = torch.histc(x.double(), 96, -1.6, 1.6)
-            self.bars[name].set_data((counts / len(x) / (3.2 / 96)).numpy())
+        for name, draws in (("ODE", ode), ("SDE", sde)):
+            counts = torch.histc(draws.double(), 96, -1.6, 1.6)
+            bars[name].set_data((counts / len(draws) / (3.2 / 96)).numpy())
         law = guided_normal(weight, SPREAD, told_spread)
         middle = tilted_mean(weight, SPREAD, told_spread, mean)
         exists = not math.isnan(law.tilt)
-        self.tilt.set_data(self.x, _density(self.x, middle, law.tilt if exists else math.inf))
-        self.plain.set_data(self.x, _density(self.x, 0.0, SPREAD))
-        tilt = f"{law.tilt:.3f}" if exists else "none, since it is no law"
+        tilt.set_data(x, _density(x, middle, law.tilt if exists else math.inf))
+        said = f"{law.tilt:.3f}" if exists else "none, since it is no law"
         return (f"Spread of the ODE's samples <b>{float(ode.std()):.3f}</b> (formula "
                 f"{law.ode:.3f}), with noise <b>{float(sde.std()):.3f}</b> (formula "
-                f"{law.sde:.3f}), of the tilted law <b>{tilt}</b>.")
+                f"{law.sde:.3f}), of the tilted law <b>{said}</b>.")
+
+    return show
 
 
 def guidance_figure(weight: float = 2.0, told_spread: float = 0.25, mean: float = 0.3):
     """The picture of `guidance_explorer`, for one setting."""
-    picture = _Normals()
-    picture.show(weight, told_spread, mean)
-    return picture.figure
+    figure, axis = style.subplots(size=(7.6, 3.4))
+    _normals(axis)(weight, told_spread, mean)
+    return figure
 
 
 def guidance_explorer() -> Explorer:
     """One normal guided by another: what two samplers draw, and what the formula is taken for."""
-    picture = _Normals()
     controls = {
         "weight": slider("weight w", 0.0, 4.0, 2.0, 0.1, digits=1),
         "told_spread": slider("spread, told c", 0.1, 0.5, 0.25, 0.05),
         "mean": slider("mean, told c", -0.5, 0.5, 0.3, 0.1, digits=1),
     }
-    description = (
-        "Histograms of guided samples, by the ODE and with noise, over the curve of the tilted law "
-        "that guidance is often taken for: for a weight above 1 both are narrower than it."
+    return explore(
+        _normals, controls, size=(7.6, 3.4),
+        description="Histograms of guided samples, by the ODE and with noise, over the curve of "
+        "the tilted law that guidance is often taken for: for a weight above 1 both are narrower "
+        "than it.",
     )
-    moving = [*picture.bars.values(), picture.tilt, picture.plain]
-    return Explorer(picture.figure, picture.show, controls, description=description, moving=moving)
 
 
 def spreads_figure(measured: dict[float, tuple[float, float]], told_spread: float = 0.25):
@@ -246,7 +237,7 @@ def class_explorer(
     }
     description = ("A row of digits that a network drew when told which digit; a larger weight "
                    "makes them clearer and more alike.")
-    return Explorer(figure, update, controls, description=description, moving=[shown])
+    return Explorer(figure, update, controls, description=description)
 
 
 def spread_within(x: Tensor, labels: Tensor) -> float:
@@ -522,7 +513,7 @@ def resolution_explorer(
     }
     description = ("A digit, the means of its blocks, bicubic interpolation, draws with just these "
                    "means, and their mean.")
-    return Explorer(figure, update, controls, description=description, moving=pictures)
+    return Explorer(figure, update, controls, description=description)
 
 
 def refined_figure(bfn: BFN, images: Tensor, size: int, *, draws: int = 3, n: int = 20):
@@ -614,7 +605,7 @@ def enlarge_explorer(
     }
     description = ("A binary digit, the 7 × 7 means of its blocks, bicubic interpolation, draws of "
                    "a network that was told the means, their mean, and its guess in one call.")
-    return Explorer(figure, update, controls, description=description, moving=pictures)
+    return Explorer(figure, update, controls, description=description)
 
 
 def enlarge_record_figure(
