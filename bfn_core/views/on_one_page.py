@@ -83,8 +83,7 @@ def mistakes_explorer(record: dict[str, Any]) -> Explorer:
     }
     description = ("A list of mistakes, a bar for the bill that each makes beside the entropy, and "
                    "bars for its samples beside the law of the data.")
-    return Explorer(figure, update, controls, description=description,
-                    moving=[*wrong, *right, *labels, *bars])
+    return Explorer(figure, update, controls, description=description)
 
 
 def _draw_bills(axes, record):
