@@ -137,17 +137,23 @@ def spreads_figure(measured: dict[float, tuple[float, float]], told_spread: floa
 # Bars and pictures.
 
 
-def bars_figure(rows: dict[str, Estimate], unit: str, limit: float | None = None):
-    """Horizontal bars with two standard errors, the first on top."""
-    figure, axis = style.subplots(size=(6.8, 0.7 + 0.36 * len(rows)))
-    for place, row in enumerate(rows.values()):
-        axis.barh(place, row.mean, color=COLOURS.output, height=0.62)
+def _bars(axis, rows: dict[str, Estimate], ours: str = "", limit: float | None = None) -> None:
+    """Bars with two standard errors; what does not begin with `ours` is in another colour."""
+    for place, (name, row) in enumerate(rows.items()):
+        colour = COLOURS.output if name.startswith(ours) else COLOURS.other
+        axis.barh(place, row.mean, color=colour, height=0.62)
         axis.errorbar(row.mean, place, xerr=2 * row.standard_error, color=COLOURS.text, capsize=3)
         axis.text(0.02 * (limit or row.mean), place, f"{row.mean:.1f}", va="center",
                   color="white", fontweight="bold")
     axis.set_yticks(range(len(rows)), list(rows))
-    axis.invert_yaxis()
     axis.grid(False, axis="y")
+
+
+def bars_figure(rows: dict[str, Estimate], unit: str, limit: float | None = None):
+    """Horizontal bars with two standard errors, the first on top."""
+    figure, axis = style.subplots(size=(6.8, 0.7 + 0.36 * len(rows)))
+    _bars(axis, rows, limit=limit)
+    axis.invert_yaxis()
     axis.set(xlabel=unit, xlim=(0, limit))
     return figure
 
@@ -619,16 +625,8 @@ def enlarge_record_figure(
     for axis, rows, label in zip(axes, (codes, guesses), (
             "bits per digit, to who knows the means (fewer is better)",
             "PSNR in dB (more is better)"), strict=True):
-        for place, (name, row) in enumerate(rows.items()):
-            colour = COLOURS.output if name.startswith(ours) else COLOURS.other
-            axis.barh(place, row.mean, color=colour, height=0.62)
-            axis.errorbar(row.mean, place, xerr=2 * row.standard_error, color=COLOURS.text,
-                          capsize=3)
-            axis.text(0.02 * row.mean, place, f"{row.mean:.1f}", va="center", color="white",
-                      fontweight="bold")
-        axis.set_yticks(range(len(rows)), list(rows))
+        _bars(axis, rows, ours)
         axis.set_ylim(max(len(rows), most) - 0.5, -0.5)
-        axis.grid(False, axis="y")
         axis.set_xlabel(label)
         axis.set_xlim(0, 1.1 * max(row.mean for row in rows.values()))
         axis.locator_params(axis="x", nbins=5)
