@@ -15,7 +15,7 @@ OLDEST := $(VENV)-oldest
 TORCH ?= 2.13.0
 # Two threads are enough for small networks, and more would only wait for each other.
 TEST_THREADS ?= 2
-# `make test WORKERS=4`: in so many processes, one of which opens the browser; 0 is this one alone.
+# `make test WORKERS=4`: in so many processes, one of which opens JupyterLab; 0 is this one alone.
 WORKERS ?= 2
 # Jupyter refuses to run as root unless told; in a container there is often nobody else.
 AS_ROOT := $(if $(filter 0,$(shell id -u 2>/dev/null)),--allow-root)

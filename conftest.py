@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-BROWSER = "tests/browser/"
-
 # The tests' scale, unless somebody asks for another: seconds of work, no network, no data to fetch.
 os.environ.setdefault("BFN_SCALE", "smoke")
 # The CPU, whose digits they compare, whatever GPU is there, unless somebody asks for it.
@@ -32,25 +30,30 @@ os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
 os.environ.setdefault("JUPYTER_PLATFORM_DIRS", "1")
 
 
+def _in_lab(nodeid):
+    """Is it a test that opens JupyterLab? Those of the website do not."""
+    return nodeid.startswith("tests/browser/") and "/test_site.py" not in nodeid
+
+
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist, which who runs the notebooks alone may lack
 def pytest_xdist_make_scheduler(config, log):
-    """With `-n 2 --dist loadfile`: one process opens the browser, the others share the files.
+    """With `-n 2 --dist loadfile`: one process opens JupyterLab, the others share the files.
 
-    Two that draw in a browser would wait for each other's pictures.
+    Two that draw in it would wait for each other's pictures.
     """
     from xdist.scheduler import LoadFileScheduling
 
-    class OneBrowser(LoadFileScheduling):
+    class OneLab(LoadFileScheduling):
         def _split_scope(self, nodeid):
-            return BROWSER if nodeid.startswith(BROWSER) else super()._split_scope(nodeid)
+            return "JupyterLab" if _in_lab(nodeid) else super()._split_scope(nodeid)
 
-    return OneBrowser(config, log) if config.getoption("dist") == "loadfile" else None
+    return OneLab(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_collection_modifyitems(config, items):
     """With several processes, what takes longest comes first."""
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: not item.nodeid.startswith(BROWSER))
+        items.sort(key=lambda item: not _in_lab(item.nodeid))
 
 
 @pytest.fixture
