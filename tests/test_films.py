@@ -128,6 +128,26 @@ def test_a_film_shows_what_the_explorer_shows(tmp_path):
     assert total == told["bytes"] <= films.ROOM
 
 
+@pytest.mark.parametrize("path", sorted((films.ROOT / "notebooks").glob("*.ipynb")),
+                         ids=lambda path: path.stem)
+def test_no_two_explorers_of_a_notebook_are_described_alike(path):
+    """Their films would be one, and the page would not know which to show."""
+    described = [
+        "".join(output["data"]["text/plain"])
+        for cell in json.loads(path.read_text("utf-8"))["cells"]
+        if cell["cell_type"] == "code" and films.EXPLORER.search("".join(cell["source"]))
+        for output in cell["outputs"] if "image/png" in output.get("data", {})
+    ]
+    assert described and len(described) == len(set(described))
+
+
+def test_a_second_explorer_with_the_same_words_is_not_filmed(tmp_path):
+    explorer = make({"n": slider("n", -2, 2, 1)})
+    films.film(explorer, tmp_path / "film")
+    with pytest.raises(ValueError, match="described alike"):
+        films.film(explorer, tmp_path / "film")
+
+
 def test_few_colours_keep_the_frequent_ones_and_the_nearest_of_the_others():
     grey = np.arange(256, dtype=np.uint8).repeat(16).reshape(64, 64)
     frame = np.dstack([grey, grey // 2, 255 - grey])

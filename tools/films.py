@@ -259,8 +259,12 @@ def film(explorer: Explorer, folder: Path) -> dict:
     """Film an explorer into a new folder; return what film.json says.
 
     Raises:
-        ValueError: not even a handful of states have room.
+        ValueError: not even a handful of states have room, or the folder is there already, as that
+            of another explorer with the same description is.
     """
+    if folder.exists():
+        raise ValueError(f"two explorers are described alike, or one is shown twice: "
+                         f"{explorer.description!r}")
     first, _ = explorer.shot(DENSITY)
     # A few states, far apart, tell how to make the pictures, and what one costs.
     states = _states(plan(explorer, MOST))

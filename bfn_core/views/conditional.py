@@ -241,8 +241,9 @@ def class_explorer(
         "weight": slider("weight w", 0.0, 6.0, 2.0, 0.5, digits=1, settle=settle),
         "seed": slider("seed", 0, 20, 0, settle=settle),
     }
-    description = ("A row of digits that a network drew when told which digit; a larger weight "
-                   "makes them clearer and more alike.")
+    height, width = shape[-2:]
+    description = (f"A row of digits, {height} × {width} pixels each, that a network drew when "
+                   "told which digit; a larger weight makes them clearer and more alike.")
     return Explorer(figure, update, controls, description=description)
 
 
