@@ -215,13 +215,16 @@ raise RuntimeError("cells after the last explorer are not run")
 def test_the_films_of_a_notebook_are_made_once(tmp_path, capsys):
     path = tmp_path / "book with a space.ipynb"
     nbformat.write(from_percent(BOOK), path)
+    assert list(films.missing(tmp_path / "films", [path])) == [path]
     folder = films.gather(tmp_path / "films", [path])
+    assert films.missing(folder, [path]) == {}
     (made,) = folder.glob("*/*/film.json")
     assert made.parent == folder / path.stem / films.name_of("A line that rises.")
     stamp = made.stat().st_mtime_ns
     films.gather(folder, [path])
     assert made.stat().st_mtime_ns == stamp
     nbformat.write(from_percent(BOOK.replace("rises", "climbs")), path)
+    assert list(films.missing(folder, [path])) == [path]
     films.gather(folder, [path])
     (made,) = folder.glob("*/*/film.json")
     assert made.parent.name == films.name_of("A line that climbs.")

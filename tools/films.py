@@ -368,6 +368,24 @@ def _digest(path: Path, shared: bytes) -> str:
     return found.hexdigest()
 
 
+def _book() -> list[Path]:
+    return sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def missing(folder: Path, notebooks: list[Path] | None = None) -> dict[Path, str]:
+    """The notebooks, of the whole book by default, that were not filmed into `folder` as they are
+    now, each with what digest.txt will say when they are.
+    """
+    shared = _shared()
+    found = {path: _digest(path, shared) for path in (_book() if notebooks is None else notebooks)}
+
+    def made(path: Path) -> bool:
+        told = folder / path.stem / "digest.txt"
+        return told.exists() and told.read_text("utf-8") == found[path]
+
+    return {path: digest for path, digest in found.items() if not made(path)}
+
+
 def gather(folder: Path, notebooks: list[Path] | None = None, processes: int = 2) -> Path:
     """Film the explorers of all notebooks that were not filmed as they are now.
 
@@ -379,15 +397,11 @@ def gather(folder: Path, notebooks: list[Path] | None = None, processes: int = 2
     Returns:
         `folder`.
     """
-    if notebooks is None:
-        notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
     folder.mkdir(parents=True, exist_ok=True)
-    shared = _shared()
+    waiting = missing(folder, notebooks)
 
-    def one(path: Path) -> None:
-        made, now = folder / path.stem, _digest(path, shared)
-        if (made / "digest.txt").exists() and (made / "digest.txt").read_text("utf-8") == now:
-            return
+    def one(path: Path, digest: str) -> None:
+        made = folder / path.stem
         shutil.rmtree(made, ignore_errors=True)
         made.mkdir()
         # A process of its own: the event loop that talks with the kernel ends with it.
@@ -396,14 +410,18 @@ def gather(folder: Path, notebooks: list[Path] | None = None, processes: int = 2
                              errors="replace", check=False)
         if ran.returncode:
             raise RuntimeError(f"{path.name} could not be filmed:\n{ran.stderr[-4000:]}")
-        (made / "digest.txt").write_text(now, "utf-8", newline="\n")
+        (made / "digest.txt").write_text(digest, "utf-8", newline="\n")
 
-    with ThreadPoolExecutor(processes) as pool, tqdm(total=len(notebooks), unit="notebook") as bar:
-        waiting = [pool.submit(one, path) for path in notebooks]
+    with ThreadPoolExecutor(processes) as pool, tqdm(total=len(waiting), unit="notebook") as bar:
+        running = [pool.submit(one, path, digest) for path, digest in waiting.items()]
         bar.set_description("filming the explorers")
-        for done in as_completed(waiting):
-            done.result()  # raises what went wrong
-            bar.update()
+        try:
+            for done in as_completed(running):
+                done.result()  # raises what went wrong
+                bar.update()
+        except KeyboardInterrupt:  # also of what runs; the rest shall not begin
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return folder
 
 

@@ -5,10 +5,11 @@
     python -m tools.website --still       without the films of the explorers: much sooner
     python -m tools.website --films 00_start_here     with those of these notebooks alone
 
-A page shows the outputs that are committed. The notebooks are run for one thing alone: the
-explorers are filmed, see films.py, the first time and whenever something in the repository has
-changed. The README is the first page, because it is the book's cover already: what a BFN is, a
-picture, the map.
+A page shows the outputs that are committed, which takes half a minute. The notebooks are run for
+one thing alone: the explorers are filmed, see films.py, the first time and whenever something in
+the repository has changed; that takes ten minutes on two cores. A new site stands there before,
+without films; whoever stops the filming (Ctrl-C) keeps what is filmed. The README is the first
+page, because it is the book's cover already: what a BFN is, a picture, the map.
 
 The work is done by Sphinx with MyST-NB, in the theme Furo. Tried as well: Jupyter Book 2 (MyST),
 which fetches its theme from api.mystmd.org at build time, so that nobody can build it offline or
@@ -44,7 +45,7 @@ from bfn_core.views import mnist
 from bfn_core.views.kit.explorer import JAVASCRIPT
 from bfn_core.views.kit.plotly_figure import MIME
 from tools import drawing
-from tools.films import EXPLORER, gather
+from tools.films import EXPLORER, gather, missing
 
 ROOT = Path(__file__).resolve().parent.parent
 STATIC = Path(__file__).resolve().parent / "website_static"
@@ -87,6 +88,9 @@ DRAW = "<!-- draw -->"  # where the README, tools/draw.md and tools/write.md let
 TABLE = "<!-- table -->"  # where the latter two say what that costs
 NOT_DRAWN = ("The site is built without the pages on which the reader draws and writes: {}. With a "
              "network, `make site` builds them.")
+FIRST = """The book is in {folder}, its explorers at rest.
+Now those of {count} notebooks are filmed, once, half a minute each. Ctrl-C keeps what is filmed,
+and the next build goes on."""
 STILL = '<p class="still">The first state of an explorer, which moves in JupyterLab and Colab.</p>'
 # The script puts the controls in, and draws on the canvas, which covers the picture.
 FILM = """<div class="film" role="group" aria-label="{words}" data-folder="{folder}">
@@ -345,7 +349,16 @@ def main(arguments: list[str] | None = None) -> int:
     folder, films = chosen.folder, None
     if not chosen.still:
         names = chosen.films and [ROOT / "notebooks" / f"{name}.ipynb" for name in chosen.films]
-        films = gather(chosen.cache, names)
+        waiting = missing(chosen.cache, names)
+        if waiting and names is None and not (folder / ".buildinfo").exists():
+            if code := build(folder):
+                return code
+            print(FIRST.format(folder=folder, count=len(waiting)), flush=True)
+        try:
+            films = gather(chosen.cache, names)
+        except KeyboardInterrupt:
+            print(f"Stopped. What is filmed is kept in {chosen.cache}.", file=sys.stderr)
+            return 130
     code = build(folder, films)
     if code == 0:
         print(f"The book is in {folder}; to read it here: python -m http.server -d {folder}")

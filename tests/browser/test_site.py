@@ -1047,6 +1047,38 @@ def test_without_a_network_the_site_is_built_without_it_and_says_so(tmp_path, mo
 # The tool itself.
 
 
+def test_a_new_site_stands_there_before_the_films_are_made(tmp_path, monkeypatch, capsys):
+    done = []
+
+    def build(folder, films=None):
+        done.append("built with films" if films else "built at rest")
+        folder.mkdir(exist_ok=True)
+        (folder / ".buildinfo").touch()
+        return 0
+
+    monkeypatch.setattr(website, "build", build)
+    monkeypatch.setattr(website, "gather", lambda cache, names: done.append("filmed") or cache)
+    command = [str(tmp_path / "site"), "--cache", str(tmp_path / "films")]
+    assert website.main(command) == 0
+    assert done == ["built at rest", "filmed", "built with films"]
+    assert f"those of {len(NOTEBOOKS)} notebooks are filmed" in capsys.readouterr().out
+    done.clear()
+    assert website.main(command) == 0  # an earlier site is not put back to rest
+    assert done == ["filmed", "built with films"]
+    done.clear()
+
+    def stopped(cache, names):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(website, "gather", stopped)
+        assert website.main(command) == 130
+    assert done == [] and "What is filmed is kept" in capsys.readouterr().err
+    monkeypatch.setattr(website, "missing", lambda cache, names: {})
+    assert website.main([str(tmp_path / "another"), *command[1:]]) == 0  # all are filmed already
+    assert done == ["filmed", "built with films"]
+
+
 def test_no_notebook_is_changed_or_left_out(folder, tmp_path):
     before = [path.read_bytes() for path in NOTEBOOKS]
     website.prepare(tmp_path / "source")  # all that Sphinx will see
