@@ -16,7 +16,7 @@ from bfn_core.flows import ContinuousFlow
 from bfn_core.schedules import GeometricSchedule
 
 from .kit import style
-from .kit.explorer import Explorer, button, choice, explore, log_slider, slider
+from .kit.explorer import button, choice, explore, log_slider, slider
 from .kit.style import COLOURS
 
 FLOW = ContinuousFlow(0.02)  # its prior, sender and update do not depend on sigma_1
@@ -175,30 +175,33 @@ def message_explorer(*, x=0.4, alpha=4.0, seed=18):
     Returns:
         An `Explorer`.
     """
-    figure, axes = style.subplots(1, 3, size=(9.2, 3.7), width_ratios=(2.3, 1.9, 0.9))
-    bells, history, say = _Bells(axes[0]), _History(axes[1]), _Say(axes[2])
-    axes[0].set_title("One message")
-    sent, presses = [], {"send": 0, "again": 0}  # accuracies of the messages before the latest
 
-    def update(x, alpha, send, again):
-        if again != presses["again"] or send < presses["send"]:
-            sent.clear()
-        sent.extend([alpha] * (send - presses["send"]))
-        presses.update(send=send, again=again)
-        alphas = [*sent, alpha]
-        ys, thetas = listen(x, alphas, torch.Generator().manual_seed(seed + again))
-        before, after = thetas[-2:]
-        bells.show(x, before, ys[-1], alpha, after)
-        history.show(x, ys, thetas)
-        say.show(alphas)
-        share, miss = alpha / float(after.precision), abs(x - float(after.mean)) / _std(after)
-        return (
-            f"<b>Message {len(alphas)}</b> says {ys[-1]:.2f}, with accuracy {_number(alpha)} of "
-            f"{_number(float(after.precision))} in all: it gets {_percent(share)} of the say. "
-            f"Bob's mean moves from {float(before.mean):.2f} to {float(after.mean):.2f}, his "
-            f"standard deviation falls from {_std(before):.3f} to {_std(after):.3f}. "
-            f"The true x is {miss:.1f} standard deviations from his mean."
-        )
+    def picture(axes):
+        bells, history, say = _Bells(axes[0]), _History(axes[1]), _Say(axes[2])
+        axes[0].set_title("One message")
+        sent, presses = [], {"send": 0, "again": 0}  # accuracies of the messages before the latest
+
+        def show(x, alpha, send, again):
+            if again != presses["again"] or send < presses["send"]:
+                sent.clear()
+            sent.extend([alpha] * (send - presses["send"]))
+            presses.update(send=send, again=again)
+            alphas = [*sent, alpha]
+            ys, thetas = listen(x, alphas, torch.Generator().manual_seed(seed + again))
+            before, after = thetas[-2:]
+            bells.show(x, before, ys[-1], alpha, after)
+            history.show(x, ys, thetas)
+            say.show(alphas)
+            share, miss = alpha / float(after.precision), abs(x - float(after.mean)) / _std(after)
+            return (
+                f"<b>Message {len(alphas)}</b> says {ys[-1]:.2f}, with accuracy {_number(alpha)} "
+                f"of {_number(float(after.precision))} in all: it gets {_percent(share)} of the "
+                f"say. Bob's mean moves from {float(before.mean):.2f} to {float(after.mean):.2f}, "
+                f"his standard deviation falls from {_std(before):.3f} to {_std(after):.3f}. "
+                f"The true x is {miss:.1f} standard deviations from his mean."
+            )
+
+        return show
 
     controls = {
         "x": slider("true value x", -1.0, 1.0, x, 0.05),
@@ -206,11 +209,11 @@ def message_explorer(*, x=0.4, alpha=4.0, seed=18):
         "send": button("Send another message"),
         "again": button("Start again"),
     }
-    return Explorer(
-        figure, update, controls,
+    return explore(
+        picture, controls, size=(9.2, 3.7), grid=(1, 3), width_ratios=(2.3, 1.9, 0.9),
+        filmed=["alpha", "send"],
         description="Bob's belief before a message, the message as a likelihood, and the narrower "
         "belief after it; to the right the beliefs so far and the precision as a sum.",
-        filmed=["alpha", "send"],
     )
 
 
@@ -486,42 +489,45 @@ def schedule_explorer(*, sigma_1=0.02, n=10):
     Returns:
         An `Explorer`.
     """
-    figure, axes = style.subplots(1, 3, size=(9.2, 3.7))
-    both = _Schedules(*axes[1:])
-    bits = axes[1].secondary_yaxis(
-        "right", functions=(lambda v: v / math.log(2), lambda v: v * math.log(2))
-    )
-    bits.set_ylabel("bits", labelpad=1)
-    bits.yaxis.set_major_locator(MultipleLocator(2))
-    spent = {n: axes[0].plot([], [], color=c, ls=s)[0] for n, (c, s, _) in RIVALS.items()}
-    axes[0].set(title="Accuracy sent, β(t)/β(1)", xlabel="time t", xlim=(0, 1), ylim=(0, 1))
-    axes[0].yaxis.set_major_formatter(PercentFormatter(1))
-    figure.legend(handles=[*both.lines.values()], loc="outside lower center", ncols=3)
-    t = torch.linspace(0, 1, 201, dtype=torch.float64)
 
-    def update(sigma_1, n):
-        taken = both.show(sigma_1, n)
-        total, nats = GeometricSchedule(sigma_1).beta(1.0), float(taken["geometric"].sum())
-        for name, line in spent.items():
-            line.set_data(t, rival_beta(name, t, sigma_1) / total)
-        first, last = (
-            {name: float(part[i] / part.sum()) for name, part in taken.items()} for i in (0, -1)
+    def picture(axes):
+        both = _Schedules(*axes[1:])
+        bits = axes[1].secondary_yaxis(
+            "right", functions=(lambda v: v / math.log(2), lambda v: v * math.log(2))
         )
-        return (
-            f"<b>β(1) = {total:,.{0 if total > 100 else 1}f}</b>. The belief loses {nats:.2f} nats "
-            f"({nats / math.log(2):.2f} bits) in all. With the geometric schedule every one of the "
-            f"{n} messages takes {first['geometric']:.1%} of them. With the linear one the first "
-            f"message takes {_percent(first['linear'])}, the last {_percent(last['linear'])}; with "
-            f"the cosine one the first takes {_percent(first['cosine'])}, the last "
-            f"{_percent(last['cosine'])}."
-        )
+        bits.set_ylabel("bits", labelpad=1)
+        bits.yaxis.set_major_locator(MultipleLocator(2))
+        spent = {n: axes[0].plot([], [], color=c, ls=s)[0] for n, (c, s, _) in RIVALS.items()}
+        axes[0].set(title="Accuracy sent, β(t)/β(1)", xlabel="time t", xlim=(0, 1), ylim=(0, 1))
+        axes[0].yaxis.set_major_formatter(PercentFormatter(1))
+        axes[0].figure.legend(handles=[*both.lines.values()], loc="outside lower center", ncols=3)
+        t = torch.linspace(0, 1, 201, dtype=torch.float64)
+
+        def show(sigma_1, n):
+            taken = both.show(sigma_1, n)
+            total, nats = GeometricSchedule(sigma_1).beta(1.0), float(taken["geometric"].sum())
+            for name, line in spent.items():
+                line.set_data(t, rival_beta(name, t, sigma_1) / total)
+            first, last = (
+                {name: float(part[i] / part.sum()) for name, part in taken.items()} for i in (0, -1)
+            )
+            return (
+                f"<b>β(1) = {total:,.{0 if total > 100 else 1}f}</b>. The belief loses {nats:.2f} "
+                f"nats ({nats / math.log(2):.2f} bits) in all. With the geometric schedule every "
+                f"one of the {n} messages takes {first['geometric']:.1%} of them. With the linear "
+                f"one the first message takes {_percent(first['linear'])}, the last "
+                f"{_percent(last['linear'])}; with the cosine one the first takes "
+                f"{_percent(first['cosine'])}, the last {_percent(last['cosine'])}."
+            )
+
+        return show
 
     controls = {
         "sigma_1": log_slider("σ₁, where the belief's std ends", 0.0008, 0.5, sigma_1),
         "n": slider("number of messages n", 2, 40, n),
     }
-    return Explorer(
-        figure, update, controls,
+    return explore(
+        picture, controls, size=(9.2, 3.7), grid=(1, 3),
         description="Entropy of the belief against time for three accuracy schedules: only the "
         "paper's falls on a straight line, so that all messages are worth the same.",
     )

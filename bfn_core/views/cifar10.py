@@ -258,34 +258,39 @@ def where_explorer(walk: Walk, names: dict[str, int], t: float = 0.5) -> Explore
     spent, bills = walk.spent, walk.bill.mean((1, 2, 3))
     per_pixel, so_far = _per_pixel(spent).numpy(), spent.mean((2, 3, 4))  # (T, N, H, W), (T, N)
     prices = walk.rates[1:].mean((3, 4)).numpy()  # (T − 1, N, 3)
-    figure, axes = style.subplots(1, 3, size=(9.2, 3.1), width_ratios=(1, 1, 1.6))
-    photo_image = _show(axes[0], picture(walk.x[:1]), "the photo")
-    heat = _show(axes[1], per_pixel[0, 0], "bits spent up to t", cmap="magma", vmin=0, vmax=MOST)
-    bar = axes[1].inset_axes((1.03, 0, 0.05, 1))
-    figure.colorbar(heat, cax=bar, label="bits per pixel", ticks=[0, 8, 16, 24])
-    _rate_axes(axes[2], walk)
-    axes[2].set_title("the price over time")
-    lines = [axes[2].plot([], [], color=c, label=n, lw=1.6)[0] for n, c in CHANNELS.items()]
-    here = axes[2].axvline(t, color=COLOURS.text, lw=1)
-    axes[2].legend(loc="lower center", bbox_to_anchor=(0.6, 0))
 
-    def update(t: float, photo: int) -> str:
-        index = walk.at(t)
-        photo_image.set_data(picture(walk.x[photo : photo + 1]))
-        heat.set_data(per_pixel[index, photo])
-        for line, price in zip(lines, prices[:, photo].T, strict=True):
-            line.set_data(walk.times[1:], price)
-        here.set_xdata([t, t])
-        paid, bill = float(so_far[index, photo]), float(bills[photo])
-        open_by = _number(levels(walk.doubt(t))) if t > 0 else "any number of"
-        return (
-            f"Up to t = {t:.2f}: <b>{paid:.2f} bits</b> per value of {bill:.2f} in all "
-            f"({100 * paid / bill:.0f} %). The messages alone leave every value open by "
-            f"{open_by} levels, more or less."
-        )
+    def draw(axes):
+        photo_image = _show(axes[0], picture(walk.x[:1]), "the photo")
+        heat = _show(axes[1], per_pixel[0, 0], "bits spent up to t", cmap="magma", vmin=0,
+                     vmax=MOST)
+        bar = axes[1].inset_axes((1.03, 0, 0.05, 1))
+        axes[1].figure.colorbar(heat, cax=bar, label="bits per pixel", ticks=[0, 8, 16, 24])
+        _rate_axes(axes[2], walk)
+        axes[2].set_title("the price over time")
+        lines = [axes[2].plot([], [], color=c, label=n, lw=1.6)[0] for n, c in CHANNELS.items()]
+        here = axes[2].axvline(t, color=COLOURS.text, lw=1)
+        axes[2].legend(loc="lower center", bbox_to_anchor=(0.6, 0))
 
-    return Explorer(
-        figure, update, _time_and_photo(walk, names, t), play="t",
+        def show(t: float, photo: int) -> str:
+            index = walk.at(t)
+            photo_image.set_data(picture(walk.x[photo : photo + 1]))
+            heat.set_data(per_pixel[index, photo])
+            for line, price in zip(lines, prices[:, photo].T, strict=True):
+                line.set_data(walk.times[1:], price)
+            here.set_xdata([t, t])
+            paid, bill = float(so_far[index, photo]), float(bills[photo])
+            open_by = _number(levels(walk.doubt(t))) if t > 0 else "any number of"
+            return (
+                f"Up to t = {t:.2f}: <b>{paid:.2f} bits</b> per value of {bill:.2f} in all "
+                f"({100 * paid / bill:.0f} %). The messages alone leave every value open by "
+                f"{open_by} levels, more or less."
+            )
+
+        return show
+
+    return explore(
+        draw, _time_and_photo(walk, names, t), size=(9.2, 3.1), grid=(1, 3),
+        width_ratios=(1, 1, 1.6), play="t",
         description="A small photo, the bits spent on each of its pixels up to a time t, and the "
         "price over time of its three colour channels.",
     )
@@ -505,40 +510,43 @@ def samples_explorer(beliefs: Tensor, guesses: Tensor, step: int = 8) -> Explore
         step: where the slider starts.
     """
     count, end = len(beliefs) - 1, guesses[-1]
-    figure, axes = style.subplots(1, 3, size=(9.2, 3.4), width_ratios=(1, 1, 1.05))
-    figure.get_layout_engine().set(wspace=0.05)
-    frames, titles = (beliefs, guesses), ("belief: mean μ", "the network's guess")
-    pairs = zip(axes, frames, titles, strict=False)
-    shown = [_show(axis, picture(frame[0]), title) for axis, frame, title in pairs]
-    curves = (
-        ("belief", COLOURS.input, "-", from_the_end(beliefs, end)),
-        ("guess", COLOURS.output, "-", from_the_end(guesses, end)),
-        (f"guess, means of {LAYOUT} × {LAYOUT}", COLOURS.output, ":",
-         from_the_end(guesses, end, LAYOUT)),
-    )
-    for name, colour, line, values in curves:
-        axes[2].plot(range(count), values[:-1], color=colour, ls=line, label=name)
-    now = axes[2].axvline(step, color=COLOURS.text, lw=1)
-    axes[2].set(title="levels from what it becomes", xlabel="messages received",
-                xlim=(0, count), yscale="log", ylim=(0.5, 300))
-    axes[2].set_yticks([1, 10, 100], ["1", "10", "100"])
-    axes[2].minorticks_off()
-    axes[2].legend(loc="upper right", fontsize=8)
 
-    def update(step: int) -> str:
-        for image, frame in zip(shown, frames, strict=True):
-            image.set_data(picture(frame[step]))
-        now.set_xdata([step, step])
-        whole, layout = (_number(float(curve[-1][step])) for curve in curves[1:])
-        return (
-            f"After {step} of {count} messages, t = {step / count:.2f}: the network's guess is "
-            f"<b>{whole} levels</b> from what it becomes, and the means of its squares of "
-            f"{LAYOUT} × {LAYOUT} pixels, the layout, <b>{layout}</b>."
+    def draw(axes):
+        axes[0].figure.get_layout_engine().set(wspace=0.05)
+        frames, titles = (beliefs, guesses), ("belief: mean μ", "the network's guess")
+        pairs = zip(axes, frames, titles, strict=False)
+        shown = [_show(axis, picture(frame[0]), title) for axis, frame, title in pairs]
+        curves = (
+            ("belief", COLOURS.input, "-", from_the_end(beliefs, end)),
+            ("guess", COLOURS.output, "-", from_the_end(guesses, end)),
+            (f"guess, means of {LAYOUT} × {LAYOUT}", COLOURS.output, ":",
+             from_the_end(guesses, end, LAYOUT)),
         )
+        for name, colour, line, values in curves:
+            axes[2].plot(range(count), values[:-1], color=colour, ls=line, label=name)
+        now = axes[2].axvline(step, color=COLOURS.text, lw=1)
+        axes[2].set(title="levels from what it becomes", xlabel="messages received",
+                    xlim=(0, count), yscale="log", ylim=(0.5, 300))
+        axes[2].set_yticks([1, 10, 100], ["1", "10", "100"])
+        axes[2].minorticks_off()
+        axes[2].legend(loc="upper right", fontsize=8)
 
-    return Explorer(
-        figure, update, {"step": slider("messages received", 0, count, step, width=300)},
-        play="step", seconds=6,
+        def show(step: int) -> str:
+            for image, frame in zip(shown, frames, strict=True):
+                image.set_data(picture(frame[step]))
+            now.set_xdata([step, step])
+            whole, layout = (_number(float(curve[-1][step])) for curve in curves[1:])
+            return (
+                f"After {step} of {count} messages, t = {step / count:.2f}: the network's guess is "
+                f"<b>{whole} levels</b> from what it becomes, and the means of its squares of "
+                f"{LAYOUT} × {LAYOUT} pixels, the layout, <b>{layout}</b>."
+            )
+
+        return show
+
+    return explore(
+        draw, {"step": slider("messages received", 0, count, step, width=300)}, size=(9.2, 3.4),
+        grid=(1, 3), width_ratios=(1, 1, 1.05), play="step", seconds=6,
         description="Colour images forming: Bob's belief, the network's guess, and how far both "
         "still are from what they become, after each message.",
     )

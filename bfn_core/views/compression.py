@@ -214,38 +214,41 @@ def posted(bfn: BFN, text: str, n: int = 10, rows: int = 4) -> Posted:
 
 def sentence_explorer(bfn: BFN, sentences: list[str]):
     """A sentence of the list, or the reader's own, in bytes by its messages and by other codes."""
-    figure, axes = style.subplots(size=(7.6, 2.2))
-    names = [OURS, "the same, with the loan", *GENERAL]
-    bars = axes.barh(range(len(names)), [0] * len(names), color=[
-        COLOURS.receiver, COLOURS.receiver, *[COLOURS.faint] * len(GENERAL)])
-    bars[1].set_alpha(0.4)
-    labels = [axes.text(0, k, "", va="center", fontsize=8.5) for k in range(len(names))]
-    axes.set_yticks(range(len(names)), names, fontsize=8.5)
-    axes.invert_yaxis()
-    axes.set_xlabel("bytes")
-    axes.grid(False)
-    read = lru_cache(maxsize=32)(lambda text, n: posted(bfn, text, n))
 
-    def update(sentence, own, n):
-        found = read(own.strip() or sentence, n)
-        net, lent = found.packed.net_bits / 8, found.packed.seed_bits / 8
-        heights = [net, net + lent, *found.others.values()]
-        top = 1.25 * max(net, *found.others.values())
-        axes.set_xlim(0, top)
-        for bar, label, size in zip(bars, labels, heights, strict=True):
-            bar.set_width(size)
-            outside = size < top
-            label.set_text(f" {size:,.0f}" if outside else f"{size:,.0f} → ")
-            label.set_x(min(size, top))
-            label.set_ha("left" if outside else "right")
-        letters, rest = len(found.text), ""
-        if found.filled:
-            rest = f" and {found.filled} spaces that fill up the row"
-        return (
-            f"{letters} letters{rest}, packed and unpacked: <b>{net:.0f} bytes</b> net, "
-            f"{8 * net / letters:.2f} bits per letter, and {lent:,.0f} lent and given back. "
-            f"Read as <i>{html.escape(found.text[:90])}{'…' if letters > 90 else ''}</i>"
-        )
+    def picture(axes):
+        names = [OURS, "the same, with the loan", *GENERAL]
+        bars = axes.barh(range(len(names)), [0] * len(names), color=[
+            COLOURS.receiver, COLOURS.receiver, *[COLOURS.faint] * len(GENERAL)])
+        bars[1].set_alpha(0.4)
+        labels = [axes.text(0, k, "", va="center", fontsize=8.5) for k in range(len(names))]
+        axes.set_yticks(range(len(names)), names, fontsize=8.5)
+        axes.invert_yaxis()
+        axes.set_xlabel("bytes")
+        axes.grid(False)
+        read = lru_cache(maxsize=32)(lambda text, n: posted(bfn, text, n))
+
+        def show(sentence, own, n):
+            found = read(own.strip() or sentence, n)
+            net, lent = found.packed.net_bits / 8, found.packed.seed_bits / 8
+            heights = [net, net + lent, *found.others.values()]
+            top = 1.25 * max(net, *found.others.values())
+            axes.set_xlim(0, top)
+            for bar, label, size in zip(bars, labels, heights, strict=True):
+                bar.set_width(size)
+                outside = size < top
+                label.set_text(f" {size:,.0f}" if outside else f"{size:,.0f} → ")
+                label.set_x(min(size, top))
+                label.set_ha("left" if outside else "right")
+            letters, rest = len(found.text), ""
+            if found.filled:
+                rest = f" and {found.filled} spaces that fill up the row"
+            return (
+                f"{letters} letters{rest}, packed and unpacked: <b>{net:.0f} bytes</b> net, "
+                f"{8 * net / letters:.2f} bits per letter, and {lent:,.0f} lent and given back. "
+                f"Read as <i>{html.escape(found.text[:90])}{'…' if letters > 90 else ''}</i>"
+            )
+
+        return show
 
     own = ipywidgets.Text(placeholder="your own, then Enter", continuous_update=False)
     own.layout.width = "420px"
@@ -256,7 +259,7 @@ def sentence_explorer(bfn: BFN, sentences: list[str]):
     }
     description = ("Bytes of a sentence: a few dozen as the messages of the text model, several "
                    "times that as zlib, bz2 and lzma have it, and far more with the loan.")
-    return Explorer(figure, update, controls, description=description)
+    return explore(picture, controls, size=(7.6, 2.2), description=description)
 
 
 def _short(text: str, most: int = 48) -> str:

@@ -225,16 +225,20 @@ def class_explorer(
         sampler: ab2 by default.
         settle: draw only when a slider is let go.
     """
-    figure, axis = style.subplots(size=(7.6, 0.1 + 7.6 / count))
-    shown = _picture(axis, torch.zeros(count, *shape[-2:]), count)
 
-    def update(label, weight, seed):
-        labels = torch.full((count,), label)
-        x = draw_told(bfn, shape, labels, weight, n, seed, sampler)
-        shown.set_data(_tiles(shades(x), count))
-        right = int((read(x) == label).sum())
-        return (f"Told to draw a <b>{label}</b> with weight {weight:.1f}: {right} of {count} are "
-                f"read as one; two of them are {spread_within(x, labels):.2f} apart on average.")
+    def picture(axis):
+        shown = _picture(axis, torch.zeros(count, *shape[-2:]), count)
+
+        def show(label, weight, seed):
+            labels = torch.full((count,), label)
+            x = draw_told(bfn, shape, labels, weight, n, seed, sampler)
+            shown.set_data(_tiles(shades(x), count))
+            right = int((read(x) == label).sum())
+            return (f"Told to draw a <b>{label}</b> with weight {weight:.1f}: {right} of {count} "
+                    f"are read as one; two of them are {spread_within(x, labels):.2f} apart on "
+                    "average.")
+
+        return show
 
     controls = {
         "label": slider("class", 0, 9, 3, settle=settle),
@@ -244,7 +248,7 @@ def class_explorer(
     height, width = shape[-2:]
     description = (f"A row of digits, {height} × {width} pixels each, that a network drew when "
                    "told which digit; a larger weight makes them clearer and more alike.")
-    return Explorer(figure, update, controls, description=description)
+    return explore(picture, controls, size=(7.6, 0.1 + 7.6 / count), description=description)
 
 
 def spread_within(x: Tensor, labels: Tensor) -> float:
@@ -327,29 +331,32 @@ def erase_explorer(
         shown: how many candidates are drawn.
     """
     side = images.shape[-1]
-    figure, axes = style.subplots(1, 2 + shown, size=(8.6, 1.7))
-    pictures = [_picture(axis, torch.zeros(1, side, side), 1) for axis in axes]
-    titles = [axis.title for axis in axes]
-    for title, word in zip(titles, ("data", "known"), strict=False):
-        title.set_text(word)
 
-    def update(digit, top, left, size, tell, weigh):
-        image, known = images[digit], erased(side, top, left, size)
-        beside = told(labels[digit]) if tell else {}
-        rng = torch.Generator().manual_seed(1)
-        filling = fill(bfn, image, known, n, count, weigh=weigh, generator=rng, **beside)
-        best, weights = heaviest(filling, shown)
-        gap = torch.where(known, shades(image[None]), math.nan)
-        for picture, values in zip(pictures, (shades(image[None]), gap, *shades(best)[:, None]),
-                                   strict=False):
-            picture.set_data(values[0].numpy())
-        for title, weight in zip(titles[2:], weights, strict=False):
-            title.set_text(f"{float(weight):.2f}")
-        off = (shades(filling.x) - shades(image[None]))[:, ~known].square().mean(1).sqrt()
-        return (f"{int((~known).sum())} pixels are gone. Of {count} candidates as many count as "
-                f"{filling.effective:.1f} equal ones; in the gap they are "
-                f"{float(filling.weights.float() @ off):.2f} from the data (root mean square of "
-                "shades, by weight). The numbers above are weights.")
+    def draw(axes):
+        pictures = [_picture(axis, torch.zeros(1, side, side), 1) for axis in axes]
+        titles = [axis.title for axis in axes]
+        for title, word in zip(titles, ("data", "known"), strict=False):
+            title.set_text(word)
+
+        def show(digit, top, left, size, tell, weigh):
+            image, known = images[digit], erased(side, top, left, size)
+            beside = told(labels[digit]) if tell else {}
+            rng = torch.Generator().manual_seed(1)
+            filling = fill(bfn, image, known, n, count, weigh=weigh, generator=rng, **beside)
+            best, weights = heaviest(filling, shown)
+            gap = torch.where(known, shades(image[None]), math.nan)
+            frames = (shades(image[None]), gap, *shades(best)[:, None])
+            for picture, values in zip(pictures, frames, strict=False):
+                picture.set_data(values[0].numpy())
+            for title, weight in zip(titles[2:], weights, strict=False):
+                title.set_text(f"{float(weight):.2f}")
+            off = (shades(filling.x) - shades(image[None]))[:, ~known].square().mean(1).sqrt()
+            return (f"{int((~known).sum())} pixels are gone. Of {count} candidates as many count "
+                    f"as {filling.effective:.1f} equal ones; in the gap they are "
+                    f"{float(filling.weights.float() @ off):.2f} from the data (root mean square "
+                    "of shades, by weight). The numbers above are weights.")
+
+        return show
 
     controls = {
         "digit": slider("digit", 0, len(images) - 1, 3),
@@ -361,7 +368,7 @@ def erase_explorer(
     }
     description = ("A digit, the same with a square rubbed out, and candidates for what stood "
                    "there, with their weights.")
-    return Explorer(figure, update, controls, description=description)
+    return explore(draw, controls, size=(8.6, 1.7), grid=(1, 2 + shown), description=description)
 
 
 def completed(
@@ -493,24 +500,27 @@ def resolution_explorer(
         drawn: how many draws are shown.
     """
     side = images.shape[-1]
-    figure, axes = style.subplots(1, 4 + drawn, size=(8.8, 1.6))
-    pictures = [_picture(axis, torch.zeros(1, side, side), 1) for axis in axes]
-    titles = ["data", "told", "bicubic", *[f"draw {k + 1}" for k in range(drawn)], "mean"]
-    for axis, title in zip(axes, titles, strict=True):
-        framed(axis, title)
 
-    def update(known, digit, tell, seed):
-        size, image = side // known, images[digit]
-        found = refined(bfn, image, size, n, count, draws=drawn, seed=seed,
-                        condition=labels[digit] if tell else None)
-        low, mean = coarse(image[None], size), found.mean(0, keepdim=True)
-        plain, nearest = enlarged(low, size), enlarged(low, size, "nearest")
-        for picture, values in zip(pictures, (image, nearest[0], plain[0], *found, mean[0]),
-                                   strict=True):
-            picture.set_data((0.5 * (values + 1)).clamp(0, 1).numpy())
-        dots = [float(psnr(guess, image[None]).mean) for guess in (plain, mean)]
-        return (f"{known} × {known} means are told. PSNR: bicubic {dots[0]:.1f} dB, mean of the "
-                f"{drawn} draws {dots[1]:.1f} dB.")
+    def draw(axes):
+        pictures = [_picture(axis, torch.zeros(1, side, side), 1) for axis in axes]
+        titles = ["data", "told", "bicubic", *[f"draw {k + 1}" for k in range(drawn)], "mean"]
+        for axis, title in zip(axes, titles, strict=True):
+            framed(axis, title)
+
+        def show(known, digit, tell, seed):
+            size, image = side // known, images[digit]
+            found = refined(bfn, image, size, n, count, draws=drawn, seed=seed,
+                            condition=labels[digit] if tell else None)
+            low, mean = coarse(image[None], size), found.mean(0, keepdim=True)
+            plain, nearest = enlarged(low, size), enlarged(low, size, "nearest")
+            frames = (image, nearest[0], plain[0], *found, mean[0])
+            for picture, values in zip(pictures, frames, strict=True):
+                picture.set_data((0.5 * (values + 1)).clamp(0, 1).numpy())
+            dots = [float(psnr(guess, image[None]).mean) for guess in (plain, mean)]
+            return (f"{known} × {known} means are told. PSNR: bicubic {dots[0]:.1f} dB, mean of "
+                    f"the {drawn} draws {dots[1]:.1f} dB.")
+
+        return show
 
     controls = {
         "known": choice("told", [(f"{k} × {k}", k) for k in (1, 2, 4)], 4),
@@ -520,7 +530,7 @@ def resolution_explorer(
     }
     description = ("A digit, the means of its blocks, bicubic interpolation, draws with just these "
                    "means, and their mean.")
-    return Explorer(figure, update, controls, description=description)
+    return explore(draw, controls, size=(8.8, 1.6), grid=(1, 4 + drawn), description=description)
 
 
 def refined_figure(bfn: BFN, images: Tensor, size: int, *, draws: int = 3, n: int = 20):
@@ -585,24 +595,27 @@ def enlarge_explorer(
         n: messages at first.
     """
     blank = torch.zeros(1, *digits.shape[-2:])
-    figure, axes = style.subplots(1, 5 + drawn, size=(9.2, 1.6))
-    pictures = [_picture(axis, blank, 1) for axis in axes]
-    titles = ["data", "told", "bicubic", *[f"draw {k + 1}" for k in range(drawn)],
-              f"mean of {drawn}", "one call"]
-    for axis, title in zip(axes, titles, strict=True):
-        framed(axis, title)
 
-    def update(digit, right, messages, seed):
-        x = moved(digits[digit : digit + 1], right)
-        rows = enlargements(bfn, x, size, draws=drawn, n=messages, seed=seed)
-        for picture, values in zip(pictures, (x[:, 0].float(), *rows.values()), strict=True):
-            picture.set_data(_tiles(values, 1))
-        data = 2.0 * x[:, 0] - 1
-        dots = {name: float(psnr(2 * rows[name] - 1, data).mean)
-                for name in ("bicubic", "draw 1", f"mean of {drawn}", "one call")}
-        apart = torch.stack([rows[f"draw {k + 1}"] for k in range(drawn)]).std(0) > 0
-        return ("PSNR: " + ", ".join(f"{name} {value:.1f} dB" for name, value in dots.items())
-                + f". The draws differ in {int(apart.sum())} of {x.numel()} pixels.")
+    def draw(axes):
+        pictures = [_picture(axis, blank, 1) for axis in axes]
+        titles = ["data", "told", "bicubic", *[f"draw {k + 1}" for k in range(drawn)],
+                  f"mean of {drawn}", "one call"]
+        for axis, title in zip(axes, titles, strict=True):
+            framed(axis, title)
+
+        def show(digit, right, messages, seed):
+            x = moved(digits[digit : digit + 1], right)
+            rows = enlargements(bfn, x, size, draws=drawn, n=messages, seed=seed)
+            for picture, values in zip(pictures, (x[:, 0].float(), *rows.values()), strict=True):
+                picture.set_data(_tiles(values, 1))
+            data = 2.0 * x[:, 0] - 1
+            dots = {name: float(psnr(2 * rows[name] - 1, data).mean)
+                    for name in ("bicubic", "draw 1", f"mean of {drawn}", "one call")}
+            apart = torch.stack([rows[f"draw {k + 1}"] for k in range(drawn)]).std(0) > 0
+            return ("PSNR: " + ", ".join(f"{name} {value:.1f} dB" for name, value in dots.items())
+                    + f". The draws differ in {int(apart.sum())} of {x.numel()} pixels.")
+
+        return show
 
     controls = {
         "digit": slider("digit", 0, len(digits) - 1, 3),
@@ -612,7 +625,7 @@ def enlarge_explorer(
     }
     description = ("A binary digit, the 7 × 7 means of its blocks, bicubic interpolation, draws of "
                    "a network that was told the means, their mean, and its guess in one call.")
-    return Explorer(figure, update, controls, description=description)
+    return explore(draw, controls, size=(9.2, 1.6), grid=(1, 5 + drawn), description=description)
 
 
 def enlarge_record_figure(

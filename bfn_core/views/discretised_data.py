@@ -425,23 +425,28 @@ def samples_explorer(beliefs: Tensor, guesses: Tensor, spreads: Tensor, step: in
     """
     count = len(beliefs) - 1
     columns = max(1, round(math.sqrt(beliefs.shape[1])))
-    figure, axes = style.subplots(1, 3, size=(9, 3.4))
-    figure.get_layout_engine().set(wspace=0.06)
-    # Doubt from 0 (black) to the widest that values in [−1, 1] can be (white).
-    frames = (beliefs, guesses, 2 * spreads - 1)
-    shown = [grey(a, f[0], columns, name) for a, f, name in zip(axes, frames, PANELS, strict=True)]
 
-    def update(step: int) -> str:
-        for image, frame in zip(shown, frames, strict=True):
-            image.set_data(tile(frame[step], columns).numpy())
-        level = spreads[step].mean()
-        return (
-            f"After {step} of {count} messages, t = {step / count:.2f}: the guess for a pixel is "
-            f"uncertain by {float(level):.2f} on average (a bin is {2 / 17:.2f} wide)."
-        )
+    def picture(axes):
+        axes[0].figure.get_layout_engine().set(wspace=0.06)
+        # Doubt from 0 (black) to the widest that values in [−1, 1] can be (white).
+        frames = (beliefs, guesses, 2 * spreads - 1)
+        shown = [grey(a, f[0], columns, name)
+                 for a, f, name in zip(axes, frames, PANELS, strict=True)]
 
-    return Explorer(
-        figure, update, {"step": slider("messages received", 0, count, step)}, play="step",
+        def show(step: int) -> str:
+            for image, frame in zip(shown, frames, strict=True):
+                image.set_data(tile(frame[step], columns).numpy())
+            level = spreads[step].mean()
+            return (
+                f"After {step} of {count} messages, t = {step / count:.2f}: the guess for a pixel "
+                f"is uncertain by {float(level):.2f} on average (a bin is {2 / 17:.2f} wide)."
+            )
+
+        return show
+
+    return explore(
+        picture, {"step": slider("messages received", 0, count, step)}, size=(9, 3.4), grid=(1, 3),
+        play="step",
         description="Digits forming: Bob's belief, the network's guess and its doubt about every "
         "pixel, after each message.",
     )

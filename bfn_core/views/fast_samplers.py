@@ -304,6 +304,7 @@ def errors_explorer(budget: int = 11) -> Explorer:
 
     The dashed line is a budget of calls, and the caption says who is best within it.
     """
+
     def picture(axes):
         show = _errors(axes)
         axes.figure.legend(loc="outside lower center", ncols=6, fontsize=8, columnspacing=1.2)

@@ -18,7 +18,7 @@ from bfn_core.mixed import MixedFlow
 from bfn_core.model import BFN
 from bfn_core.schedules import GeometricSchedule, QuadraticSchedule
 from bfn_core.views.kit import plotly_figure, style
-from bfn_core.views.kit.explorer import Explorer, choice, slider
+from bfn_core.views.kit.explorer import choice, explore, slider
 from bfn_core.views.kit.plotly_figure import PlotlyFigure
 from bfn_core.views.kit.style import COLOURS
 
@@ -58,24 +58,28 @@ def tree_explorer(networks: dict[str, BFN], x: Tensor, *, flow: DiscreteFlow = T
         x: trees, (N, E).
         flow: of the edges.
     """
-    figure, axes = style.subplots(1, 3, size=(8.2, 3.2))
-    looks = zip(axes, (COLOURS.data, COLOURS.input, COLOURS.output),
-                ("the tree", "belief θ", "the network's guess"), strict=True)
-    told, belief, guess = (_Graph(axis, 6, colour, title) for axis, colour, title in looks)
 
-    def update(t, tree, network):
-        edges = x[tree : tree + 1]
-        theta = flow.sample_flow(edges, t, Generator().manual_seed(tree))
-        with torch.no_grad():
-            output = networks[network].output(theta, t)
-        told.set(edges[0].float())
-        belief.set(theta.probs[0, :, 1])
-        guess.set(output.probs[0, :, 1])
-        kinds = ["a tree" if is_tree(e)[0] else "no tree"
-                 for e in (theta.logits.argmax(-1), output.mode)]
-        wrong = [int((e != edges).sum()) for e in (theta.logits.argmax(-1), output.mode)]
-        return (f"The likeliest graph by the belief alone is <b>{kinds[0]}</b> with {wrong[0]} of "
-                f"15 pairs wrong, by the network's guess <b>{kinds[1]}</b> with {wrong[1]} wrong.")
+    def picture(axes):
+        looks = zip(axes, (COLOURS.data, COLOURS.input, COLOURS.output),
+                    ("the tree", "belief θ", "the network's guess"), strict=True)
+        told, belief, guess = (_Graph(axis, 6, colour, title) for axis, colour, title in looks)
+
+        def show(t, tree, network):
+            edges = x[tree : tree + 1]
+            theta = flow.sample_flow(edges, t, Generator().manual_seed(tree))
+            with torch.no_grad():
+                output = networks[network].output(theta, t)
+            told.set(edges[0].float())
+            belief.set(theta.probs[0, :, 1])
+            guess.set(output.probs[0, :, 1])
+            kinds = ["a tree" if is_tree(e)[0] else "no tree"
+                     for e in (theta.logits.argmax(-1), output.mode)]
+            wrong = [int((e != edges).sum()) for e in (theta.logits.argmax(-1), output.mode)]
+            return (f"The likeliest graph by the belief alone is <b>{kinds[0]}</b> with {wrong[0]} "
+                    f"of 15 pairs wrong, by the network's guess <b>{kinds[1]}</b> with {wrong[1]} "
+                    "wrong.")
+
+        return show
 
     controls = {
         "t": slider("time t", 0.0, 1.0, 0.3, 0.02),
@@ -84,9 +88,9 @@ def tree_explorer(networks: dict[str, BFN], x: Tensor, *, flow: DiscreteFlow = T
     }
     description = ("Three graphs on six nodes in a circle: a tree, the belief about its edges, "
                    "which fade in, and a network's guess, which is clear earlier.")
-    return Explorer(figure, update, controls, description=description, play="t",
-                    moving=[part for graph in (told, belief, guess)
-                            for part in (graph.lines, graph.nodes)])
+    return explore(
+        picture, controls, size=(8.2, 3.2), grid=(1, 3), play="t", description=description,
+    )
 
 
 def shapes_figure(x: Tensor, counts: dict[str, Tensor]):
@@ -356,37 +360,40 @@ def molecule_explorer(bfn: ExactBFN, molecules: Molecules, times: Tensor, surfac
         molecules: that it knows.
         times, surface: as for `told_so_far`.
     """
-    figure, axes = style.subplots(1, 3, size=(9.4, 3.7))
-    atoms, look = molecules.kinds.shape[1], Look(molecules.symbols)
-    belief = _Atoms(axes[0], atoms, "belief", COLOURS.input)
-    guess = _Atoms(axes[1], atoms, "the perfect network's guess", COLOURS.output, names=True)
-    _map(axes[2], times, surface)
-    (point,) = axes[2].plot([0], [0], "o", color=COLOURS.sender, ms=10, mec="white")
-    axes[2].set_title("nats told so far", loc="center")
+
+    def picture(axes):
+        atoms, look = molecules.kinds.shape[1], Look(molecules.symbols)
+        belief = _Atoms(axes[0], atoms, "belief", COLOURS.input)
+        guess = _Atoms(axes[1], atoms, "the perfect network's guess", COLOURS.output, names=True)
+        _map(axes[2], times, surface)
+        (point,) = axes[2].plot([0], [0], "o", color=COLOURS.sender, ms=10, mec="white")
+        axes[2].set_title("nats told so far", loc="center")
+
+        def show(molecule, places, kinds, turn):
+            index = molecules.names.index(molecule)
+            theta = _beliefs(bfn, index, kinds, places)
+            posterior, output = bfn.posterior(theta)[0], bfn.output(theta, 0.5)
+            where, chance = output["places"].mean[0] * SCALE, output["kinds"].probs[0]
+            spread = SCALE * float(theta["places"].precision) ** -0.5
+            blur = torch.full((atoms,), max(0.2, spread))
+            colours = look.colour(theta["kinds"].probs[0])
+            colours[:, 3] *= 0.4 + 0.5 * (0.2 / blur)
+            belief.set(turned(theta["places"].mean[0] * SCALE, turn), blur, colours)
+            words = [molecules.symbols[k] if p > 0.5 else ""
+                     for p, k in zip(*(v.tolist() for v in chance.max(1)), strict=True)]
+            guess.set(turned(where, turn), look.radius(chance), look.colour(chance),
+                      look.bonds(chance, where), words)
+            point.set_data([places], [kinds])
+            nearest = [(times - t).abs().argmin() for t in (kinds, places)]
+            so_far = float(surface[nearest[0], nearest[1]])
+            top = int(posterior.argmax())
+            return (f"So far messages have told <b>{so_far:.2f}</b> nats, on average over "
+                    f"molecules, of {bfn.entropy():.2f}. From these the likeliest molecule is "
+                    f"<b>{molecules.names[top]}</b> ({100 * float(posterior[top]):.0f} %).")
+
+        return show
+
     names = [name for name in SHOWN if name in molecules.names] or list(molecules.names)
-
-    def update(molecule, places, kinds, turn):
-        index = molecules.names.index(molecule)
-        theta = _beliefs(bfn, index, kinds, places)
-        posterior, output = bfn.posterior(theta)[0], bfn.output(theta, 0.5)
-        where, chance = output["places"].mean[0] * SCALE, output["kinds"].probs[0]
-        spread = SCALE * float(theta["places"].precision) ** -0.5
-        blur = torch.full((atoms,), max(0.2, spread))
-        colours = look.colour(theta["kinds"].probs[0])
-        colours[:, 3] *= 0.4 + 0.5 * (0.2 / blur)
-        belief.set(turned(theta["places"].mean[0] * SCALE, turn), blur, colours)
-        words = [molecules.symbols[k] if p > 0.5 else ""
-                 for p, k in zip(*(v.tolist() for v in chance.max(1)), strict=True)]
-        guess.set(turned(where, turn), look.radius(chance), look.colour(chance),
-                  look.bonds(chance, where), words)
-        point.set_data([places], [kinds])
-        nearest = [(times - t).abs().argmin() for t in (kinds, places)]
-        so_far = float(surface[nearest[0], nearest[1]])
-        top = int(posterior.argmax())
-        return (f"So far messages have told <b>{so_far:.2f}</b> nats, on average over molecules, "
-                f"of {bfn.entropy():.2f}. From these the likeliest molecule is "
-                f"<b>{molecules.names[top]}</b> ({100 * float(posterior[top]):.0f} %).")
-
     controls = {
         "molecule": choice("molecule", names),
         "places": slider("time of the places", 0.0, 1.0, 0.3, 0.05),
@@ -396,8 +403,10 @@ def molecule_explorer(bfn: ExactBFN, molecules: Molecules, times: Tensor, surfac
     description = ("The belief about a molecule as blurred dots of mixed colour, the perfect "
                    "network's guess as atoms with letters and bonds, and a map of the bill over "
                    "the two times with a dot where the sliders stand.")
-    return Explorer(figure, update, controls, description=description,
-                    filmed=["places", "kinds"], moving=[*belief.artists, *guess.artists, point])
+    return explore(
+        picture, controls, size=(9.4, 3.7), grid=(1, 3), filmed=["places", "kinds"],
+        description=description,
+    )
 
 
 def _beliefs(bfn: ExactBFN, index: int, kinds: float, places: float) -> dict[str, Any]:

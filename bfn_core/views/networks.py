@@ -15,7 +15,7 @@ from bfn_core.modes import evaluating
 from bfn_core.training.growth import power_law
 
 from .kit import style
-from .kit.explorer import Explorer, button, choice, explore, slider
+from .kit.explorer import button, choice, explore, slider
 from .kit.letters import LetterMap, shades
 from .kit.style import COLOURS
 from .kit.tiling import framed, tile
@@ -228,29 +228,31 @@ def feature_explorer(bfn: BFN, images: Tensor, layers: dict[str, nn.Module], *, 
         generator = torch.Generator().manual_seed(100 * again + image)
         return Path(bfn, images[image - 1], layers, STEPS, generator)
 
-    figure, axes = style.subplots(1, 4, size=(9.2, 3.1), width_ratios=[1, 1, 1, 1.5])
-    titles = (("data", COLOURS.data), ("input: mean belief", COLOURS.input),
-              ("output: mean guess", COLOURS.output), ("feature maps", COLOURS.text))
-    for axis, (title, colour) in zip(axes, titles, strict=True):
-        framed(axis, title, colour)
-    panels = [axis.imshow(images[0, 0].numpy(), **GREY) for axis in axes[:3]]
-    # Sheets of several sizes share one frame, so that the axes stay where they are.
-    maps = axes[3].imshow([[0.0]], cmap=SIGNED, vmin=-1, vmax=1, interpolation="nearest",
-                          extent=(0, 1, 0, 1))
+    def draw(axes):
+        titles = (("data", COLOURS.data), ("input: mean belief", COLOURS.input),
+                  ("output: mean guess", COLOURS.output), ("feature maps", COLOURS.text))
+        for axis, (title, colour) in zip(axes, titles, strict=True):
+            framed(axis, title, colour)
+        panels = [axis.imshow(images[0, 0].numpy(), **GREY) for axis in axes[:3]]
+        # Sheets of several sizes share one frame, so that the axes stay where they are.
+        maps = axes[3].imshow([[0.0]], cmap=SIGNED, vmin=-1, vmax=1, interpolation="nearest",
+                              extent=(0, 1, 0, 1))
 
-    def update(t, layer, image, again):
-        now, i = path(image, again), round(t * STEPS)
-        for panel, picture in zip(panels, (now.x, now.means[i], now.guesses[i]), strict=True):
-            panel.set_data(picture.numpy())
-        of_layer = now.maps[layer]
-        maps.set_data((_sheet(of_layer[i]) / of_layer.abs().quantile(0.99)).numpy())
-        channels, high, wide = of_layer.shape[1:]
-        belief, guess = now.off(i)
-        return (
-            f"t = {t:.2f}: {channels} maps of {high} × {wide} from <b>{layer}</b>. The belief's "
-            f"mean is off by <b>{belief:.2f}</b>, the guess by <b>{guess:.2f}</b> (root mean "
-            "square; black is −1, white is 1)."
-        )
+        def show(t, layer, image, again):
+            now, i = path(image, again), round(t * STEPS)
+            for panel, picture in zip(panels, (now.x, now.means[i], now.guesses[i]), strict=True):
+                panel.set_data(picture.numpy())
+            of_layer = now.maps[layer]
+            maps.set_data((_sheet(of_layer[i]) / of_layer.abs().quantile(0.99)).numpy())
+            channels, high, wide = of_layer.shape[1:]
+            belief, guess = now.off(i)
+            return (
+                f"t = {t:.2f}: {channels} maps of {high} × {wide} from <b>{layer}</b>. The "
+                f"belief's mean is off by <b>{belief:.2f}</b>, the guess by <b>{guess:.2f}</b> "
+                "(root mean square; black is −1, white is 1)."
+            )
+
+        return show
 
     description = (
         "A digit, the belief about it, the network's guess, and the feature maps of a layer, "
@@ -262,7 +264,10 @@ def feature_explorer(bfn: BFN, images: Tensor, layers: dict[str, nn.Module], *, 
         "image": slider("which digit", 1, len(images), 1, width=150),
         "again": button("Other messages"),
     }
-    return Explorer(figure, update, controls, description=description, play="t")
+    return explore(
+        draw, controls, size=(9.2, 3.1), grid=(1, 4), width_ratios=[1, 1, 1, 1.5], play="t",
+        description=description,
+    )
 
 
 def feature_figure(bfn: BFN, x: Tensor, layers, steps=(2, 8, 16, 32), *, seed: int = 0):
@@ -350,30 +355,34 @@ def attention_explorer(bfn: BFN, language: Strings, strings, *, t: float = 0.4):
         return Reading(bfn, x[strings.index(string)], STEPS, generator)
 
     layers, _, heads = reading(strings[0], 0).weights.shape[:3]
-    figure, (left, middle, right) = style.subplots(1, 3, size=(9.2, 3.6))
-    mesh = _attention(left, language.length)
-    left.set_title("who reads whom", fontsize=10, color=COLOURS.receiver)
-    maps = [
-        LetterMap(axis, language.alphabet, language.length, colour, title)
-        for axis, colour, title in ((middle, COLOURS.input, "input: the belief"),
-                                    (right, COLOURS.output, "output: the guess"))
-    ]
 
-    def update(t, head, string, again):
-        now, i = reading(string, again), round(t * STEPS)
-        layer, index = head
-        weights = now.weights[layer, i, index]
-        mesh.set_array(weights.numpy())
-        for letters, probs in zip(maps, (now.beliefs[i], now.guesses[i]), strict=True):
-            letters.show(probs)
-        mirror = float(weights.flip(1).diagonal().mean())
-        target = x[strings.index(string)].unsqueeze(1)
-        right_by = [float(p[i].gather(1, target).mean()) for p in (now.beliefs, now.guesses)]
-        return (
-            f"t = {t:.2f}: in this head a position gives its mirror image <b>{mirror:.0%}</b> of "
-            f"its attention, on average. The right letters have <b>{right_by[0]:.0%}</b> of the "
-            f"belief and <b>{right_by[1]:.0%}</b> of the guess."
-        )
+    def picture(axes):
+        left, middle, right = axes
+        mesh = _attention(left, language.length)
+        left.set_title("who reads whom", fontsize=10, color=COLOURS.receiver)
+        maps = [
+            LetterMap(axis, language.alphabet, language.length, colour, title)
+            for axis, colour, title in ((middle, COLOURS.input, "input: the belief"),
+                                        (right, COLOURS.output, "output: the guess"))
+        ]
+
+        def show(t, head, string, again):
+            now, i = reading(string, again), round(t * STEPS)
+            layer, index = head
+            weights = now.weights[layer, i, index]
+            mesh.set_array(weights.numpy())
+            for letters, probs in zip(maps, (now.beliefs[i], now.guesses[i]), strict=True):
+                letters.show(probs)
+            mirror = float(weights.flip(1).diagonal().mean())
+            target = x[strings.index(string)].unsqueeze(1)
+            right_by = [float(p[i].gather(1, target).mean()) for p in (now.beliefs, now.guesses)]
+            return (
+                f"t = {t:.2f}: in this head a position gives its mirror image <b>{mirror:.0%}</b> "
+                f"of its attention, on average. The right letters have <b>{right_by[0]:.0%}</b> of "
+                f"the belief and <b>{right_by[1]:.0%}</b> of the guess."
+            )
+
+        return show
 
     names = [(f"layer {layer + 1}, head {head + 1}", (layer, head))
              for layer in range(layers) for head in range(heads)]
@@ -387,7 +396,9 @@ def attention_explorer(bfn: BFN, language: Strings, strings, *, t: float = 0.4):
         "string": choice("string", list(strings)),
         "again": button("Other messages"),
     }
-    return Explorer(figure, update, controls, description=description, play="t")
+    return explore(
+        picture, controls, size=(9.2, 3.6), grid=(1, 3), play="t", description=description,
+    )
 
 
 def attention_figure(weights: Tensor):

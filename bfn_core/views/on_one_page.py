@@ -12,7 +12,7 @@ from torch import Tensor
 from bfn_core.mistakes import MISTAKES, RIGHT
 
 from .kit import style
-from .kit.explorer import Explorer, choice, count_slider
+from .kit.explorer import Explorer, choice, count_slider, explore
 from .kit.style import COLOURS
 
 DIARY = torch.tensor([[10.0, 2.0, 1.0], [2.0, 5.0, 2.0], [1.0, 3.0, 6.0]])  # of notebook 03
@@ -57,24 +57,28 @@ def mistakes_explorer(record: dict[str, Any]) -> Explorer:
         record: assets/mistakes.json.
     """
     ns = sorted(int(n) for n in record["rows"][RIGHT.name])
-    figure, (bills, samples) = style.subplots(1, 2, size=(9.0, 3.5), width_ratios=(1, 1.9))
-    wrong, right, labels = _draw_bills(bills, record)
-    bars = _draw_samples(samples)
 
-    def update(mistake, n):
-        row, good = (record["rows"][name][str(n)] for name in (mistake, RIGHT.name))
-        for k, bill in enumerate(("bill_n", "bill")):
-            height = min(row[bill][0], HIGHEST)
-            wrong[k].set_height(height)
-            right[k].set_data([k - 0.36, k + 0.36], [good[bill][0]] * 2)
-            over = row[bill][0] > HIGHEST
-            labels[k].set(y=min(height, HIGHEST - 0.35) + 0.04,
-                          text=f"{row[bill][0]:.2f}" + (" ↑" if over else ""))
-        for bar, share in zip(bars, numpy.ravel(row["shares"]), strict=True):
-            bar.set_height(share)
-        says = MISTAKES[mistake].says
-        about = f"<i>{says}</i> " if says else ""
-        return f"{about}{verdict(mistake, record, n)}"
+    def picture(axes):
+        bills, samples = axes
+        wrong, right, labels = _draw_bills(bills, record)
+        bars = _draw_samples(samples)
+
+        def show(mistake, n):
+            row, good = (record["rows"][name][str(n)] for name in (mistake, RIGHT.name))
+            for k, bill in enumerate(("bill_n", "bill")):
+                height = min(row[bill][0], HIGHEST)
+                wrong[k].set_height(height)
+                right[k].set_data([k - 0.36, k + 0.36], [good[bill][0]] * 2)
+                over = row[bill][0] > HIGHEST
+                labels[k].set(y=min(height, HIGHEST - 0.35) + 0.04,
+                              text=f"{row[bill][0]:.2f}" + (" ↑" if over else ""))
+            for bar, share in zip(bars, numpy.ravel(row["shares"]), strict=True):
+                bar.set_height(share)
+            says = MISTAKES[mistake].says
+            about = f"<i>{says}</i> " if says else ""
+            return f"{about}{verdict(mistake, record, n)}"
+
+        return show
 
     controls = {
         "mistake": choice("what is wrong", [(name, name) for name in MISTAKES],
@@ -83,7 +87,10 @@ def mistakes_explorer(record: dict[str, Any]) -> Explorer:
     }
     description = ("A list of mistakes, a bar for the bill that each makes beside the entropy, and "
                    "bars for its samples beside the law of the data.")
-    return Explorer(figure, update, controls, description=description)
+    return explore(
+        picture, controls, size=(9.0, 3.5), grid=(1, 2), width_ratios=(1, 1.9),
+        description=description,
+    )
 
 
 def _draw_bills(axes, record):

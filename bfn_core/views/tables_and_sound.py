@@ -11,7 +11,7 @@ from bfn_core.data.sound import PluckedStrings
 from bfn_core.model import BFN
 from bfn_core.own_clocks import START, OwnClocks, knowing
 from bfn_core.views.kit import style
-from bfn_core.views.kit.explorer import Explorer, slider, tick
+from bfn_core.views.kit.explorer import explore, slider, tick
 from bfn_core.views.kit.style import COLOURS
 
 NOTES = ("A", "A♯", "B", "C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯")
@@ -42,36 +42,39 @@ def row_belief(
 
 def table_explorer(bfn: OwnClocks, table: LabelledTable, scale: Scale):
     """One row of a table: tick what is known of it, tell the rest until t, see what is guessed."""
-    figure, axes = style.subplots(1, 2, size=(8.6, 3.6), width_ratios=(1.7, 1))
-    scatter(axes[0], table, alpha=0.25)
-    truth = axes[0].plot([], [], "o", ms=12, mfc="none", mec=COLOURS.text, mew=1.6,
-                         label="the row")[0]
-    guess = axes[0].plot([], [], "X", ms=11, color=COLOURS.output, label="guess")[0]
-    axes[0].legend(loc="upper left", ncols=2, fontsize=8)
-    bars = axes[1].bar(table.classes, [0.0] * len(table.classes), color=COLOURS.classes)
-    axes[1].set(ylim=(0, 1), ylabel="guessed probability")
-    axes[1].grid(False, axis="x")
-    columns = scale.columns(table)
 
-    def update(row, t, **ticks):
-        known = dict(zip([*table.names, LABEL], ticks.values(), strict=True))
-        x = {name: column[row : row + 1] for name, column in columns.items()}
-        with torch.no_grad():
-            output = bfn.output(*row_belief(bfn, x, known, t, row))
-        found = torch.cat([x[n] if known[n] else output[n].mean for n in table.names], 1)
-        place = scale.measured(found)[0]
-        chance = output[LABEL].probs[0, 0]
-        if known[LABEL]:
-            chance = torch.nn.functional.one_hot(x[LABEL][0, 0], len(table.classes)).float()
-        truth.set_data(*table.numbers[row, list(SHOWN)].unsqueeze(1).tolist())
-        guess.set_data(*place[list(SHOWN)].unsqueeze(1).tolist())
-        for bar, p in zip(bars, chance.tolist(), strict=True):
-            bar.set_height(p)
-        best = int(chance.argmax())
-        return (f"It is <b>{table.classes[int(table.label[row])]}</b>; the guess is "
-                f"<b>{table.classes[best]}</b> ({100 * float(chance[best]):.0f} %), "
-                + ", ".join(f"{n} {float(v):.1f}" for n, v in
-                            zip(table.names, place, strict=True)) + " cm.")
+    def picture(axes):
+        scatter(axes[0], table, alpha=0.25)
+        truth = axes[0].plot([], [], "o", ms=12, mfc="none", mec=COLOURS.text, mew=1.6,
+                             label="the row")[0]
+        guess = axes[0].plot([], [], "X", ms=11, color=COLOURS.output, label="guess")[0]
+        axes[0].legend(loc="upper left", ncols=2, fontsize=8)
+        bars = axes[1].bar(table.classes, [0.0] * len(table.classes), color=COLOURS.classes)
+        axes[1].set(ylim=(0, 1), ylabel="guessed probability")
+        axes[1].grid(False, axis="x")
+        columns = scale.columns(table)
+
+        def show(row, t, **ticks):
+            known = dict(zip([*table.names, LABEL], ticks.values(), strict=True))
+            x = {name: column[row : row + 1] for name, column in columns.items()}
+            with torch.no_grad():
+                output = bfn.output(*row_belief(bfn, x, known, t, row))
+            found = torch.cat([x[n] if known[n] else output[n].mean for n in table.names], 1)
+            place = scale.measured(found)[0]
+            chance = output[LABEL].probs[0, 0]
+            if known[LABEL]:
+                chance = torch.nn.functional.one_hot(x[LABEL][0, 0], len(table.classes)).float()
+            truth.set_data(*table.numbers[row, list(SHOWN)].unsqueeze(1).tolist())
+            guess.set_data(*place[list(SHOWN)].unsqueeze(1).tolist())
+            for bar, p in zip(bars, chance.tolist(), strict=True):
+                bar.set_height(p)
+            best = int(chance.argmax())
+            return (f"It is <b>{table.classes[int(table.label[row])]}</b>; the guess is "
+                    f"<b>{table.classes[best]}</b> ({100 * float(chance[best]):.0f} %), "
+                    + ", ".join(f"{n} {float(v):.1f}" for n, v in
+                                zip(table.names, place, strict=True)) + " cm.")
+
+        return show
 
     controls = {"row": slider("which row", 0, len(table) - 1, 0),
                 "t": slider("time t of what is not known", 0.0, 1.0, 0.0, 0.02)}
@@ -80,8 +83,10 @@ def table_explorer(bfn: OwnClocks, table: LabelledTable, scale: Scale):
     controls["known_class"] = tick("class known", False, width=150)
     description = ("Irises as points by length and width of their petals, with one row ringed and "
                    "the network's guess as a cross; beside it bars for the three species.")
-    return Explorer(figure, update, controls, description=description, play="t",
-                    moving=[truth, guess, *bars])
+    return explore(
+        picture, controls, size=(8.6, 3.6), grid=(1, 2), width_ratios=(1.7, 1), play="t",
+        description=description,
+    )
 
 
 def clouds_figure(clouds: dict[str, LabelledTable]):
@@ -147,39 +152,44 @@ def strings_figure(bfn: BFN, x: Tensor, strings: PluckedStrings, times=(0.02, 0.
 
 def string_explorer(bfn: BFN, x: Tensor, pitch: Tensor, strings: PluckedStrings):
     """Strings x (B, L) of given pitches (B,), told until t: waves, and which pitch one finds."""
-    figure, axes = style.subplots(1, 2, size=(8.8, 3.0), width_ratios=(1.7, 1))
-    shown = slice(0, 400)
-    seconds = 1000 * torch.arange(strings.length)[shown] / strings.rate
-    belief, guess = (axes[0].plot(seconds, seconds * 0, lw=lw, color=colour, alpha=alpha,
-                                  label=label)[0]
-                     for lw, colour, alpha, label in ((0.8, COLOURS.input, 0.6, "belief"),
-                                                      (1.4, COLOURS.output, 1.0, "guess")))
-    axes[0].set(ylim=(-1.2, 1.2), xlabel="milliseconds")
-    axes[0].legend(loc="upper right", ncols=2)
-    places = torch.arange(12)
-    one, other = (axes[1].bar(places + shift, [0.0] * 12, width=0.4, color=colour)
-                  for shift, colour in ((-0.2, COLOURS.input), (0.2, COLOURS.output)))
-    axes[1].set_xticks(places, NOTES, fontsize=8)
-    axes[1].set(ylim=(-0.5, 1), ylabel="how well a period fits")
 
-    def update(t, string):
-        waves = heard_so_far(bfn, x[string : string + 1], t, string)
-        found = []
-        for line, bars, wave in zip((belief, guess), (one, other), waves, strict=True):
-            line.set_ydata(wave[0, shown].numpy())
-            fit = strings.correlations(wave)[0]
-            for bar, height in zip(bars, fit.tolist(), strict=True):
-                bar.set_height(height)
-            found.append(NOTES[int(fit.argmax())] if float(wave.abs().max()) > 0 else "nothing")
-        return (f"The string is <b>{NOTES[int(pitch[string])]}</b>; the belief sounds most like "
-                f"{found[0]}, the guess like <b>{found[1]}</b>.")
+    def picture(axes):
+        shown = slice(0, 400)
+        seconds = 1000 * torch.arange(strings.length)[shown] / strings.rate
+        belief, guess = (axes[0].plot(seconds, seconds * 0, lw=lw, color=colour, alpha=alpha,
+                                      label=label)[0]
+                         for lw, colour, alpha, label in ((0.8, COLOURS.input, 0.6, "belief"),
+                                                          (1.4, COLOURS.output, 1.0, "guess")))
+        axes[0].set(ylim=(-1.2, 1.2), xlabel="milliseconds")
+        axes[0].legend(loc="upper right", ncols=2)
+        places = torch.arange(12)
+        one, other = (axes[1].bar(places + shift, [0.0] * 12, width=0.4, color=colour)
+                      for shift, colour in ((-0.2, COLOURS.input), (0.2, COLOURS.output)))
+        axes[1].set_xticks(places, NOTES, fontsize=8)
+        axes[1].set(ylim=(-0.5, 1), ylabel="how well a period fits")
+
+        def show(t, string):
+            waves = heard_so_far(bfn, x[string : string + 1], t, string)
+            found = []
+            for line, bars, wave in zip((belief, guess), (one, other), waves, strict=True):
+                line.set_ydata(wave[0, shown].numpy())
+                fit = strings.correlations(wave)[0]
+                for bar, height in zip(bars, fit.tolist(), strict=True):
+                    bar.set_height(height)
+                found.append(NOTES[int(fit.argmax())] if float(wave.abs().max()) > 0 else "nothing")
+            return (f"The string is <b>{NOTES[int(pitch[string])]}</b>; the belief sounds most "
+                    f"like {found[0]}, the guess like <b>{found[1]}</b>.")
+
+        return show
 
     controls = {"t": slider("time t", 0.0, 1.0, 0.1, 0.01),
                 "string": slider("which string", 0, len(x) - 1, 0)}
     description = ("The wave of a string in the belief and in the guess, and for each of twelve "
                    "notes how well its period fits both.")
-    return Explorer(figure, update, controls, description=description, play="t",
-                    moving=[belief, guess, *one, *other])
+    return explore(
+        picture, controls, size=(8.8, 3.0), grid=(1, 2), width_ratios=(1.7, 1), play="t",
+        description=description,
+    )
 
 
 def sounds_figure(waves: dict[str, Tensor], strings: PluckedStrings):

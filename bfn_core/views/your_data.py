@@ -20,7 +20,7 @@ from bfn_core.missing import ABSENT
 from bfn_core.model import BFN
 from bfn_core.training import Run, TrainingError
 from bfn_core.views.kit import style
-from bfn_core.views.kit.explorer import Explorer, slider, tick
+from bfn_core.views.kit.explorer import Explorer, explore, slider, tick
 from bfn_core.views.kit.style import COLOURS
 from bfn_core.views.kit.tiling import framed
 
@@ -155,15 +155,6 @@ class _Bars:
             self.line.set_xdata([self.values[true]] * 2)
 
 
-def _row_panels(table: Table, size=None):
-    columns = min(5, len(table.columns))
-    rows = math.ceil(len(table.columns) / columns)
-    figure, axes = style.subplots(rows, columns, size=size or (9, 2.1 * rows), squeeze=False)
-    for spare in axes.flat[len(table.columns):]:
-        spare.set_axis_off()
-    return figure, [_Bars(axis, c) for axis, c in zip(axes.flat, table.columns, strict=False)]
-
-
 def _told(table: Table, panels: list[_Bars], row: dict[str, Tensor], found: dict[str, Tensor]):
     """Fill the panels; a sentence on what is believed of the unknown columns."""
     words = []
@@ -188,26 +179,34 @@ def row_explorer(bfn: BFN, table: Table, x: dict[str, Tensor], known=("sepal len
         x: rows to choose from, (N, 1) of each column; not those that were learnt from.
         known: columns that are ticked at the beginning, where the table has them.
     """
-    figure, panels = _row_panels(table)
-
     @lru_cache(maxsize=256)
     def found(which: int, ticked: tuple[bool, ...]) -> dict[str, Tensor]:
         row = {name: part[which] for name, part in x.items()}
         names = [column.name for column in table.columns]
         return beliefs(bfn, table, row, dict(zip(names, ticked, strict=True)))
 
-    def update(row, **ticks):
-        ticked = tuple(ticks[f"known_{i}"] for i in range(len(table.columns)))
-        chosen = {name: part[row] for name, part in x.items()}
-        return _told(table, panels, chosen, found(row, ticked))
+    def picture(axes):
+        for spare in axes.flat[len(table.columns):]:
+            spare.set_axis_off()
+        panels = [_Bars(axis, c) for axis, c in zip(axes.flat, table.columns, strict=False)]
 
+        def show(row, **ticks):
+            ticked = tuple(ticks[f"known_{i}"] for i in range(len(table.columns)))
+            chosen = {name: part[row] for name, part in x.items()}
+            return _told(table, panels, chosen, found(row, ticked))
+
+        return show
+
+    columns = min(5, len(table.columns))
+    rows = math.ceil(len(table.columns) / columns)
     count = len(next(iter(x.values())))
     controls = {"row": slider("which row", 0, count - 1, 0, settle=True)}
     for i, column in enumerate(table.columns):
         controls[f"known_{i}"] = tick(f"{column.name} is known", column.name in known, width=180)
     description = ("Bars for each column of one row of a table: blue where it is told, green what "
                    "the model believes where it is not; dotted lines stand at the truth.")
-    return Explorer(figure, update, controls, description=description, filmed=["row", "known_0"])
+    return explore(picture, controls, size=(9, 2.1 * rows), grid=(rows, columns), squeeze=False,
+                   description=description, filmed=["row", "known_0"])
 
 
 def row_figure(bfn: BFN, table: Table, row: dict[str, Tensor], steps: list[list[str]]):

@@ -156,7 +156,6 @@ class Explorer(ipywidgets.VBox):
       description: one sentence on what the picture shows. It stands for the picture where nothing
         can be displayed, and must be the same in every run.
       play: the name of a slider that gets buttons to play and stop.
-      moving: not needed any more: what moves is found (see `_Canvas`).
       seconds: how long the playing takes from the first to the last value.
       filmed: the names of the controls that move on the website, the most important first; the
         rest stays where it stands there. None: all, as far as there is room.
@@ -165,7 +164,7 @@ class Explorer(ipywidgets.VBox):
     in `error`.
     """
 
-    def __init__(self, figure, update, controls, *, description, play=None, moving=(), seconds=5,
+    def __init__(self, figure, update, controls, *, description, play=None, seconds=5,
                  filmed=None):
         if not isinstance(description, str) or not description.strip():
             raise ValueError(f"description must be a sentence, but is {description!r}")
