@@ -3,6 +3,7 @@
 No kernel and no browser is needed here; tests/browser moves the same explorers in JupyterLab.
 """
 
+import asyncio
 import io
 import itertools
 import math
@@ -67,6 +68,61 @@ def test_a_moved_control_updates_the_picture_and_the_caption_once():
     assert made.caption == "power <b>2.00</b>"
     made.controls["power"].value = 2.0  # nothing new: no redraw
     assert made.redraws == 2
+
+
+def drafted():
+    """An explorer whose picture has drafts, and the list of what its `show` was called with."""
+    calls = []
+
+    def picture(axes):
+        (line,) = axes.plot([0, 1], [0, 1])
+
+        def show(height, steps, points=9):
+            calls.append((height, steps, points))
+            line.set_ydata([0, height])
+            return f"{points} points"
+
+        return show
+
+    controls = {"height": explorer.slider("height", 0, 9, 1),
+                "steps": explorer.slider("steps", 1, 9, 5)}
+    made = explorer.explore(picture, controls, size=(3, 2), description="A line.",
+                            draft={"points": 2, "steps": 1})
+    return made, calls
+
+
+def test_where_a_draft_is_given_a_move_draws_it_and_rest_draws_it_out(monkeypatch):
+    monkeypatch.setattr(explorer, "REST", 0.05)
+    made, calls = drafted()
+
+    async def move():
+        for height in (2, 3, 4):
+            made.controls["height"].value = height
+        assert calls == [(1, 5, 9), (2, 1, 2), (3, 1, 2), (4, 1, 2)]
+        assert made.caption == "2 points" + explorer.DRAFT
+        await asyncio.sleep(0.4)
+
+    asyncio.run(move())
+    assert calls[4:] == [(4, 5, 9)] and made.caption == "9 points"  # once, however many moves
+
+
+def test_a_control_that_the_draft_replaces_is_heard_at_once(monkeypatch):
+    monkeypatch.setattr(explorer, "REST", 0.05)
+    made, calls = drafted()
+
+    async def move():
+        made.controls["height"].value = 2
+        made.controls["steps"].value = 3
+        await asyncio.sleep(0.4)
+
+    asyncio.run(move())
+    assert calls[1:] == [(2, 1, 2), (2, 3, 9)]
+
+
+def test_without_an_event_loop_no_draft_is_left_standing():
+    made, calls = drafted()
+    made.controls["height"].value = 2
+    assert calls[1:] == [(2, 5, 9)] and made.caption == "9 points"
 
 
 def test_several_controls_set_at_once_are_drawn_once():

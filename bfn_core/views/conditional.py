@@ -29,6 +29,7 @@ from bfn_core.views.kit.tiling import framed, tile
 
 SIGMA_1 = 2e-3  # of the normals, so small that their spread at the end is next to the data's
 SPREAD = 0.5  # of the normal without a condition
+FEW = 3  # messages of a draft: with the noise kept, its digits resemble those of ten
 GUIDES = {"ODE": COLOURS.output, "SDE": COLOURS.sender, "tilt": COLOURS.data}
 
 
@@ -212,7 +213,7 @@ def draw_told(
 
 def class_explorer(
     bfn: BFN, shape: tuple[int, ...], read: Callable[[Tensor], Tensor], *, count: int = 10,
-    n: int = 20, sampler: Any = None, settle: bool = False,
+    n: int = 20, sampler: Any = None,
 ) -> Explorer:
     """Digits of one class: how likely to be read as it, and how alike.
 
@@ -223,15 +224,14 @@ def class_explorer(
         count: digits at a time.
         n: steps.
         sampler: ab2 by default.
-        settle: draw only when a slider is let go.
     """
 
     def picture(axis):
         shown = _picture(axis, torch.zeros(count, *shape[-2:]), count)
 
-        def show(label, weight, seed):
+        def show(label, weight, seed, steps=n):
             labels = torch.full((count,), label)
-            x = draw_told(bfn, shape, labels, weight, n, seed, sampler)
+            x = draw_told(bfn, shape, labels, weight, steps, seed, sampler)
             shown.set_data(_tiles(shades(x), count))
             right = int((read(x) == label).sum())
             return (f"Told to draw a <b>{label}</b> with weight {weight:.1f}: {right} of {count} "
@@ -241,14 +241,15 @@ def class_explorer(
         return show
 
     controls = {
-        "label": slider("class", 0, 9, 3, settle=settle),
-        "weight": slider("weight w", 0.0, 6.0, 2.0, 0.5, digits=1, settle=settle),
-        "seed": slider("seed", 0, 20, 0, settle=settle),
+        "label": slider("class", 0, 9, 3),
+        "weight": slider("weight w", 0.0, 6.0, 2.0, 0.5, digits=1),
+        "seed": slider("seed", 0, 20, 0),
     }
     height, width = shape[-2:]
     description = (f"A row of digits, {height} × {width} pixels each, that a network drew when "
                    "told which digit; a larger weight makes them clearer and more alike.")
-    return explore(picture, controls, size=(7.6, 0.1 + 7.6 / count), description=description)
+    return explore(picture, controls, size=(7.6, 0.1 + 7.6 / count), description=description,
+                   draft={"steps": FEW})
 
 
 def spread_within(x: Tensor, labels: Tensor) -> float:
@@ -338,11 +339,11 @@ def erase_explorer(
         for title, word in zip(titles, ("data", "known"), strict=False):
             title.set_text(word)
 
-        def show(digit, top, left, size, tell, weigh):
+        def show(digit, top, left, size, tell, weigh, messages=n):
             image, known = images[digit], erased(side, top, left, size)
             beside = told(labels[digit]) if tell else {}
             rng = torch.Generator().manual_seed(1)
-            filling = fill(bfn, image, known, n, count, weigh=weigh, generator=rng, **beside)
+            filling = fill(bfn, image, known, messages, count, weigh=weigh, generator=rng, **beside)
             best, weights = heaviest(filling, shown)
             gap = torch.where(known, shades(image[None]), math.nan)
             frames = (shades(image[None]), gap, *shades(best)[:, None])
@@ -368,7 +369,8 @@ def erase_explorer(
     }
     description = ("A digit, the same with a square rubbed out, and candidates for what stood "
                    "there, with their weights.")
-    return explore(draw, controls, size=(8.6, 1.7), grid=(1, 2 + shown), description=description)
+    return explore(draw, controls, size=(8.6, 1.7), grid=(1, 2 + shown), description=description,
+                   draft={"messages": FEW})
 
 
 def completed(
@@ -507,9 +509,9 @@ def resolution_explorer(
         for axis, title in zip(axes, titles, strict=True):
             framed(axis, title)
 
-        def show(known, digit, tell, seed):
+        def show(known, digit, tell, seed, messages=n):
             size, image = side // known, images[digit]
-            found = refined(bfn, image, size, n, count, draws=drawn, seed=seed,
+            found = refined(bfn, image, size, messages, count, draws=drawn, seed=seed,
                             condition=labels[digit] if tell else None)
             low, mean = coarse(image[None], size), found.mean(0, keepdim=True)
             plain, nearest = enlarged(low, size), enlarged(low, size, "nearest")
@@ -530,7 +532,8 @@ def resolution_explorer(
     }
     description = ("A digit, the means of its blocks, bicubic interpolation, draws with just these "
                    "means, and their mean.")
-    return explore(draw, controls, size=(8.8, 1.6), grid=(1, 4 + drawn), description=description)
+    return explore(draw, controls, size=(8.8, 1.6), grid=(1, 4 + drawn), description=description,
+                   draft={"messages": FEW})
 
 
 def refined_figure(bfn: BFN, images: Tensor, size: int, *, draws: int = 3, n: int = 20):
@@ -625,7 +628,8 @@ def enlarge_explorer(
     }
     description = ("A binary digit, the 7 × 7 means of its blocks, bicubic interpolation, draws of "
                    "a network that was told the means, their mean, and its guess in one call.")
-    return explore(draw, controls, size=(9.2, 1.6), grid=(1, 5 + drawn), description=description)
+    return explore(draw, controls, size=(9.2, 1.6), grid=(1, 5 + drawn), description=description,
+                   draft={"messages": FEW})
 
 
 def enlarge_record_figure(

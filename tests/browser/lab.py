@@ -261,10 +261,13 @@ class Explorer:
         return self.page.evaluate("() => bfnProbe.change")
 
     def _settle(self, patience: float = 5) -> bool:
-        """Wait until the picture rests; return False if it keeps moving (something plays)."""
+        """Wait until the picture rests, and is no draft; return False if it keeps moving (something
+        plays).
+        """
         end = time.monotonic() + patience
         while time.monotonic() < end:
-            if self._changes(lambda: None, 0.25) is None:
+            still = self._changes(lambda: None, 0.25) is None
+            if still and not self.box.locator(".bfn-draft").count():
                 return True
         return False
 

@@ -18,6 +18,7 @@ each value changes in it. One picture serves twice, to drag and at rest:
     figure = at_rest(picture, {"a root": {"power": 0.5}, "a square": {"power": 2}}, size=(7.2, 3))
 """
 
+import asyncio
 import html
 import math
 import pathlib
@@ -25,6 +26,7 @@ import struct
 import sys
 import traceback
 import zlib
+from functools import partial
 
 import anywidget
 import ipywidgets
@@ -55,7 +57,9 @@ CSS = """<style>
 .bfn-explorer .bfn-caption .widget-html-content {line-height: 1.45; white-space: normal}
 </style>"""
 JAVASCRIPT = pathlib.Path(__file__).parent / "javascript"
+DRAFT = ' <span class="bfn-draft" style="color: #767676">(A draft, while it moves.)</span>'
 DENSITY = 1.5  # pixels of a live picture per CSS pixel: sharp enough, and half the work of 2
+REST = 0.2  # seconds without a move after which a draft is drawn out
 STILLS = 8  # of what stands still, kept for as many limits of the axes
 
 
@@ -159,13 +163,16 @@ class Explorer(ipywidgets.VBox):
       seconds: how long the playing takes from the first to the last value.
       filmed: the names of the controls that move on the website, the most important first; the
         rest stays where it stands there. None: all, as far as there is room.
+      draft: for a picture that takes long: further arguments of `update`, such as fewer steps, with
+        which it is drawn while something moves; once all rests, it is drawn without them. A control
+        of that name is heard at once.
 
     An error in the first `update` is raised; a later one is shown in the caption, in red, and kept
     in `error`.
     """
 
     def __init__(self, figure, update, controls, *, description, play=None, seconds=5,
-                 filmed=None):
+                 filmed=None, draft=None):
         if not isinstance(description, str) or not description.strip():
             raise ValueError(f"description must be a sentence, but is {description!r}")
         if play is not None and play not in controls:
@@ -173,6 +180,8 @@ class Explorer(ipywidgets.VBox):
         self._canvas = _Canvas(figure)
         self._update = update
         self._held = False
+        self._draft = dict(draft or {})
+        self._drawn_out = None  # what will draw a draft out
         self.controls = dict(controls)
         self.description = description
         self.error = None
@@ -200,7 +209,7 @@ class Explorer(ipywidgets.VBox):
             if name in self._presses:
                 control.on_click(lambda _, name=name: self._press(name))
             else:
-                control.observe(self._changed, "value")
+                control.observe(partial(self._changed, name), "value")
         super().__init__(self._arrange(play, seconds))
         self.add_class("bfn-explorer")
 
@@ -277,13 +286,20 @@ class Explorer(ipywidgets.VBox):
         self._presses[name] += 1
         self._redraw()
 
-    def _changed(self, change):
-        if not self._held:
-            self._redraw()
+    def _changed(self, name, change):
+        if self._held:
+            return
+        loop = _loop() if self._draft and name not in self._draft else None
+        self._redraw(self._draft if loop else None)
+        if loop:
+            self._drawn_out = loop.call_later(REST, self._redraw)
 
-    def _redraw(self):
+    def _redraw(self, draft=None):
+        if self._drawn_out:
+            self._drawn_out.cancel()
+            self._drawn_out = None
         try:
-            self._draw()
+            self._draw(draft)
         except Exception as error:  # noqa: BLE001 - the reader sees it
             self.error = error
             place = traceback.extract_tb(error.__traceback__)[-1]
@@ -294,11 +310,11 @@ class Explorer(ipywidgets.VBox):
                 "</span>"
             )
 
-    def _draw(self):
+    def _draw(self, draft=None):
         with style.context():
-            caption = self._update(**self.values)
+            caption = self._update(**{**self.values, **(draft or {})})
             self._image.value = self._canvas.png()
-        self._caption.value = caption or ""
+        self._caption.value = (caption or "") + (DRAFT if draft else "")
         self.error = None
         self.redraws += 1
 
@@ -314,18 +330,18 @@ class Explorer(ipywidgets.VBox):
 
 
 def explore(picture, controls, *, description, size, grid=(1, 1), play=None, seconds=5,
-            filmed=None, **layout):
+            filmed=None, draft=None, **layout):
     """An `Explorer` of a picture.
 
     Args:
       picture: called with the axes as `Figure.subplots` gives them; draws once, and returns
         `show`, which changes what it drew and may return a caption, see `Explorer`.
-      controls, description, play, seconds, filmed: as in `Explorer`.
+      controls, description, play, seconds, filmed, draft: as in `Explorer`.
       size, grid, layout: of the figure, its rows and columns, and options of `Figure.subplots`.
     """
     figure, axes = style.subplots(*grid, size=size, **layout)
     return Explorer(figure, picture(axes), controls, description=description, play=play,
-                    seconds=seconds, filmed=filmed)
+                    seconds=seconds, filmed=filmed, draft=draft)
 
 
 def at_rest(picture, states, *, size, rows=1, legend=0, **layout):
@@ -361,6 +377,14 @@ class _Names(anywidget.AnyWidget):
     """
 
     _esm = (JAVASCRIPT / "names.js").read_text(encoding="utf-8")
+
+
+def _loop():
+    """The event loop in which a kernel hears of a control; None where there is none."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 VIEW = "application/vnd.jupyter.widget-view+json"
