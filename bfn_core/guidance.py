@@ -28,10 +28,12 @@ from torch import Generator, Tensor, nn
 
 from bfn_core.beliefs import Condition, Data, Parameters, cut, over, told
 from bfn_core.checks import whole
+from bfn_core.data.images import shades
 from bfn_core.distributions import Categorical, Delta, Output
 from bfn_core.infilling import Filling, effective, systematic
 from bfn_core.model import BFN
 from bfn_core.modes import evaluating
+from bfn_core.solvers import FixedNoise, Solver
 
 
 class Guided(nn.Module):
@@ -158,6 +160,44 @@ def _weight(weight: float) -> float:
     return float(weight)
 
 
+def draw_told(
+    bfn: BFN, shape: tuple[int, ...], labels: Tensor, weight: float, n: int, seed: int = 0,
+    sampler: Solver | FixedNoise | None = None,
+) -> Tensor:
+    """One guided sample for each label, (B, *shape).
+
+    Args:
+        bfn: whose network takes a label.
+        shape: of one example.
+        labels: (B,).
+        weight: w, as for `Guided`.
+        n: steps.
+        seed: of all noise.
+        sampler: Solver("ab2") by default.
+    """
+    guide = BFN(bfn.flow, Guided(bfn.network, weight))
+    rng = torch.Generator().manual_seed(seed)
+    return guide.sample((len(labels), *shape), n, condition=labels, generator=rng, final="mode",
+                        sampler=Solver("ab2") if sampler is None else sampler)
+
+
+def spread_within(x: Tensor, labels: Tensor) -> float:
+    """The mean distance of two samples of a class: root mean squared difference of pixels' shades.
+
+    NaN where no class has two.
+
+    Args:
+        x: images, as `data.shades` takes them.
+        labels: (N,).
+    """
+    values, found = shades(x).flatten(1), []
+    for label in labels.unique():
+        group = values[labels == label]
+        if len(group) > 1:
+            found.append(torch.pdist(group) / math.sqrt(group.shape[1]))
+    return float(torch.cat(found).mean()) if found else math.nan
+
+
 @dataclass(frozen=True)
 class GuidedNormal:
     """Standard deviations of what guidance of a normal by a normal draws, and of the tilted law.
@@ -197,6 +237,25 @@ def guided_normal(weight: float, spread: float, told_spread: float) -> GuidedNor
     precision = (1 - w) / u + w / c
     tilt = precision**-0.5 if precision > 0 else math.nan
     return GuidedNormal(both**0.5, both * integral**0.5, tilt)
+
+
+def tilted_mean(weight: float, spread: float, told_spread: float, mean: float) -> float:
+    """The mean of p(x) p(c | x)^w for p(x) = N(0, τ_u²) and p(x | c) = N(m, τ_c²).
+
+    That law is N(0, τ_u²)^(1−w) N(m, τ_c²)^w, normalised, whose mean is
+
+        m w/τ_c² / ((1−w)/τ_u² + w/τ_c²);
+
+    its spread is `GuidedNormal.tilt`.
+
+    Args:
+        weight: w.
+        spread: τ_u, above 0.
+        told_spread: τ_c, above 0.
+        mean: m.
+    """
+    told_precision = weight / told_spread**2
+    return mean * told_precision / ((1 - weight) / spread**2 + told_precision)
 
 
 Reward = Callable[[Data], Tensor]

@@ -91,6 +91,35 @@ def effective(log_weights: Tensor) -> float:
     return float(torch.exp(-(2 * log_weights).logsumexp(0)))
 
 
+def heaviest(filling: Filling, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` different candidates with the most weight, and that of each and its equals.
+
+    Args:
+        filling: of data that are not mixed.
+        count: how many at most.
+
+    Returns:
+        (M, *shape) and (M,), the heaviest first; M is `count`, or less if fewer are different.
+    """
+    x, place = filling.x.flatten(1).unique(dim=0, return_inverse=True)
+    weights = torch.zeros(len(x), dtype=torch.float64).index_add_(0, place, filling.weights)
+    order = weights.argsort(descending=True)[:count]
+    return x[order].view(-1, *filling.x.shape[1:]), weights[order]
+
+
+def erased(side: int, top: int, left: int, size: int) -> Tensor:
+    """What is known, (side, side) of bool, of a square image of which a square is rubbed out.
+
+    Args:
+        side: pixels along the edge of the image.
+        top, left: the first row and column that are gone.
+        size: rows and columns that are gone; what hangs over the edge counts nothing.
+    """
+    known = torch.ones(side, side, dtype=torch.bool)
+    known[top : top + size, left : left + size] = False
+    return known
+
+
 def fill(
     bfn: BFN, x: Data, known: Data, n_steps: int, count: int = 16,
     *, weigh: bool = True, basis: Tensor | None = None,

@@ -7,7 +7,15 @@ import pytest
 import torch
 
 from bfn_core import ContinuousFlow, DiscreteFlow, DiscretisedFlow, ExactBFN, Solver
-from bfn_core.infilling import Filling, block_means, effective, fill, filling_steps
+from bfn_core.infilling import (
+    Filling,
+    block_means,
+    effective,
+    erased,
+    fill,
+    filling_steps,
+    heaviest,
+)
 from tests.oracles import generator
 
 WORDS = ["the", "tho", "she", "sho", "sly", "thy", "try", "tie"]
@@ -113,6 +121,18 @@ def test_candidates_are_drawn_anew_when_few_count():
         assert effective(step.log_weights) >= 16 - 1e-6
     assert effective(torch.full((8,), 1 / 8).log()) == pytest.approx(8)
     assert Filling(DATA[:2], torch.tensor([1.0, 0.0])).effective == pytest.approx(1)
+
+
+def test_equal_candidates_count_once_with_all_of_their_weight():
+    x = torch.tensor([[[1.0]], [[2.0]], [[1.0]], [[3.0]]])
+    weights = torch.tensor([0.3, 0.1, 0.4, 0.2], dtype=torch.float64)
+    best, shares = heaviest(Filling(x, weights), 2)
+    assert best.flatten().tolist() == [1.0, 3.0]
+    assert shares.tolist() == pytest.approx([0.7, 0.2])
+
+
+def test_a_square_that_is_rubbed_out_may_hang_over_the_edge():
+    assert erased(3, 1, 2, 2).tolist() == [[True] * 3, [True, True, False], [True, True, False]]
 
 
 def test_equal_generators_give_equal_fillings():

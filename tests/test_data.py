@@ -350,6 +350,14 @@ def test_to_bytes_refuses_whole_numbers_and_takes_16_bits():
         data.to_bytes(BYTES.long())
 
 
+def test_shades_are_of_one_channel_from_black_to_white():
+    classes = torch.tensor([[[0, 1]]])  # one image of one row
+    assert torch.equal(data.shades(classes), torch.tensor([[[0.0, 1.0]]]))
+    numbers = torch.tensor([-1.0, 0.0, 1.0]).view(1, 3, 1, 1).expand(1, 3, 2, 2)
+    assert torch.equal(data.shades(numbers), torch.zeros(1, 2, 2))
+    assert torch.equal(data.shades(numbers[:, 2:]), torch.ones(1, 2, 2))
+
+
 @pytest.mark.parametrize(
     ("classes", "complaint"),
     [

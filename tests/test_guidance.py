@@ -8,7 +8,17 @@ from torch import nn
 
 from bfn_core import BFN, ContinuousFlow, DiscreteFlow, ExactBFN, Solver
 from bfn_core.beliefs import CategoricalParameters
-from bfn_core.guidance import Given, Guided, GuidedBFN, guided_normal, mixed, steer
+from bfn_core.guidance import (
+    Given,
+    Guided,
+    GuidedBFN,
+    draw_told,
+    guided_normal,
+    mixed,
+    spread_within,
+    steer,
+    tilted_mean,
+)
 from bfn_core.networks.unet import UNet
 from bfn_core.views.fast_samplers import Normal, even_noise
 from tests.oracles import correlated_table, generator
@@ -127,6 +137,12 @@ def test_a_guided_unet_samples_with_its_condition():
     assert torch.equal(drawn(0.0, labels), plain.sample((2, 1, 8, 8), 3, generator=generator(1)))
     assert not torch.equal(drawn(4.0, labels), told)
     assert not torch.equal(drawn(4.0, labels), drawn(4.0, labels.flip(0)))
+    each = draw_told(plain, (1, 8, 8), labels, 4.0, 3, seed=1)
+    by_the_solver = BFN(plain.flow, Guided(network, 4.0)).sample(
+        (2, 1, 8, 8), 3, condition=labels, generator=generator(1), sampler=Solver("ab2"),
+        final="mode")
+    assert torch.equal(each, by_the_solver)
+    assert not torch.equal(each, draw_told(plain, (1, 8, 8), labels, 0.0, 3, seed=1))
 
 
 def test_a_condition_that_is_held_is_told_with_every_call():
@@ -200,6 +216,15 @@ def test_where_the_tilted_law_does_not_exist_it_has_no_spread():
     assert math.isnan(guided_normal(3.0, 0.25, 0.5).tilt)
 
 
+def test_the_tilted_mean_is_that_of_the_product():
+    x = torch.linspace(-6, 6, 20001, dtype=torch.float64)
+    log_law = (1 - 2.0) * -0.5 * (x / 0.5) ** 2 + 2.0 * -0.5 * ((x - 0.3) / 0.25) ** 2
+    law = log_law.softmax(0)
+    assert float(law @ x) == pytest.approx(tilted_mean(2.0, 0.5, 0.25, 0.3), abs=1e-6)
+    spread = float((law @ x**2 - (law @ x) ** 2).sqrt())
+    assert spread == pytest.approx(guided_normal(2.0, 0.5, 0.25).tilt, abs=1e-5)
+
+
 def test_guidance_does_not_draw_the_tilted_law_and_an_exact_network_for_it_does():
     law, even = tilted(4.0), torch.full((4000,), 1 / 4000)
     guided = GuidedBFN(GIVEN, ALL, 4.0).sample((4000, 3), 50, generator=generator(7))
@@ -208,6 +233,14 @@ def test_guidance_does_not_draw_the_tilted_law_and_an_exact_network_for_it_does(
 
 
 # Steering.
+
+
+def test_distances_are_within_classes_only():
+    x = torch.tensor([0, 1, 0, 1]).view(4, 1, 1, 1).expand(4, 1, 2, 2)
+    assert spread_within(x, torch.tensor([0, 1, 0, 1])) == 0
+    assert spread_within(x, torch.tensor([0, 0, 1, 1])) == 1
+    assert math.isnan(spread_within(x, torch.arange(4)))
+    assert spread_within(2 * x[:, 0].float() - 1, torch.zeros(4)) == pytest.approx(4 / 6)
 
 
 def test_steered_particles_come_to_the_tilted_law_as_there_are_more_of_them():

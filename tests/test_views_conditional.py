@@ -1,6 +1,5 @@
 """Pictures of guidance, gaps and refinement show what was computed."""
 
-import math
 import re
 
 import pytest
@@ -8,8 +7,8 @@ import torch
 from torch import nn
 
 from bfn_core import BFN, DiscreteFlow, DiscretisedFlow, Estimate
+from bfn_core.enlarging import coarse, enlarged, psnr
 from bfn_core.guidance import guided_normal
-from bfn_core.infilling import Filling
 from bfn_core.views import conditional as views
 from tests.oracles import generator
 
@@ -52,15 +51,6 @@ def test_the_guidance_explorer_says_the_closed_forms_beside_the_simulation():
     assert explorer.error is None
 
 
-def test_the_tilted_mean_is_that_of_the_product():
-    x = torch.linspace(-6, 6, 20001, dtype=torch.float64)
-    log_law = (1 - 2.0) * -0.5 * (x / 0.5) ** 2 + 2.0 * -0.5 * ((x - 0.3) / 0.25) ** 2
-    law = log_law.softmax(0)
-    assert float(law @ x) == pytest.approx(views.tilted_mean(2.0, 0.5, 0.25, 0.3), abs=1e-6)
-    spread = float((law @ x**2 - (law @ x) ** 2).sqrt())
-    assert spread == pytest.approx(guided_normal(2.0, 0.5, 0.25).tilt, abs=1e-5)
-
-
 def test_the_class_explorer_counts_what_is_read_as_asked_for():
     explorer = views.class_explorer(
         BFN_TOLD, (8, 8), lambda x: torch.tensor([3, 3, 1, 3]), count=4, n=3)
@@ -69,22 +59,6 @@ def test_the_class_explorer_counts_what_is_read_as_asked_for():
     explorer.set(label=7, weight=4.0)
     assert explorer.error is None and explorer.png != before
     assert "0 of 4 are read as one" in explorer.caption
-
-
-def test_distances_are_within_classes_only():
-    x = torch.tensor([0, 1, 0, 1]).view(4, 1, 1, 1).expand(4, 1, 2, 2)
-    assert views.spread_within(x, torch.tensor([0, 1, 0, 1])) == 0
-    assert views.spread_within(x, torch.tensor([0, 0, 1, 1])) == 1
-    assert math.isnan(views.spread_within(x, torch.arange(4)))
-    assert views.spread_within(2 * x[:, 0].float() - 1, torch.zeros(4)) == pytest.approx(4 / 6)
-
-
-def test_equal_candidates_are_shown_once_with_all_of_their_weight():
-    x = torch.tensor([[[1.0]], [[2.0]], [[1.0]], [[3.0]]])
-    weights = torch.tensor([0.3, 0.1, 0.4, 0.2], dtype=torch.float64)
-    best, shares = views.heaviest(Filling(x, weights), 2)
-    assert best.flatten().tolist() == [1.0, 3.0]
-    assert shares.tolist() == pytest.approx([0.7, 0.2])
 
 
 def test_the_erase_explorer_counts_the_gap():
@@ -97,14 +71,6 @@ def test_the_erase_explorer_counts_the_gap():
     assert "as many count as 4.0 equal ones" in explorer.caption
 
 
-def test_refined_images_have_the_means_that_were_told():
-    found = views.refined(BFN_TOLD, IMAGES[0], 4, 3, draws=2)
-    assert found.shape == (2, 8, 8)
-    means = views.coarse(found, 4)
-    assert torch.allclose(means, views.coarse(IMAGES[:1], 4).expand(2, 2, 2), atol=1e-5)
-    assert not torch.equal(found[0], found[1])
-
-
 def test_the_resolution_explorer_draws_every_resolution():
     explorer = views.resolution_explorer(BFN_TOLD, IMAGES, LABELS, count=2, n=2, drawn=2)
     pictures = set()
@@ -112,23 +78,10 @@ def test_the_resolution_explorer_draws_every_resolution():
         explorer.set(known=known)
         assert explorer.error is None and f"{known} × {known} means" in explorer.caption
         pictures.add(explorer.png)
-    plain = views.enlarged(views.coarse(IMAGES[3:4], 2), 2)
+    plain = enlarged(coarse(IMAGES[3:4], 2), 2)
     assert numbers(explorer.caption)[0] == pytest.approx(
-        float(views.psnr(plain, IMAGES[3:4]).mean), abs=0.06)
+        float(psnr(plain, IMAGES[3:4]).mean), abs=0.06)
     assert len(pictures) == 3
-
-
-def test_psnr_is_in_decibels_of_the_whole_range():
-    x = torch.zeros(2, 4, 4)
-    assert views.psnr(x + 0.2, x).mean == pytest.approx(10 * math.log10(4 / 0.04), abs=1e-4)
-
-
-def test_bicubic_codes_what_it_guesses_right_for_less():
-    smooth = FLOW.quantise(torch.linspace(-0.9, 0.9, 8).expand(6, 8, 8))
-    cheap, _ = views.bicubic_bits(smooth, smooth, 2, 17)
-    dear, width = views.bicubic_bits(IMAGES, IMAGES, 2, 17)
-    assert cheap.mean < 0.5 * dear.mean and width > 0.2
-    assert dear.mean == pytest.approx(64 * math.log2(17), rel=0.1)  # noise has nothing to guess
 
 
 def test_bars_are_as_long_as_their_rows():
@@ -158,21 +111,6 @@ ENLARGING = BFN(DiscreteFlow(2, 9.0), Enlarging())
 DIGITS = torch.randint(2, (3, 1, 8, 8), generator=generator(1))
 
 
-def test_enlargements_are_what_the_network_makes_of_the_means():
-    rows = views.enlargements(ENLARGING, DIGITS, 4, draws=4, n=6, seed=1)
-    means = DIGITS[:, 0].float().unfold(1, 4, 4).unfold(2, 4, 4).mean((-1, -2))
-    blocks = means.repeat_interleave(4, 1).repeat_interleave(4, 2)
-    assert list(rows) == ["told", "bicubic", *[f"draw {k}" for k in (1, 2, 3, 4)], "mean of 4",
-                          "one call"]
-    assert torch.allclose(rows["told"], blocks)
-    assert torch.allclose(rows["one call"], torch.sigmoid(4 * (2 * blocks - 1)), atol=1e-5)
-    drawn = torch.stack([rows[f"draw {k}"] for k in (1, 2, 3, 4)])
-    assert torch.allclose(drawn.mean(0), rows["mean of 4"])
-    assert set(drawn.unique().tolist()) == {0, 1}
-    assert not torch.equal(drawn[0], drawn[1])
-    assert rows["bicubic"].min() >= 0 and not torch.allclose(rows["bicubic"], blocks)
-
-
 def test_the_enlarge_explorer_moves_the_digit_and_says_decibels():
     explorer = views.enlarge_explorer(ENLARGING, DIGITS, 4, drawn=2, n=3)
     first = explorer.png
@@ -182,8 +120,8 @@ def test_the_enlarge_explorer_moves_the_digit_and_says_decibels():
     x[..., 2:] = DIGITS[1:2, :, :, :-2]
     assert torch.equal(views.moved(DIGITS[1:2], 2), x)
     data = 2.0 * x[:, 0] - 1
-    bicubic = views.enlarged(views.coarse(data, 4), 4)
-    assert numbers(explorer.caption)[0] == pytest.approx(float(views.psnr(bicubic, data).mean),
+    bicubic = enlarged(coarse(data, 4), 4)
+    assert numbers(explorer.caption)[0] == pytest.approx(float(psnr(bicubic, data).mean),
                                                          abs=0.06)
 
 

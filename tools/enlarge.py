@@ -35,11 +35,11 @@ from torch.nn import functional as F
 from bfn_core import BFN, Solver, data
 from bfn_core.binary import Signs
 from bfn_core.data.assets import CHECKOUT
+from bfn_core.enlarging import refined
 from bfn_core.likelihood import Estimate
 from bfn_core.networks.conditions import coarse_hints
 from bfn_core.training import shipped
 from bfn_core.training.memory import keep_memory
-from bfn_core.views.conditional import refined
 from tools.record import renew_digests, versions, weights, write
 
 NAME, PLAIN, TARGET = "mnist_enlarge", "mnist", CHECKOUT / "enlarge.json"

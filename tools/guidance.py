@@ -27,10 +27,10 @@ from torch import Tensor
 from bfn_core import BFN, data
 from bfn_core.data.assets import CHECKOUT
 from bfn_core.frechet import classifier
+from bfn_core.guidance import draw_told, spread_within
 from bfn_core.likelihood import Estimate
 from bfn_core.training import shipped
 from bfn_core.training.memory import keep_memory
-from bfn_core.views.conditional import draw_told, spread_within
 from tools.record import renew_digests
 
 NAME, TARGET = "mnist_conditional", CHECKOUT / "guidance.json"

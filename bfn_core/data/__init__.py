@@ -13,6 +13,7 @@ from bfn_core.data.images import (
     mnist,
     photographs,
     quantise,
+    shades,
     to_bytes,
 )
 from bfn_core.data.pictures import Pictures, pictures
@@ -55,6 +56,7 @@ __all__ = [
     "quantise",
     "read_table",
     "record",
+    "shades",
     "spelling",
     "text8",
     "text_file",

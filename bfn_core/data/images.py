@@ -397,3 +397,12 @@ def to_bytes(x: Tensor) -> Tensor:
             f"x must be a float tensor in [−1, 1], got {getattr(x, 'dtype', type(x))}"
         )
     return ((x.float() + 1) * 128).floor().clamp(0, 255).to(torch.uint8)
+
+
+def shades(x: Tensor) -> Tensor:
+    """Shades (N, H, W), from 0 to 1, of images (N, H, W), or of the first channel of (N, C, H, W).
+
+    Classes 0 and 1, of any dtype without a point, stay as they are; floats in [−1, 1] are moved.
+    """
+    x = x if x.dim() == 3 else x[:, 0]
+    return 0.5 * (x + 1) if x.is_floating_point() else x.float()

@@ -13,12 +13,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bfn_core.beliefs import told
-from bfn_core.distributions import DiscretisedNormal
-from bfn_core.guidance import Guided, GuidedBFN, guided_normal
-from bfn_core.infilling import Filling, block_means, fill
+from bfn_core.data import shades
+from bfn_core.enlarging import coarse, enlarged, enlargements, psnr, refined
+from bfn_core.guidance import (
+    Guided,
+    GuidedBFN,
+    draw_told,
+    guided_normal,
+    spread_within,
+    tilted_mean,
+)
+from bfn_core.infilling import erased, fill, heaviest
 from bfn_core.likelihood import Estimate
 from bfn_core.model import BFN
-from bfn_core.networks.conditions import coarse_hints
 from bfn_core.solvers import Solver
 from bfn_core.views.fast_samplers import Normal, even_noise
 from bfn_core.views.kit import style
@@ -52,12 +59,6 @@ def guided_draws(
     noisy = Solver("euler", "log", noise=1.0)
     x = bfn.sample((count, 1), n, sampler=noisy, generator=torch.Generator().manual_seed(seed))
     return last.output.mean.flatten(), x.flatten()
-
-
-def tilted_mean(weight: float, spread: float, told_spread: float, mean: float) -> float:
-    """Of p(x) p(c | x)^w, which is N(0, spread²)^(1−w) N(mean, told_spread²)^w."""
-    told_precision = weight / told_spread**2
-    return mean * told_precision / ((1 - weight) / spread**2 + told_precision)
 
 
 def _density(x: Tensor, mean: float, std: float) -> Tensor:
@@ -194,23 +195,6 @@ def rows_figure(rows: dict[str, Tensor], width: float = 8.0):
 # Digits, told their class.
 
 
-def shades(x: Tensor) -> Tensor:
-    """Data as shades, (N, H, W): classes 0 and 1 as they are, and [−1, 1] moved to [0, 1]."""
-    x = x if x.dim() == 3 else x[:, 0]
-    return x.float() if not x.is_floating_point() else 0.5 * (x + 1)
-
-
-def draw_told(
-    bfn: BFN, shape: tuple[int, ...], labels: Tensor, weight: float, n: int, seed: int = 0,
-    sampler: Any = None,
-) -> Tensor:
-    """One guided sample for each label, (B, *shape)."""
-    guide = BFN(bfn.flow, Guided(bfn.network, weight))
-    rng = torch.Generator().manual_seed(seed)
-    return guide.sample((len(labels), *shape), n, condition=labels, generator=rng, final="mode",
-                        sampler=Solver("ab2") if sampler is None else sampler)
-
-
 def class_explorer(
     bfn: BFN, shape: tuple[int, ...], read: Callable[[Tensor], Tensor], *, count: int = 10,
     n: int = 20, sampler: Any = None,
@@ -252,19 +236,6 @@ def class_explorer(
                    draft={"steps": FEW})
 
 
-def spread_within(x: Tensor, labels: Tensor) -> float:
-    """The mean distance of two samples of a class: root mean squared difference of pixels' shades.
-
-    NaN where no class has two.
-    """
-    values, found = shades(x).flatten(1), []
-    for label in labels.unique():
-        group = values[labels == label]
-        if len(group) > 1:
-            found.append(torch.pdist(group) / math.sqrt(group.shape[1]))
-    return float(torch.cat(found).mean()) if found else math.nan
-
-
 def guidance_record_figure(rows: list[dict[str, float]], real: dict[str, float]):
     """Accuracy and diversity against w, as a record has them, with two standard errors; dotted,
     the same of real digits.
@@ -301,21 +272,6 @@ def candidates_figure(rows: dict[str, dict[int, float]], floor: float):
     axis.set(xlabel="candidates", ylabel="total variation", ylim=(0, None))
     axis.legend()
     return figure
-
-
-def erased(side: int, top: int, left: int, size: int) -> Tensor:
-    """What is left, (side, side) of bool, where a square is rubbed out."""
-    known = torch.ones(side, side, dtype=torch.bool)
-    known[top : top + size, left : left + size] = False
-    return known
-
-
-def heaviest(filling: Filling, count: int) -> tuple[Tensor, Tensor]:
-    """The `count` different candidates with the most weight, and that of each and its equals."""
-    x, place = filling.x.flatten(1).unique(dim=0, return_inverse=True)
-    weights = torch.zeros(len(x), dtype=torch.float64).index_add_(0, place, filling.weights)
-    order = weights.argsort(descending=True)[:count]
-    return x[order].view(-1, *filling.x.shape[1:]), weights[order]
 
 
 def erase_explorer(
@@ -427,67 +383,6 @@ def canvas_explorer(bfn: BFN, digits: Tensor, **options: Any) -> Canvas:
 # From coarse to fine.
 
 
-def coarse(images: Tensor, size: int) -> Tensor:
-    """Means of blocks, (N, H/size, W/size)."""
-    return F.avg_pool2d(images[:, None], size)[:, 0]
-
-
-def enlarged(low: Tensor, size: int, mode: str = "bicubic") -> Tensor:
-    """The same on `size` times as many pixels a side, by "bicubic" interpolation or "nearest"."""
-    options = {"align_corners": False} if mode == "bicubic" else {}
-    return F.interpolate(low[:, None], scale_factor=size, mode=mode, **options)[:, 0].clamp(-1, 1)
-
-
-def psnr(guess: Tensor, x: Tensor) -> Estimate:
-    """Peak signal-to-noise ratio in dB of images in [−1, 1], (N, H, W), and its standard error."""
-    squared = (guess - x).square().flatten(1).mean(1)
-    return Estimate.of(10 * torch.log10(4 / squared.clamp_min(1e-8)))
-
-
-def refined(
-    bfn: BFN, image: Tensor, size: int, n: int = 20, count: int = 8, *, draws: int = 4,
-    seed: int = 0, condition: Any = None,
-) -> Tensor:
-    """Images (draws, H, W) that may stand behind the means of an image's blocks.
-
-    Each is drawn by weight from `count` candidates of its own: the candidates of one filling have
-    few ancestors, and are much alike.
-
-    Args:
-        bfn: of numbers.
-        image: (H, W), of which only the means of blocks are used.
-        size: pixels along the edge of a block.
-        n: messages.
-        count: candidates for each draw.
-        draws: images.
-        seed: of all of them.
-        condition: what the network is told about this example.
-    """
-    basis = block_means(tuple(image.shape), size)
-    known = torch.ones(len(basis), dtype=torch.bool)
-    rng = torch.Generator().manual_seed(seed)
-    found = []
-    for _ in range(draws):
-        filling = fill(bfn, image, known, n, count, basis=basis, generator=rng, **told(condition))
-        found.append(filling.x[torch.multinomial(filling.weights, 1, generator=rng)])
-    return torch.cat(found)
-
-
-def bicubic_bits(x: Tensor, test: Tensor, size: int, bins: int) -> tuple[Estimate, float]:
-    """Bits per image of a code that centres a normal in bins on the bicubic guess.
-
-    The width, one for each pixel, is the root mean squared error on `x`, and not less than a
-    tenth of a bin.
-
-    Returns:
-        what `test` costs, and the mean width.
-    """
-    width = (enlarged(coarse(x, size), size) - x).square().mean(0).sqrt().clamp_min(0.2 / bins)
-    guess = enlarged(coarse(test, size), size)
-    cost = -DiscretisedNormal(guess, width.expand_as(guess), bins).log_prob(test)
-    return Estimate.of(cost.flatten(1).sum(1) / math.log(2)), float(width.mean())
-
-
 def resolution_explorer(
     bfn: BFN, images: Tensor, labels: Tensor, *, count: int = 6, n: int = 12, drawn: int = 4
 ) -> Explorer:
@@ -547,38 +442,6 @@ def refined_figure(bfn: BFN, images: Tensor, size: int, *, draws: int = 3, n: in
 
 
 # The same by a network that was trained for it, on binary digits.
-
-
-def enlargements(
-    bfn: BFN, digits: Tensor, size: int = 4, *, draws: int = 4, n: int = 12, seed: int = 0
-) -> dict[str, Tensor]:
-    """What may stand behind the block means of digits, by a network that is told them as hints.
-
-    Args:
-        bfn: of binary pixels; its network takes hints.
-        digits: (N, 1, H, W), 0 and 1.
-        size: pixels along the edge of a block.
-        draws: of each digit, with a solver that has the paper's noise.
-        n: steps.
-        seed: of all of them.
-
-    Returns:
-        Shades (N, H, W) in [0, 1] by name: "told", "bicubic", "draw 1" …, "mean of …" and
-        "one call", the network's guess before any message.
-    """
-    hints = coarse_hints(digits, size)
-    low = coarse(2.0 * digits[:, 0] - 1, size)
-    rng = torch.Generator().manual_seed(seed)
-    many = bfn.sample((draws * len(digits), *digits.shape[1:]), n, generator=rng,
-                      condition=hints.repeat(draws, 1, 1, 1), sampler=Solver("ab2", noise=1.0))
-    many = many[:, 0].float().unflatten(0, (draws, len(digits)))
-    with torch.no_grad():
-        guess = bfn.output(bfn.flow.prior(tuple(digits.shape)), 0.0, condition=hints)
-    return {
-        "told": 0.5 * (hints[:, 0] + 1), "bicubic": 0.5 * (enlarged(low, size) + 1),
-        **{f"draw {k + 1}": row for k, row in enumerate(many)},
-        f"mean of {draws}": many.mean(0), "one call": guess.probs[:, 0, ..., 1],
-    }
 
 
 def moved(digit: Tensor, right: int) -> Tensor:
