@@ -158,6 +158,38 @@ def fill(
     return Filling(given.put_into(drawn), last.log_weights.exp())
 
 
+def marginals(
+    bfn: BFN, x: Data, known: Data, n_steps: int, count: int = 16,
+    *, condition: Condition = None, generator: Generator | None = None,
+) -> Data:
+    """What each variable may be, given what is known: probabilities of its classes or bins.
+
+    The guesses of `count` candidates when all messages have come, by weight,
+
+        p(x_d = k | x_known) ≈ Σ_j w_j p_O(x_d = k | θ_j; 1).
+
+    Args:
+        bfn: the model, of classes or of bins.
+        x, known, n_steps, count, condition, generator: as for `fill`.
+
+    Returns:
+        (*shape, K) in double precision; for mixed data a dict. Of what is known, which a model
+        need not believe to be certain, it says the same.
+
+    Raises:
+        ValueError: as `fill`.
+    """
+    for step in filling_steps(bfn, x, known, n_steps, count, condition=condition,
+                              generator=generator):
+        last = step
+    weights, output = last.log_weights.exp(), cast(Any, last.output)
+
+    def mean(part: Any) -> Tensor:
+        return torch.tensordot(weights, part.log_probs.to(weights).exp(), 1)
+
+    return {k: mean(v) for k, v in output.items()} if isinstance(output, dict) else mean(output)
+
+
 def filling_steps(
     bfn: BFN, x: Data, known: Data, n_steps: int, count: int = 16,
     *, weigh: bool = True, basis: Tensor | None = None,

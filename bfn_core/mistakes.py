@@ -26,6 +26,8 @@ from bfn_core.flows import DiscreteFlow
 from bfn_core.model import SamplingStep
 from bfn_core.samplers import Ancestral
 
+DIARY = torch.tensor([[10.0, 2.0, 1.0], [2.0, 5.0, 2.0], [1.0, 3.0, 6.0]])  # notebook 03's
+LAW = DIARY / DIARY.sum()
 BETA_1 = 3.0  # leaves a last fee that one can see
 
 

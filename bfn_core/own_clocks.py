@@ -177,6 +177,33 @@ def knowing(
     return theta, times
 
 
+def row_belief(
+    bfn: OwnClocks, x: dict[str, Tensor], known: dict[str, bool], t: float, seed: int = 0
+) -> tuple[Parameters, dict[str, Tensor]]:
+    """The belief about rows, and each column's time: known columns at 1, the others told until t.
+
+    Args:
+        bfn: of columns that are told apart.
+        x: rows, (B, *shape) of each column.
+        known: by column.
+        t: in [0, 1]; nothing of the others is told where it is not above START.
+        seed: of the noise, which is the same for a column whichever others are known.
+
+    Returns:
+        θ and t, dicts by column, for `OwnClocks.output`.
+
+    Raises:
+        ValueError: see `knowing`.
+    """
+    theta, times = knowing(bfn.flow, x, {**known})
+    rng = Generator().manual_seed(seed)
+    for name, flow in bfn.flow.flows.items():
+        heard = flow.sample_flow(x[name], max(t, START), rng)  # always: one noise for all
+        if not known[name] and t > START:
+            theta[name], times[name] = heard, torch.full((len(x[name]),), t)
+    return theta, times
+
+
 @torch.no_grad()
 def expect(bfn: OwnClocks, x: Data, known: dict[str, bool | Tensor]) -> Output:
     """What is to be expected of each unknown part given the known ones, in one network call.

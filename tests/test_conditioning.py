@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from bfn_core import ContinuousFlow, DiscreteFlow, DiscretisedFlow, ExactBFN, Solver
+from bfn_core import ContinuousFlow, DiscreteFlow, DiscretisedFlow, ExactBFN, MixedFlow, Solver
 from bfn_core.infilling import (
     Filling,
     block_means,
@@ -15,6 +15,7 @@ from bfn_core.infilling import (
     fill,
     filling_steps,
     heaviest,
+    marginals,
 )
 from tests.oracles import generator
 
@@ -129,6 +130,22 @@ def test_equal_candidates_count_once_with_all_of_their_weight():
     best, shares = heaviest(Filling(x, weights), 2)
     assert best.flatten().tolist() == [1.0, 3.0]
     assert shares.tolist() == pytest.approx([0.7, 0.2])
+
+
+def test_marginals_of_a_perfect_network_are_those_given_what_is_known():
+    points = torch.tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0]])
+    bfn = ExactBFN(DiscreteFlow(2, 9.0), points, torch.tensor([0.5, 0.25, 0.25]))
+    known = torch.tensor([True, False, False])
+    found = marginals(bfn, points[0], known, 40, 400, generator=generator(0))
+    assert found.shape == (3, 2) and found.dtype == torch.float64
+    torch.testing.assert_close(found[1:, 1], torch.tensor([1 / 3, 1.0]).double(), atol=0.08, rtol=0)
+    torch.testing.assert_close(found.sum(1), torch.ones(3).double(), atol=1e-5, rtol=0)
+    pair = MixedFlow(a=DiscreteFlow(2, 9.0), b=DiscreteFlow(2, 9.0))
+    both = ExactBFN(pair, {"a": points[:, :1], "b": points[:, 1:]})
+    parts = marginals(both, {"a": points[2, :1], "b": points[2, 1:]},
+                      {"a": torch.tensor([True]), "b": torch.zeros(2, dtype=torch.bool)}, 20, 100,
+                      generator=generator(1))
+    assert parts["b"].shape == (2, 2) and parts["b"][1, 0] > 0.9
 
 
 def test_a_square_that_is_rubbed_out_may_hang_over_the_edge():

@@ -17,7 +17,7 @@ import torch
 from bfn_core import ContinuousFlow, ExactBFN, GaussianParameters, data
 from bfn_core.data import files, images, text
 from bfn_core.data.strings import sums
-from bfn_core.data.toy import GaussianMixture
+from bfn_core.data.toy import GaussianMixture, ring
 
 CONTENT = bytes(range(256)) * 400
 FILE_SHA256 = files.digest(CONTENT)
@@ -496,3 +496,10 @@ def test_the_real_files_are_read(folder):
     assert digits.train.shape == (60000, 1, 28, 28) and digits.test.shape == (10000, 1, 28, 28)
     assert digits.train_labels[:5].tolist() == [5, 0, 4, 1, 9]
     assert data.decode(data.text8().train[:20]) == " anarchism originate"
+
+
+def test_a_ring_is_round_and_the_same_for_the_same_seed():
+    x = ring(500, seed=0)
+    assert x.shape == (500, 2) and x.norm(dim=1).mean() == pytest.approx(0.7, abs=0.01)
+    assert x.mean(0).abs().max() < 0.1
+    assert torch.equal(x, ring(500, seed=0)) and not torch.equal(x, ring(500, seed=1))

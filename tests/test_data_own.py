@@ -22,6 +22,7 @@ from bfn_core.baselines import images as image_codes
 from bfn_core.baselines.tables import column_by_column
 from bfn_core.beliefs import CategoricalParameters, cut
 from bfn_core.data import DataError
+from bfn_core.data.examples import write_documentation, write_iris, write_shapes
 from bfn_core.infilling import fill
 from bfn_core.missing import MissingFlow
 from bfn_core.model import stratified
@@ -29,7 +30,6 @@ from bfn_core.networks.tables import TableNetwork
 from bfn_core.networks.unet import UNet
 from bfn_core.training.brief import fit
 from bfn_core.training.losses import check_objective, objective
-from bfn_core.views.your_data import write_documentation, write_iris, write_shapes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -506,3 +506,17 @@ def test_level_beliefs_are_flat():
     theta = MissingFlow(DiscreteFlow(3, 1.0)).sample_flow(torch.tensor([[-1]]), 1.0, seeded())
     assert isinstance(theta, CategoricalParameters)
     assert torch.allclose(theta.probs, torch.full((1, 1, 3), 1 / 3))
+
+
+def test_stand_ins_are_the_same_every_time_and_are_what_they_say(tmp_path):
+    folder = write_shapes(tmp_path / "with a space", 6)
+    shapes = data.pictures(folder, None, "binary")
+    assert len(shapes) == 6 and 0.05 < shapes.x.float().mean() < 0.5
+    again = data.pictures(write_shapes(tmp_path / "again", 6), None, "binary")
+    assert torch.equal(shapes.x, again.x)
+    from sklearn.datasets import load_iris
+
+    table = data.read_table(write_iris(tmp_path / "iris.csv", blank=0.0))
+    rows = table.rows(table.x)
+    for row, true in zip(rows, load_iris().data, strict=True):  # type: ignore
+        assert list(row.values())[:4] == pytest.approx(true.tolist())

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from bfn_core import Estimate, data
-from bfn_core.mistakes import MISTAKES, RIGHT, judge
-from bfn_core.views.on_one_page import DIARY, LAW
+from bfn_core.mistakes import DIARY, LAW, MISTAKES, RIGHT, judge
 
 # What is seen, and at which n: a bill "below" the entropy, "above" or "less" than the right one; or
 # samples that are "far" from the law.

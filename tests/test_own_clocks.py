@@ -10,10 +10,12 @@ from bfn_core.data.iris_and_wine import LABEL, Scale, energy_distance, iris, spr
 from bfn_core.networks.clocked import ClockedNetwork
 from bfn_core.own_clocks import (
     PATHS,
+    START,
     OwnClocks,
     complete,
     expect,
     knowing,
+    row_belief,
     table_flow,
     table_model,
 )
@@ -195,3 +197,17 @@ def test_a_table_network_learns_the_class():
     assert spread_out(held, 3).shape == (45, 7)
     guess = expect(bfn, held, {name: name != LABEL for name in held})[LABEL].probs[:, 0].argmax(1)
     assert float((guess == test.label).float().mean()) > 0.85
+
+
+def test_what_is_known_stands_at_one_and_the_rest_where_it_was_told():
+    table = iris()
+    scale = Scale.of(table)
+    model, columns = table_model(table, scale, hidden=8), scale.columns(table)
+    known = {name: name == "petal length" for name in columns}
+    theta, times = row_belief(model, columns, known, 0.3)
+    assert float(times["petal length"].min()) == 1 and float(times[LABEL].max()) < 0.31
+    near = model.flow.flows["petal length"].gamma(1.0) * columns["petal length"]
+    torch.testing.assert_close(theta["petal length"].mean, near)
+    theta, times = row_belief(model, columns, known, 0.0)
+    assert float(theta["sepal width"].mean.abs().max()) == 0
+    assert float(times["sepal width"][0]) == pytest.approx(START)

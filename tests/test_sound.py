@@ -1,12 +1,13 @@
 """Strings have the pitch and the decay that they should; Rice's code is as long as it says."""
 
+import base64
 import math
 
 import pytest
 import torch
 
 from bfn_core import BFN, elbo
-from bfn_core.data.sound import PluckedStrings, ecg, predicted_bits, windows
+from bfn_core.data.sound import PluckedStrings, ecg, kept_sound, predicted_bits, windows
 from bfn_core.networks.mlp import MLP
 from bfn_core.networks.wave_unet import Attention, WaveUNet
 from bfn_core.networks.waves import STRING_FLOW, SubspaceNetwork, WaveNetwork, string_model
@@ -268,3 +269,10 @@ def test_the_shipped_model_knows_strings():
     assert bool((STRINGS.pitch_of(bfn.output(theta, 0.1).mean.detach()) == pitch).all())
     drawn = bfn.sample((24, 1024), 60, sampler=Solver("ab2"), generator=generator(18))
     assert float((STRINGS.clearness(drawn) > 0.6).float().mean()) > 0.8
+
+
+def test_a_kept_sound_is_the_wave_that_was_kept():
+    flow = string_model().flow
+    wave = flow.quantise(STRINGS.draw(1, generator(4))[0])[0]
+    text = base64.b64encode(flow.index(wave).to(torch.uint8).numpy().tobytes()).decode()
+    torch.testing.assert_close(kept_sound(text), wave)

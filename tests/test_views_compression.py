@@ -7,6 +7,8 @@ import torch
 from torch import nn
 
 from bfn_core import BFN, DiscreteFlow, ExactBFN
+from bfn_core.compression.bills import perfect_bills
+from bfn_core.compression.listening import read
 from bfn_core.views import compression as views
 from tests.oracles import generator
 
@@ -27,7 +29,7 @@ class Copy(nn.Module):
 @pytest.fixture(scope="module")
 def reading():
     digit = torch.randint(2, (1, 8, 8), generator=generator(0))
-    return views.read(BFN(DiscreteFlow(2, 9.0), Copy()), digit, 6)
+    return read(BFN(DiscreteFlow(2, 9.0), Copy()), digit, 6)
 
 
 def test_what_is_lent_comes_back_and_the_rest_is_the_bill(reading):
@@ -61,7 +63,7 @@ def test_the_explorer_says_what_the_picture_shows(reading):
 def test_bills_are_means_of_real_files():
     points = torch.tensor([[0, 0], [1, 1]])
     bfn = ExactBFN(DiscreteFlow(2, 9.0), points)
-    rows = views.perfect_bills(bfn, points.repeat(100, 1), (1, 8), parts=4, lanes=25)
+    rows = perfect_bills(bfn, points.repeat(100, 1), (1, 8), parts=4, lanes=25)
     mean, error = rows[8]
     assert 1 - 4 * error < mean < rows[1][0] and 0 < error < 0.3
     figure = views.bill_figure(rows, {1: rows[1][0], 8: mean}, 1.0)

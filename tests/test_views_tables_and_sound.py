@@ -1,15 +1,14 @@
 """Pictures of tables and of strings show what was computed."""
 
-import base64
 import re
 
 import pytest
 import torch
 
-from bfn_core.data.iris_and_wine import LABEL, Scale, iris
-from bfn_core.data.sound import PluckedStrings
-from bfn_core.networks.waves import string_model
-from bfn_core.own_clocks import START, table_model
+from bfn_core.data.iris_and_wine import Scale, iris
+from bfn_core.data.sound import NOTES, PluckedStrings
+from bfn_core.networks.waves import heard_so_far, string_model
+from bfn_core.own_clocks import table_model
 from bfn_core.training.brief import fit_apart
 from bfn_core.views import tables_and_sound as views
 from tests.oracles import generator
@@ -26,17 +25,6 @@ def model():
     bfn = table_model(TABLE, SCALE, hidden=48)
     fit_apart(bfn, COLUMNS, 150)
     return bfn
-
-
-def test_what_is_known_stands_at_one_and_the_rest_where_it_was_told(model):
-    known = {name: name == "petal length" for name in COLUMNS}
-    theta, times = views.row_belief(model, COLUMNS, known, 0.3)
-    assert float(times["petal length"].min()) == 1 and float(times[LABEL].max()) < 0.31
-    near = model.flow.flows["petal length"].gamma(1.0) * COLUMNS["petal length"]
-    torch.testing.assert_close(theta["petal length"].mean, near)
-    theta, times = views.row_belief(model, COLUMNS, known, 0.0)
-    assert float(theta["sepal width"].mean.abs().max()) == 0
-    assert float(times["sepal width"][0]) == pytest.approx(START)
 
 
 def test_the_table_explorer_guesses_a_species(model):
@@ -71,14 +59,14 @@ def test_the_string_explorer_hears_the_note():
     explorer = views.string_explorer(bfn, x, pitch, STRINGS)
     explorer.set(t=1.0, string=1)
     assert explorer.error is None
-    note = views.NOTES[int(pitch[1])]
+    note = NOTES[int(pitch[1])]
     assert re.findall(r"<b>(.+?)</b>", explorer.caption) == [note, note]
     explorer.set(t=0.0)
     assert explorer.error is None
     figure = views.strings_figure(bfn, x[:1], STRINGS)
     lines = figure.axes[-1].lines
     assert lines[0].get_ydata().tolist() == pytest.approx(x[0].tolist())
-    early, late = (float((views.heard_so_far(bfn, x, t)[1] - x).square().mean())
+    early, late = (float((heard_so_far(bfn, x, t)[1] - x).square().mean())
                    for t in (0.02, 0.5))
     assert late < early / 4
 
@@ -92,13 +80,6 @@ def test_waves_and_spectra_are_those_of_the_strings():
     assert float(strength.max()) == 0
     loudest = float(hertz[strength.argmax()]) / float(STRINGS.frequencies[pitch[0]])
     assert loudest == pytest.approx(round(loudest), abs=0.03) and round(loudest) in (1, 2, 3)
-
-
-def test_a_kept_sound_is_the_wave_that_was_kept():
-    flow = string_model().flow
-    wave = flow.quantise(STRINGS.draw(1, generator(4))[0])[0]
-    text = base64.b64encode(flow.index(wave).to(torch.uint8).numpy().tobytes()).decode()
-    torch.testing.assert_close(views.kept_sound(text), wave)
 
 
 def test_each_quarter_of_a_heart_has_its_price_under_it():

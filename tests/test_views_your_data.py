@@ -34,13 +34,13 @@ def copied(tmp_path):
 def test_what_is_known_tells_what_is_not(copied):
     table, bfn = copied
     row = table.row(one="b", two="b")
-    found = views.beliefs(bfn, table, row, {"one": True, "two": False})
+    found = views._beliefs(bfn, table, row, ["one"])
     assert list(found) == ["two"] and found["two"].shape == (2,)
     assert found["two"][1] > 0.95 and float(found["two"].sum()) == pytest.approx(1, abs=1e-5)
-    nothing = views.beliefs(bfn, table, row, {"one": False, "two": False})
+    nothing = views._beliefs(bfn, table, row, [])
     assert set(nothing) == {"one", "two"}
     assert 0.2 < float(nothing["one"][1]) < 0.8
-    gap = views.beliefs(bfn, table, table.row(two="a"), {"one": True, "two": True})
+    gap = views._beliefs(bfn, table, table.row(two="a"), ["one", "two"])
     assert list(gap) == ["one"]  # what is missing cannot be told
 
 
@@ -64,24 +64,10 @@ def test_the_bars_are_the_beliefs(copied):
     row = table.row(one="b", two="b")
     figure = views.row_figure(bfn, table, row, [[], ["one"]])
     bars = [[bar.get_height() for bar in axis.patches] for axis in figure.axes]
-    probs = views.beliefs(bfn, table, row, {"one": True, "two": False})["two"]
+    probs = views._beliefs(bfn, table, row, ["one"])["two"]
     assert bars[3] == pytest.approx((probs / probs.max()).tolist(), abs=1e-6)
     assert bars[2] == [0.0, 1.0]  # known
     assert len(figure.axes) == 4
-
-
-def test_stand_ins_are_the_same_every_time_and_are_what_they_say(tmp_path):
-    folder = views.write_shapes(tmp_path / "with a space", 6)
-    shapes = data.pictures(folder, None, "binary")
-    assert len(shapes) == 6 and 0.05 < shapes.x.float().mean() < 0.5
-    again = data.pictures(views.write_shapes(tmp_path / "again", 6), None, "binary")
-    assert torch.equal(shapes.x, again.x)
-    from sklearn.datasets import load_iris
-
-    table = data.read_table(views.write_iris(tmp_path / "iris.csv", blank=0.0))
-    rows = table.rows(table.x)
-    for row, true in zip(rows, load_iris().data, strict=True):  # type: ignore
-        assert list(row.values())[:4] == pytest.approx(true.tolist())
 
 
 def test_complaints_are_told_without_the_folder(tmp_path):

@@ -11,8 +11,7 @@ import torch
 
 from bfn_core import Estimate
 from bfn_core.data.assets import CHECKOUT
-from bfn_core.mistakes import BETA_1, MISTAKES, RIGHT, Judgement, judge
-from bfn_core.views.on_one_page import LAW
+from bfn_core.mistakes import BETA_1, LAW, MISTAKES, RIGHT, Judgement, judge
 from tools.record import renew_digests, versions, write
 
 TARGET = CHECKOUT / "mistakes.json"

@@ -23,12 +23,12 @@ from bfn_core.baselines import images as image_codes
 from bfn_core.baselines.tables import KINDS, column_by_column
 from bfn_core.beliefs import cut, first
 from bfn_core.data.assets import CHECKOUT
+from bfn_core.data.examples import write_iris
 from bfn_core.model import stratified
 from bfn_core.networks.tables import TableNetwork
 from bfn_core.networks.unet import UNet
 from bfn_core.training import Settings, own_settings
 from bfn_core.training.losses import objective
-from bfn_core.views.your_data import write_iris
 from tools.record import measure
 
 PATH = CHECKOUT / "your_data.json"

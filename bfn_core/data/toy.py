@@ -98,3 +98,11 @@ class GaussianMixture:
         x = torch.linspace(-1, 1, points)
         weights = self.density(x)
         return x.unsqueeze(1), weights / weights.sum()
+
+
+def ring(count: int, seed: int) -> Tensor:
+    """Points of a ring, (count, 2): the angle even, the radius 0.7 ± 0.05."""
+    generator = torch.Generator().manual_seed(seed)
+    angle = 2 * torch.pi * torch.rand(count, generator=generator)
+    radius = 0.7 + 0.05 * torch.randn(count, generator=generator)
+    return radius.unsqueeze(1) * torch.stack([angle.cos(), angle.sin()], 1)

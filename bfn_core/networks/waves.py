@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from bfn_core.data.assets import asset
 from bfn_core.flows import DiscretisedFlow
@@ -140,3 +140,17 @@ def string_model() -> BFN:
     network = SubspaceNetwork(STRING_FLOW.gamma, weights["basis"].shape[1])
     network.load_state_dict(weights)
     return BFN(STRING_FLOW, network).eval()
+
+
+def heard_so_far(bfn: BFN, x: Tensor, t: float, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """The belief's means about waves x (B, L) at time t, and the network's guess, (B, L) each.
+
+    Args:
+        bfn: of numbers.
+        x: in [−1, 1], on the flow's bins if it has such.
+        t: one time for all, in [0, 1].
+        seed: of the messages' noise.
+    """
+    theta = bfn.flow.sample_flow(x, t, Generator().manual_seed(seed))
+    with torch.no_grad():
+        return theta.mean, bfn.output(theta, t).mean

@@ -1,20 +1,14 @@
 """Pictures of a stack of bits on which Alice's messages travel, and of what files weigh."""
 
-import bz2
 import html
-import lzma
-import math
-import zlib
-from dataclasses import dataclass
 from functools import lru_cache, partial
 
 import ipywidgets
 import torch
 from torch import Tensor
 
-from bfn_core import data
-from bfn_core.beliefs import Data
-from bfn_core.compression import Codec, Moment, Packed, compress, decompress
+from bfn_core.compression.bills import GENERAL, posted
+from bfn_core.compression.listening import Reading, read
 from bfn_core.model import BFN
 from bfn_core.views.kit import style
 from bfn_core.views.kit.canvas import Canvas, Completed
@@ -22,61 +16,6 @@ from bfn_core.views.kit.explorer import Explorer, choice, explore, slider
 from bfn_core.views.kit.style import COLOURS
 
 OURS = "a BFN's messages"
-
-
-@dataclass(frozen=True)
-class Reading:
-    """Bob takes one black and white picture off the stack.
-
-    Attributes:
-        digit: what it was, (H, W).
-        packed: where it was.
-        beliefs: probability of ink after i messages, (n + 1, H, W).
-        guesses: the same by the network.
-        heights: of the stack, in bits: before any message, and after each time that something was
-            taken off or put back, (2n + 2,).
-        net: bits that i messages have cost him, all that he will put back counted, (n + 1,).
-    """
-
-    digit: Tensor
-    packed: Packed
-    beliefs: Tensor
-    guesses: Tensor
-    heights: Tensor
-    net: Tensor
-
-    @property
-    def n(self) -> int:
-        """Messages."""
-        return self.packed.n
-
-
-def read(bfn: BFN, digit: Tensor, n: int, *, seed: int = 0, cells: float = 2.0) -> Reading:
-    """Pack one digit, (1, H, W) of 0 and 1, and listen to how it is unpacked."""
-    moments: list[Moment] = []
-    packed = compress(bfn, digit[None], n, seed=seed, cells=cells)
-    back = decompress(bfn, packed, watch=moments.append)
-    assert torch.equal(back[0], digit)
-    guesses = [moment for moment in moments if moment.output is not None]
-    ink = [torch.cat([part.probs[:, 0, ..., 1] for part in parts]) for parts in
-           ([m.theta for m in guesses], [m.output for m in guesses])]
-    net = [guesses[0].bits - m.bits - owed(bfn, digit, m, n, cells) for m in guesses]
-    heights = torch.tensor([moment.bits for moment in moments])
-    return Reading(digit[0], packed, *ink, heights, torch.tensor(net))
-
-
-def owed(bfn: BFN, digit: Tensor, moment: Moment, n: int, cells: float) -> float:
-    """Bits that Bob will put back for the sum s_i that he has in hand: −log₂ q(s_i | x)."""
-    if moment.i == 0:
-        return 0.0
-    channel = Codec(bfn, n, cells=cells).channels[""]
-    beta, i = channel.beta[moment.i], moment.i
-    logits = moment.theta.logits.double().flatten(0, -2)
-    s = logits @ torch.from_numpy(channel.basis.T)
-    mean = torch.from_numpy(beta * channel.target(digit.flatten().numpy()))
-    std = channel.noise * math.sqrt(beta)
-    nats = 0.5 * ((s - mean) / std).square() + math.log(std * math.sqrt(2 * math.pi))
-    return float((nats - math.log(channel.cell[i])).sum()) / math.log(2)
 
 
 def _stack(axes, reading: Reading):
@@ -170,48 +109,6 @@ def bill_figure(rows: dict[int, tuple[float, float]], elbo: dict[int, float], en
 
 # What readers pack.
 
-GENERAL = {
-    "as it is": len,
-    "zlib": lambda raw: len(zlib.compress(raw, 9)),
-    "bz2": lambda raw: len(bz2.compress(raw, 9)),
-    "lzma": lambda raw: len(lzma.compress(raw, preset=9 | lzma.PRESET_EXTREME)),
-}
-
-
-@dataclass(frozen=True)
-class Posted:
-    """A text that was packed, and unpacked again.
-
-    Attributes:
-        text: in the network's symbols.
-        filled: spaces behind it, up to whole rows of the network's length.
-        packed: the file of messages.
-        others: bytes that other codes need for the text, by name.
-    """
-
-    text: str
-    filled: int
-    packed: Packed
-    others: dict[str, int]
-
-
-def posted(bfn: BFN, text: str, n: int = 10, rows: int = 4) -> Posted:
-    """Pack a text of any letters, as text8's 27 symbols, in n messages for each row.
-
-    Raises:
-        ValueError: nothing is left of it, or it needs more than so many rows.
-    """
-    text, length = data.normalise(text), bfn.network.length
-    count = -(-len(text) // length)
-    if not 1 <= count <= rows:
-        raise ValueError(f"text must have 1 to {rows * length} letters, got {len(text)}")
-    x = data.encode(text.ljust(count * length)).long().reshape(count, length)
-    packed = compress(bfn, x, n)
-    assert torch.equal(decompress(bfn, packed), x)
-    others = {name: code(text.encode()) for name, code in GENERAL.items()}
-    return Posted(text, x.numel() - len(text), packed, others)
-
-
 def sentence_explorer(bfn: BFN, sentences: list[str]):
     """A sentence of the list, or the reader's own, in bytes by its messages and by other codes."""
 
@@ -225,10 +122,10 @@ def sentence_explorer(bfn: BFN, sentences: list[str]):
         axes.invert_yaxis()
         axes.set_xlabel("bytes")
         axes.grid(False)
-        read = lru_cache(maxsize=32)(lambda text, n: posted(bfn, text, n))
+        pack = lru_cache(maxsize=32)(lambda text, n: posted(bfn, text, n))
 
         def show(sentence, own, n):
-            found = read(own.strip() or sentence, n)
+            found = pack(own.strip() or sentence, n)
             net, lent = found.packed.net_bits / 8, found.packed.seed_bits / 8
             heights = [net, net + lent, *found.others.values()]
             top = 1.25 * max(net, *found.others.values())
@@ -333,20 +230,3 @@ def draw_bars(axis, entry: dict) -> None:
     axis.set_yticks(range(len(everything)), list(everything), fontsize=8.5)
     axis.grid(False)
     axis.set_xlim(0, 1.12 * max(everything.values()))
-
-
-def perfect_bills(
-    bfn: BFN, x: Data, ns, *, parts: int = 10, lanes: int = 100
-) -> dict[int, tuple[float, float]]:
-    """Net bits per example of real files, by n: the mean of some equal parts of the data, and its
-    standard error.
-    """
-    found = {}
-    for n in ns:
-        size = len(x) // parts
-        net = torch.tensor([
-            compress(bfn, x[k * size : (k + 1) * size], n, lanes=lanes, seed=k).net_bits / size
-            for k in range(parts)
-        ], dtype=torch.float64)
-        found[n] = float(net.mean()), float(net.std()) / math.sqrt(parts)
-    return found

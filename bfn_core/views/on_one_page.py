@@ -9,14 +9,12 @@ import numpy
 import torch
 from torch import Tensor
 
-from bfn_core.mistakes import MISTAKES, RIGHT
+from bfn_core.mistakes import LAW, MISTAKES, RIGHT
 
 from .kit import style
 from .kit.explorer import Explorer, choice, count_slider, explore
 from .kit.style import COLOURS
 
-DIARY = torch.tensor([[10.0, 2.0, 1.0], [2.0, 5.0, 2.0], [1.0, 3.0, 6.0]])  # of notebook 03
-LAW = DIARY / DIARY.sum()
 DAYS = ("sun", "cloud", "rain")
 PAIRS = [f"{a}, {b}" for a in DAYS for b in DAYS]
 HIGHEST = 4.5  # nats, where the axis of the bills ends
@@ -150,14 +148,6 @@ def _bars(axis, values, colours, limits, form):
     axis.axvline(0, color="#8C8C8C", lw=0.8)
     axis.set(xlim=limits, xticks=[])
     axis.grid(False)
-
-
-def ring(count: int, seed: int) -> Tensor:
-    """Points of a ring, (count, 2): the angle even, the radius 0.7 ± 0.05."""
-    generator = torch.Generator().manual_seed(seed)
-    angle = 2 * torch.pi * torch.rand(count, generator=generator)
-    radius = 0.7 + 0.05 * torch.randn(count, generator=generator)
-    return radius.unsqueeze(1) * torch.stack([angle.cos(), angle.sin()], 1)
 
 
 def ring_figure(x: Tensor, drawn: Tensor, losses):

@@ -1,20 +1,19 @@
 """Pictures of rows of which some columns are known, and of strings that come out of noise."""
 
-import base64
 from typing import Any
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from bfn_core.data.iris_and_wine import LABEL, LabelledTable, Scale
-from bfn_core.data.sound import PluckedStrings
+from bfn_core.data.sound import NOTES, PluckedStrings
 from bfn_core.model import BFN
-from bfn_core.own_clocks import START, OwnClocks, knowing
+from bfn_core.networks.waves import heard_so_far
+from bfn_core.own_clocks import OwnClocks, row_belief
 from bfn_core.views.kit import style
 from bfn_core.views.kit.explorer import explore, slider, tick
 from bfn_core.views.kit.style import COLOURS
 
-NOTES = ("A", "A♯", "B", "C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯")
 SHOWN = (2, 3)  # the columns of a scatter of irises: length and width of the petals
 
 
@@ -25,19 +24,6 @@ def scatter(axis, table: LabelledTable, size: float = 14, alpha: float = 0.5) ->
         axis.scatter(own[:, SHOWN[0]], own[:, SHOWN[1]], s=size, color=colour, alpha=alpha, lw=0,
                      label=name)
     axis.set(xlabel=table.names[SHOWN[0]] + " (cm)", ylabel=table.names[SHOWN[1]] + " (cm)")
-
-
-def row_belief(
-    bfn: OwnClocks, x: dict[str, Tensor], known: dict[str, bool], t: float, seed: int = 0
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """θ and times about rows: known columns at time 1, the others told until t."""
-    theta, times = knowing(bfn.flow, x, known)
-    rng = Generator().manual_seed(seed)
-    for name, flow in bfn.flow.flows.items():
-        heard = flow.sample_flow(x[name], max(t, START), rng)  # always: one noise for all
-        if not known[name] and t > START:
-            theta[name], times[name] = heard, torch.full((len(x[name]),), t)
-    return theta, times
 
 
 def table_explorer(bfn: OwnClocks, table: LabelledTable, scale: Scale):
@@ -122,13 +108,6 @@ def rivals_figure(summaries: dict[str, dict[str, Any]], what: str, label: str):
 
 
 # Strings.
-
-
-def heard_so_far(bfn: BFN, x: Tensor, t: float, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """The belief's means about strings at time t, and the network's guess, (B, L) each."""
-    theta = bfn.flow.sample_flow(x, t, Generator().manual_seed(seed))
-    with torch.no_grad():
-        return theta.mean, bfn.output(theta, t).mean
 
 
 def strings_figure(bfn: BFN, x: Tensor, strings: PluckedStrings, times=(0.02, 0.1, 0.2, 0.5)):
@@ -222,12 +201,6 @@ def pitches_figure(counts: list[int]):
     axis.set(ylabel="share of samples")
     axis.grid(False, axis="x")
     return figure
-
-
-def kept_sound(text: str) -> Tensor:
-    """A wave that a record keeps, one byte for each sample in base64: (L,), centres of 256 bins."""
-    codes = torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.uint8)
-    return (2 * codes.float() + 1) / 256 - 1
 
 
 # A heart.

@@ -1,4 +1,4 @@
-"""Small data sets that stand in for a reader's own, and pictures of what a model makes of them."""
+"""Pictures of what a model makes of a reader's own data, and where the stand-ins for it lie."""
 
 import html
 import math
@@ -11,64 +11,16 @@ from typing import Any
 
 import numpy
 import torch
-from PIL import Image
 from torch import Generator, Tensor
 
 from bfn_core.data import Column, DataError, Pictures, Table
-from bfn_core.infilling import Filling, filling_steps
-from bfn_core.missing import ABSENT
+from bfn_core.infilling import Filling, marginals
 from bfn_core.model import BFN
 from bfn_core.training import Run, TrainingError
 from bfn_core.views.kit import style
 from bfn_core.views.kit.explorer import Explorer, explore, slider, tick
 from bfn_core.views.kit.style import COLOURS
 from bfn_core.views.kit.tiling import framed
-
-# What stands in for a reader's files.
-
-
-def write_shapes(folder: str | Path, count: int = 240, side: int = 24, seed: int = 0) -> Path:
-    """A folder of `count` PNG files of white discs, squares and triangles on black; the folder."""
-    folder, rng = Path(folder), numpy.random.default_rng(seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    down, right = numpy.mgrid[:side, :side]
-    for i in range(count):
-        size = rng.uniform(0.22, 0.34) * side
-        y, x = down - rng.uniform(0.4, 0.6) * side, right - rng.uniform(0.4, 0.6) * side
-        inside = (y**2 + x**2 < size**2, numpy.maximum(abs(y), abs(x)) < 0.85 * size,
-                  (y < 0.8 * size) & (2 * abs(x) < y + 1.1 * size))[i % 3]
-        pixels = numpy.where(inside, 255, 0).astype(numpy.uint8)
-        Image.fromarray(pixels).save(folder / f"shape {i:03}.png")
-    return folder
-
-
-def spoil(folder: Path, name: str, *, mode: str = "L", size: tuple[int, int] = (24, 24)) -> None:
-    """Write an empty image of Pillow's `mode`, to see what is said about it."""
-    Image.new(mode, size).save(folder / name)
-
-
-def write_iris(path: str | Path, blank: float = 0.1, seed: int = 0) -> Path:
-    """scikit-learn's 150 irises as a CSV file, every cell left empty with probability `blank`."""
-    from sklearn.datasets import load_iris
-
-    iris, rng = load_iris(), numpy.random.default_rng(seed)
-    names = [name.removesuffix(" (cm)") for name in iris.feature_names]
-    lines = [",".join([*names, "species"])]
-    for numbers, kind in zip(iris.data, iris.target, strict=True):
-        row = [f"{number:.1f}" for number in numbers] + [str(iris.target_names[kind])]
-        lines.append(",".join("" if rng.random() < blank else cell for cell in row))
-    Path(path).write_text("\n".join(lines) + "\n", "utf-8", newline="\n")
-    return Path(path)
-
-
-def write_documentation(path: str | Path, characters: int = 60_000) -> Path:
-    """Python's own documentation, which comes with Python, as a text file."""
-    from pydoc_data.topics import topics
-
-    text = "\n".join(topics[name] for name in sorted(topics))
-    plain = text.encode("ascii", "ignore").decode()[:characters]
-    Path(path).write_text(plain, "utf-8", newline="\n")
-    return Path(path)
 
 
 @cache
@@ -98,29 +50,11 @@ def complaint(call: Callable[..., Any], *arguments: Any, **options: Any) -> str:
 # A table.
 
 
-def beliefs(
-    bfn: BFN, table: Table, row: dict[str, Tensor], known: dict[str, bool], *, count: int = 48,
-    n_steps: int = 16, seed: int = 0,
-) -> dict[str, Tensor]:
-    """What the unknown cells of a row may be, (K,) probabilities of each level by column.
-
-    Candidates are drawn and weighted as `fill` does it; each gives its last p_O.
-
-    Args:
-        row: one example, (1,) of each column.
-        known: whether each column is told; a cell that is missing cannot be.
-        count: candidates.
-    """
-    told = {name: (column > ABSENT) & known[name] if column.dtype == torch.int64
-            else ~column.isnan() & known[name] for name, column in row.items()}
-    rng = Generator().manual_seed(seed)
-    for step in filling_steps(bfn, row, told, n_steps, count, generator=rng):
-        last = step
-    weights = last.log_weights.exp()
-    return {
-        c.name: weights @ last.output[c.name].log_probs[:, 0].double().exp()
-        for c in table.columns if not told[c.name]
-    }
+def _beliefs(bfn: BFN, table: Table, row: dict[str, Tensor], known) -> dict[str, Tensor]:
+    """What the cells of a row may be, (K,) by column, but those of `known` that are there."""
+    told = {name: there & (name in known) for name, there in table.known(row).items()}
+    found = marginals(bfn, row, told, 16, 48, generator=Generator().manual_seed(0))
+    return {name: probs[0] for name, probs in found.items() if not told[name]}
 
 
 class _Bars:
@@ -180,10 +114,8 @@ def row_explorer(bfn: BFN, table: Table, x: dict[str, Tensor], known=("sepal len
         known: columns that are ticked at the beginning, where the table has them.
     """
     @lru_cache(maxsize=256)
-    def found(which: int, ticked: tuple[bool, ...]) -> dict[str, Tensor]:
-        row = {name: part[which] for name, part in x.items()}
-        names = [column.name for column in table.columns]
-        return beliefs(bfn, table, row, dict(zip(names, ticked, strict=True)))
+    def found(which: int, told: tuple[str, ...]) -> dict[str, Tensor]:
+        return _beliefs(bfn, table, {name: part[which] for name, part in x.items()}, told)
 
     def picture(axes):
         for spare in axes.flat[len(table.columns):]:
@@ -191,9 +123,9 @@ def row_explorer(bfn: BFN, table: Table, x: dict[str, Tensor], known=("sepal len
         panels = [_Bars(axis, c) for axis, c in zip(axes.flat, table.columns, strict=False)]
 
         def show(row, **ticks):
-            ticked = tuple(ticks[f"known_{i}"] for i in range(len(table.columns)))
+            told = tuple(c.name for i, c in enumerate(table.columns) if ticks[f"known_{i}"])
             chosen = {name: part[row] for name, part in x.items()}
-            return _told(table, panels, chosen, found(row, ticked))
+            return _told(table, panels, chosen, found(row, told))
 
         return show
 
@@ -215,8 +147,7 @@ def row_figure(bfn: BFN, table: Table, row: dict[str, Tensor], steps: list[list[
                                   squeeze=False)
     for line, names in zip(axes, steps, strict=True):
         panels = [_Bars(axis, column) for axis, column in zip(line, table.columns, strict=True)]
-        known = {column.name: column.name in names for column in table.columns}
-        _told(table, panels, row, beliefs(bfn, table, row, known))
+        _told(table, panels, row, _beliefs(bfn, table, row, names))
         for panel in panels if line is not axes[0] else []:
             panel.axis.set_title("")
     return figure
