@@ -29,6 +29,7 @@ from torch import Generator, Tensor
 
 from bfn_core.beliefs import Condition, Data, first, told
 from bfn_core.checks import whole
+from bfn_core.data.toy import GaussianMixture
 from bfn_core.likelihood import Estimate
 from bfn_core.model import BFN
 from bfn_core.modes import evaluating
@@ -157,6 +158,69 @@ class ErrorCurve:
         """The points of `beta` between which n messages cost least by the left sum, (n + 1,)."""
         steps = (self.beta.unsqueeze(0) - self.beta.unsqueeze(1)).clamp(min=0.0)
         return self.beta[cheapest(steps * self.error.unsqueeze(1) / 2, n)]
+
+
+def mixture_curve(mixture: GaussianMixture, beta: Tensor, points: int = 2001) -> ErrorCurve:
+    """The error of a perfect network for a mixture of normals: an integral over one number.
+
+    Args:
+        mixture: the law of the data, not cut off.
+        beta: (M,) accuracies from 0 to β(1), float64.
+        points: at which the noise is taken.
+    """
+    z = torch.linspace(-7, 7, points, dtype=torch.float64)
+    share = (-0.5 * z * z).softmax(0)
+    own = torch.tensor(mixture.means, dtype=torch.float64)
+    probs = mixture.probs().double()
+    errors = []
+    for b in beta:
+        # What is told, √β (√β x + ε), where x is of one component: (J, points).
+        told = b * own.unsqueeze(1) + (b * (1 + b * mixture.std**2)).sqrt() * z
+        weights, means, std = mixture.posterior(told / (1 + b), b)
+        guess = (weights * means).sum(-1, keepdim=True)
+        variance = (weights * (means - guess).square()).sum(-1) + std**2
+        errors.append(probs @ variance @ share)
+    return ErrorCurve(beta, torch.stack(errors))
+
+
+def belief_entropy(classes: int, beta: Tensor, count: int = 20_000, seed: int = 0) -> Tensor:
+    """E H(θ) in nats of a belief about one of K classes, by draws of θ.
+
+    The same noise at every accuracy, and with its opposite.
+
+    Args:
+        classes: K.
+        beta: (M,) accuracies.
+        count: draws, an even number.
+        seed: of the noise.
+
+    Returns:
+        (M,), float64.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    noise = torch.randn(count // 2, classes, generator=rng, dtype=torch.float64)
+    noise, found = torch.cat([noise, -noise]), []
+    for b in beta.tolist():
+        logits = (classes * b) ** 0.5 * noise
+        logits[:, 0] += classes * b
+        log = logits.log_softmax(-1)
+        found.append(-(log.exp() * log).sum(-1).mean())
+    return torch.stack(found)
+
+
+def off_the_line(schedule: Schedule, classes: int, points: int = 41, **options) -> float:
+    """The largest distance of E H(θ) from a straight line in t, as a share of its whole drop.
+
+    Args:
+        schedule: whose times they are.
+        classes: K.
+        points: times, evenly spread from 0 to 1.
+        options: of `belief_entropy`.
+    """
+    t = torch.linspace(0, 1, points, dtype=torch.float64)
+    entropy = belief_entropy(classes, schedule.beta(t), **options)
+    line = torch.lerp(entropy[0], entropy[-1], t)
+    return float((entropy - line).abs().max() / (entropy[0] - entropy[-1]))
 
 
 def grid(schedule: Schedule, n: int) -> Tensor:

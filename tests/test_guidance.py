@@ -8,6 +8,7 @@ from torch import nn
 
 from bfn_core import BFN, ContinuousFlow, DiscreteFlow, ExactBFN, Solver
 from bfn_core.beliefs import CategoricalParameters
+from bfn_core.data.toy import PerfectNormal
 from bfn_core.guidance import (
     Given,
     Guided,
@@ -20,7 +21,7 @@ from bfn_core.guidance import (
     tilted_mean,
 )
 from bfn_core.networks.unet import UNet
-from bfn_core.views.fast_samplers import Normal, even_noise
+from bfn_core.number_line import even_noise
 from tests.oracles import correlated_table, generator
 
 FLOW = DiscreteFlow(3, beta_1=6.0)
@@ -200,7 +201,8 @@ def test_the_closed_forms_agree_where_nothing_is_guided(weight):
 @pytest.mark.parametrize("weight", [0.5, 2.0, 3.0])
 def test_simulated_guidance_of_normals_has_the_closed_forms_spread(weight):
     u, c, m = 0.5, 0.25, 0.3
-    guided = GuidedBFN(*(Normal(*law, sigma_1=2e-3) for law in ((m, c), (0.0, u))), weight)
+    guided = GuidedBFN(*(PerfectNormal(*law, sigma_1=2e-3) for law in ((m, c), (0.0, u))),
+                       weight)
     law = guided_normal(weight, u, c)
     start = even_noise(201)
     *_, last = Solver("ab2", "log").steps(guided, start.shape, 200, start=start)

@@ -9,12 +9,25 @@ from torch import nn
 
 from bfn_core import BFN, ContinuousFlow, DiscreteFlow, DiscretisedFlow, ExactBFN, elbo
 from bfn_core.beliefs import GaussianParameters
-from bfn_core.mmse import ErrorCurve, cheapest, grid, grid_bill, message_costs, mmse
+from bfn_core.data.toy import GaussianMixture
+from bfn_core.mmse import (
+    ErrorCurve,
+    belief_entropy,
+    cheapest,
+    grid,
+    grid_bill,
+    message_costs,
+    mixture_curve,
+    mmse,
+    off_the_line,
+)
 from bfn_core.networks.scaled import KINDS, Scaled, Velocity
 from bfn_core.schedules import (
+    EntropyLinearSchedule,
     GeometricSchedule,
     LinearSchedule,
     LogLinearSchedule,
+    QuadraticSchedule,
     StraightPathSchedule,
 )
 from tests.oracles import Normal, agree, draw, generator
@@ -238,3 +251,43 @@ def test_the_bill_is_vdms_loss_with_log_snr_ln_beta():
     ours = flow.rate_cost(x, flow.output(guess, theta, t), t).sum(1)
     torch.testing.assert_close(ours, 0.5 * slope * (noise - guess).square().sum(1), rtol=1e-7,
                                atol=0)
+
+
+# A mixture, and classes.
+
+
+def test_the_curve_of_a_mixture_is_what_its_perfect_network_has_left():
+    beta = torch.tensor([0.0, 0.5, 5.0, 50.0, 2499.0], dtype=torch.float64)
+    one = mixture_curve(GaussianMixture((0.0,), 0.5), beta)  # one normal: τ²/(1 + τ²β)
+    torch.testing.assert_close(one.error, 0.25 / (1 + 0.25 * beta), rtol=1e-6, atol=0)
+    two = mixture_curve(GaussianMixture((-0.5, 0.5), 0.1), beta[:1])  # nothing is told yet
+    assert float(two.error) == pytest.approx(0.25 + 0.01)
+
+
+def test_the_entropy_of_a_belief_against_an_integral():
+    """K = 2: the difference of the logits is N(±2β, 4β) …, so H is an integral over one number."""
+    beta = torch.tensor([0.0, 0.4, 3.0], dtype=torch.float64)
+    z = torch.linspace(-9, 9, 4001, dtype=torch.float64)
+    share = (-0.5 * z * z).softmax(0)
+    exact = []
+    for b in beta:
+        p = torch.sigmoid(2 * b + (4 * b).sqrt() * z)
+        exact.append((share * (torch.special.entr(p) + torch.special.entr(1 - p))).sum())
+    found = belief_entropy(2, beta)
+    torch.testing.assert_close(found, torch.stack(exact), atol=0.004, rtol=0)
+
+
+def test_off_the_line_is_the_largest_share():
+    t = torch.linspace(0, 1, 41, dtype=torch.float64)
+    entropy = belief_entropy(4, 3 * t, 2000)
+    share = (entropy - entropy[-1]) / (entropy[0] - entropy[-1])
+    assert off_the_line(LinearSchedule(3.0), 4, count=2000) == pytest.approx(
+        float((share - (1 - t)).abs().max()))
+
+
+@pytest.mark.parametrize(("classes", "beta_1", "paper", "chem"), [
+    (2, 9.0, 0.27, 0.09), (27, 0.5625, 0.11, 0.13), (27, 2.0, 0.44, 0.14), (12, 2.0, 0.26, 0.07)])
+def test_deviations_from_the_line_are_those_measured_elsewhere(classes, beta_1, paper, chem):
+    for schedule, known in ((QuadraticSchedule(beta_1), paper),
+                            (EntropyLinearSchedule(classes, beta_1), chem)):
+        assert off_the_line(schedule, classes, count=4000) == pytest.approx(known, abs=0.012)

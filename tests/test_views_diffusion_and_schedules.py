@@ -6,16 +6,9 @@ import re
 import pytest
 import torch
 
-from bfn_core import ContinuousFlow, DiscreteFlow, ExactBFN, data
-from bfn_core.beliefs import GaussianParameters
-from bfn_core.data.toy import GaussianMixture
-from bfn_core.mmse import ErrorCurve, grid
-from bfn_core.schedules import (
-    EntropyLinearSchedule,
-    GeometricSchedule,
-    LinearSchedule,
-    QuadraticSchedule,
-)
+from bfn_core import DiscreteFlow, ExactBFN, data
+from bfn_core.mmse import grid
+from bfn_core.number_line import bumps_curve, schedules
 from bfn_core.views import diffusion_and_schedules as views
 from tests.oracles import generator
 from tools import diffusion, time_grids
@@ -26,20 +19,6 @@ PAPER = "geometric (paper)"
 
 def numbers(caption):
     return [float(n) for n in re.findall(r"-?\d+\.?\d*", re.sub("<[^>]*>", "", caption))]
-
-
-def test_the_guess_of_a_mixture_is_that_of_the_perfect_network():
-    points, weights_ = views.TOY.grid(801)
-    bfn = ExactBFN(ContinuousFlow(0.02), points.double(), weights_)
-    beta = 7.0
-    place = torch.linspace(-1.2, 1.2, 50, dtype=torch.float64)
-    theta = GaussianParameters((place * beta / (1 + beta)).unsqueeze(1),
-                               torch.full((50,), 1 + beta, dtype=torch.float64))
-    x, variance = views.guess(place, torch.tensor(beta**-0.5, dtype=torch.float64))
-    torch.testing.assert_close(x, bfn.output(theta, 0.5).mean[:, 0], atol=2e-4, rtol=0)
-    share = bfn.posterior(theta)
-    spread = share @ points[:, 0].double() ** 2 - (share @ points[:, 0].double()) ** 2
-    torch.testing.assert_close(variance, spread, atol=5e-4, rtol=0)
 
 
 def test_the_coordinates_explorer_says_what_the_formulas_do():
@@ -60,53 +39,17 @@ def test_the_coordinates_explorer_says_what_the_formulas_do():
         assert [float(each) for each in snr.split(", ")] == pytest.approx([beta] * 4, rel=1e-3)
 
 
-def test_the_bumps_curve_is_what_their_perfect_network_has_left():
-    points, weights_ = views.TOY.grid(401)
-    bfn = ExactBFN(ContinuousFlow(0.02), points.double(), weights_)
-    rows = torch.multinomial(weights_, 4000, True, generator=generator(0))
-    beta = torch.tensor([0.0, 0.5, 5.0, 50.0, 2499.0], dtype=torch.float64)
-    measured = ErrorCurve.of(bfn, points[rows].double(), beta)
-    torch.testing.assert_close(measured.error, views.bumps_curve().at(beta), rtol=0.08, atol=0)
-    one = views.mixture_curve(GaussianMixture((0.0,), 0.5), beta)  # one normal: τ²/(1 + τ²β)
-    torch.testing.assert_close(one.error, 0.25 / (1 + 0.25 * beta), rtol=1e-6, atol=0)
-
-
-def test_the_table_of_schedules_has_the_figures_of_the_exact_network():
-    """Measured beforehand by another program, with the exact network in float64."""
-    curve = views.bumps_curve()
-    assert curve.least == pytest.approx(2.271, abs=0.002)
-    known = {PAPER: (2.61, 0.990, 0.435, 0.161, 0.61), "equal bits": (2.58, 1.001, 0.432, 0.158, 0),
-             "finest": (2.46, 0.910, 0.402, 0.150, None),
-             "quadratic": (11.8, 3.11, 1.08, 0.372, 2.67),
-             "linear β": (61.5, 30.1, 14.5, 5.34, 11.3),
-             "log-SNR": (5.39, 1.72, 0.695, 0.247, 1.72)}
-    for name, (*values, scatter) in known.items():
-        schedule = views.schedules()[name]
-        assert [curve.excess(schedule, n) for n in (5, 10, 20, 50)] == pytest.approx(
-            values, rel=0.01, abs=0.002), name
-        assert scatter is None or curve.spread(schedule) == pytest.approx(scatter, abs=0.02)
-    best = [curve.bill(curve.best(n)) - curve.least for n in (5, 10, 20)]
-    assert best == pytest.approx([2.35, 0.903, 0.402], abs=0.006)
-
-
-def test_bending_nothing_is_the_papers_schedule():
-    t = torch.linspace(0, 1, 33, dtype=torch.float64)
-    torch.testing.assert_close(views.bent([1.0] * 5).beta(t), GeometricSchedule(0.02).beta(t))
-    late = views.bent([2.0, 1.0, 1.0])  # half of the time on the first third
-    assert late.beta(0.5) == pytest.approx((1 + views.BETA_1) ** (1 / 3) - 1)
-
-
 def test_the_schedule_explorer_says_excess_and_scatter():
-    explorer, curve = views.schedule_explorer(), views.bumps_curve()
+    explorer, curve = views.schedule_explorer(), bumps_curve()
     parts = {f"part_{place}": 1.0 for place in range(5)}
-    for name, schedule in ((views.BENT, views.schedules()[PAPER]),
-                           ("cosine", views.schedules()["cosine"])):
+    for name, schedule in ((views.BENT, schedules()[PAPER]),
+                           ("cosine", schedules()["cosine"])):
         for n in (4, 10):
             explorer.set(name=name, n=n, **parts)
             assert explorer.error is None
             mine, paper, best, least, scatter, _ = numbers(explorer.caption)
             assert mine == pytest.approx(curve.excess(schedule, n), abs=1e-3)
-            assert paper == pytest.approx(curve.excess(views.schedules()[PAPER], n), abs=1e-3)
+            assert paper == pytest.approx(curve.excess(schedules()[PAPER], n), abs=1e-3)
             assert best <= min(mine, paper) and least == pytest.approx(2.270, abs=1e-3)
             assert scatter == pytest.approx(curve.spread(schedule), abs=6e-3)
     before = explorer.png
@@ -118,38 +61,9 @@ def test_the_teeth_are_the_messages():
     figure = views.bent_figure(names=(PAPER,), n=5)
     picture = figure.axes[0]
     told, saw = picture.lines[1].get_data()
-    curve, steps = views.bumps_curve(), grid(views.schedules()[PAPER], 5)
+    curve, steps = bumps_curve(), grid(schedules()[PAPER], 5)
     area = torch.trapezoid(torch.as_tensor(saw), torch.as_tensor(told))
     assert float(area) == pytest.approx(curve.bill(steps), rel=0.02)
-
-
-def test_the_entropy_of_a_belief_against_an_integral():
-    """K = 2: the difference of the logits is N(±2β, 4β) …, so H is an integral over one number."""
-    beta = torch.tensor([0.0, 0.4, 3.0], dtype=torch.float64)
-    z = torch.linspace(-9, 9, 4001, dtype=torch.float64)
-    share = (-0.5 * z * z).softmax(0)
-    exact = []
-    for b in beta:
-        p = torch.sigmoid(2 * b + (4 * b).sqrt() * z)
-        exact.append((share * (torch.special.entr(p) + torch.special.entr(1 - p))).sum())
-    found = views.belief_entropy(2, beta)
-    torch.testing.assert_close(found, torch.stack(exact), atol=0.004, rtol=0)
-
-
-def test_off_the_line_is_the_largest_share():
-    t = torch.linspace(0, 1, 41, dtype=torch.float64)
-    entropy = views.belief_entropy(4, 3 * t, 2000)
-    share = (entropy - entropy[-1]) / (entropy[0] - entropy[-1])
-    assert views.off_the_line(LinearSchedule(3.0), 4, count=2000) == pytest.approx(
-        float((share - (1 - t)).abs().max()))
-
-
-@pytest.mark.parametrize(("classes", "beta_1", "paper", "chem"), [
-    (2, 9.0, 0.27, 0.09), (27, 0.5625, 0.11, 0.13), (27, 2.0, 0.44, 0.14), (12, 2.0, 0.26, 0.07)])
-def test_deviations_from_the_line_are_those_measured_elsewhere(classes, beta_1, paper, chem):
-    for schedule, known in ((QuadraticSchedule(beta_1), paper),
-                            (EntropyLinearSchedule(classes, beta_1), chem)):
-        assert views.off_the_line(schedule, classes, count=4000) == pytest.approx(known, abs=0.012)
 
 
 # The tools and their records ---------------------------------------------------------------------

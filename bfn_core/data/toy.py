@@ -6,7 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from bfn_core.beliefs import Condition, GaussianParameters
 from bfn_core.checks import real
+from bfn_core.distributions import Delta
+from bfn_core.flows import ContinuousFlow
+from bfn_core.model import BFN
 from bfn_core.numerics import single
 
 
@@ -106,3 +110,56 @@ def ring(count: int, seed: int) -> Tensor:
     angle = 2 * torch.pi * torch.rand(count, generator=generator)
     radius = 0.7 + 0.05 * torch.randn(count, generator=generator)
     return radius.unsqueeze(1) * torch.stack([angle.cos(), angle.sin()], 1)
+
+
+class PerfectMixture(BFN):
+    """The perfect network of a `GaussianMixture` before the cut, one number in float64.
+
+    `ExactBFN` of the mixture's `grid` says nearly the same, at a cost that grows with the points.
+
+    Args:
+        mixture: the law of the data.
+        sigma_1: as for ContinuousFlow.
+    """
+
+    def __init__(self, mixture: GaussianMixture, *, sigma_1: float) -> None:
+        super().__init__(ContinuousFlow(sigma_1, data_range=None), None)
+        self.mixture = mixture
+
+    @property
+    def _reference(self) -> Tensor:
+        return torch.empty(0, dtype=torch.float64)
+
+    def output(
+        self, theta: GaussianParameters, t: float | Tensor, *, condition: Condition = None
+    ) -> Delta:
+        """All mass on E[x | θ], (B, 1); the belief says all there is to know."""
+        return Delta(self.mixture.guess(theta.mean, (theta.precision - 1).unsqueeze(1)))
+
+
+class PerfectNormal(BFN):
+    """The perfect network of one number x ~ N(m, τ²), in float64: x̂ = (m + τ² s)/(1 + τ² β).
+
+    Args:
+        mean, std: m and τ.
+        sigma_1: as for ContinuousFlow.
+        clipped: whether x̂ is kept in [−1, 1], as that of trained networks is.
+    """
+
+    def __init__(self, mean: float, std: float, *, sigma_1: float, clipped: bool = False) -> None:
+        limits = (-1.0, 1.0) if clipped else None
+        super().__init__(ContinuousFlow(sigma_1, data_range=limits), None)
+        self.mean, self.std = mean, std
+
+    @property
+    def _reference(self) -> Tensor:
+        return torch.empty(0, dtype=torch.float64)
+
+    def output(
+        self, theta: GaussianParameters, t: float | Tensor, *, condition: Condition = None
+    ) -> Delta:
+        """All mass on x̂, (B, 1); the belief says all there is to know."""
+        beta = (theta.precision - 1).unsqueeze(1)
+        s = (1 + beta) * theta.mean
+        x = (self.mean + self.std**2 * s) / (1 + self.std**2 * beta)
+        return Delta(x if self.flow.data_range is None else x.clamp(*self.flow.data_range))

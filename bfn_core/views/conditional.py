@@ -14,6 +14,7 @@ from torch import Tensor
 
 from bfn_core.beliefs import told
 from bfn_core.data import shades
+from bfn_core.data.toy import PerfectNormal
 from bfn_core.enlarging import coarse, enlarged, enlargements, psnr, refined
 from bfn_core.guidance import (
     Guided,
@@ -26,8 +27,8 @@ from bfn_core.guidance import (
 from bfn_core.infilling import erased, fill, heaviest
 from bfn_core.likelihood import Estimate
 from bfn_core.model import BFN
+from bfn_core.number_line import even_noise
 from bfn_core.solvers import Solver
-from bfn_core.views.fast_samplers import Normal, even_noise
 from bfn_core.views.kit import style
 from bfn_core.views.kit.canvas import Canvas, Completed
 from bfn_core.views.kit.explorer import Explorer, choice, explore, slider, tick
@@ -45,8 +46,8 @@ GUIDES = {"ODE": COLOURS.output, "SDE": COLOURS.sender, "tilt": COLOURS.data}
 
 def guided(weight: float, spread: float, told_spread: float, mean: float) -> GuidedBFN:
     """Perfect networks of N(0, spread²) and, told c, of N(mean, told_spread²), mixed."""
-    pair = (Normal(mean, told_spread, sigma_1=SIGMA_1), Normal(0.0, spread, sigma_1=SIGMA_1))
-    return GuidedBFN(*pair, weight)
+    laws = ((mean, told_spread), (0.0, spread))
+    return GuidedBFN(*(PerfectNormal(*law, sigma_1=SIGMA_1) for law in laws), weight)
 
 
 def guided_draws(

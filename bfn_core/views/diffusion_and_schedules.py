@@ -1,11 +1,5 @@
-"""Pictures of BFN and diffusion as one thing in several coordinates, and of schedules.
+"""Pictures of BFN and diffusion as one thing in several coordinates, and of schedules."""
 
-The number line is the one of notebook 11: four bumps of unequal weight, told to β(1) = 2,499. What
-is not known of them at an accuracy has a closed form, `bumps_curve`, so that what is said of their
-schedules has no chance in it.
-"""
-
-import functools
 import itertools
 import math
 
@@ -13,26 +7,19 @@ import torch
 from torch import Tensor
 
 from bfn_core.data.digits import LEVELS, digits
-from bfn_core.data.toy import GaussianMixture
-from bfn_core.mmse import ErrorCurve, grid
+from bfn_core.mmse import belief_entropy, grid
+from bfn_core.number_line import BETA_1, SIGMA_1, TOY, bent, bumps_curve, schedules
 from bfn_core.schedules import (
-    CosineSchedule,
     EntropyLinearSchedule,
     GeometricSchedule,
-    LinearSchedule,
-    LogLinearSchedule,
     QuadraticSchedule,
     Schedule,
-    StraightPathSchedule,
-    TableSchedule,
 )
-from bfn_core.views.fast_samplers import SIGMA_1, TOY
 from bfn_core.views.kit import style
 from bfn_core.views.kit.explorer import Explorer, choice, explore, log_slider, slider
 from bfn_core.views.kit.style import COLOURS
 from bfn_core.views.kit.tiling import framed
 
-BETA_1 = SIGMA_1**-2 - 1
 COORDINATES = {  # by name: how it is called, its formula, its colour
     "BFN": ("μ = γ x + √(γ(1−γ)) ε", COLOURS.input),
     "diffusion, VP": ("√γ x + √(1−γ) ε", COLOURS.sender),
@@ -63,18 +50,6 @@ def shares(beta: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
     }
 
 
-def guess(place: Tensor, sigma: Tensor, toy: GaussianMixture = TOY) -> tuple[Tensor, Tensor]:
-    """x̂ = E[x | x + σ ε = place] and the variance of x then, of a mixture of normals, unclipped."""
-    means = torch.tensor(toy.means, dtype=torch.float64)
-    weights = torch.tensor(toy.weights or [1.0] * len(means), dtype=torch.float64)
-    off, spread = place.unsqueeze(-1) - means, toy.std**2 + sigma.unsqueeze(-1) ** 2
-    share = (weights.log() - 0.5 * off.square() / spread).softmax(-1)
-    within = means + toy.std**2 * off / spread
-    x = (share * within).sum(-1)
-    left = toy.std**2 * sigma**2 / spread.squeeze(-1)
-    return x, (share * (within - x.unsqueeze(-1)).square()).sum(-1) + left
-
-
 def _four(axes):
     """One belief against accuracy, in four coordinates."""
     accuracies = torch.logspace(-2, math.log10(BETA_1), 160, dtype=torch.float64)
@@ -103,7 +78,7 @@ def _four(axes):
             dot.set_data([beta], [found[name]])
             mark.set_xdata([beta, beta])
             snr.append(f"{float((signal / spread) ** 2):.4g}")
-        best, _ = guess(torch.tensor([found["EDM"]], dtype=torch.float64), now**-0.5)
+        best = TOY.guess(torch.tensor([found["BFN"]], dtype=torch.float64), now)
         values = ", ".join(f"{name} {value:.2f}" for name, value in found.items())
         t = GeometricSchedule(SIGMA_1).time(beta)
         return (f"β = {beta:.4g}, which is t = {t:.2f} on the paper's schedule. {values}. "
@@ -149,49 +124,6 @@ def digits_figure(betas=(0.02, 0.3, 2.0, 10.0, 100.0), place: int = 3, seed: int
 
 
 # Schedules
-
-
-def mixture_curve(toy: GaussianMixture, beta: Tensor, points: int = 2001) -> ErrorCurve:
-    """The error of a perfect network for a mixture of normals: an integral over one number.
-
-    Args:
-        beta: (M,) accuracies from 0 to β(1), float64.
-        points: at which the noise is taken.
-    """
-    z = torch.linspace(-7, 7, points, dtype=torch.float64)
-    share = (-0.5 * z * z).softmax(0)
-    means = torch.tensor(toy.means, dtype=torch.float64)
-    weights = torch.tensor(toy.weights or [1.0] * len(means), dtype=torch.float64)
-    weights = weights / weights.sum()
-    errors = [(weights * means.square()).sum() - (weights @ means) ** 2 + toy.std**2]
-    for b in beta[1:].tolist():
-        sigma = torch.tensor(b**-0.5, dtype=torch.float64)
-        place = means.unsqueeze(1) + (toy.std**2 + sigma**2).sqrt() * z  # (K, points)
-        errors.append(weights @ guess(place, sigma, toy)[1] @ share)
-    return ErrorCurve(beta, torch.stack(errors))
-
-
-@functools.cache
-def bumps_curve(points: int = 400) -> ErrorCurve:
-    """Of the four bumps, to β(1) = 2,499."""
-    beta = LogLinearSchedule(BETA_1, 0.05).beta(torch.linspace(0, 1, points, dtype=torch.float64))
-    beta[-1] = BETA_1
-    return mixture_curve(TOY, beta)
-
-
-@functools.cache
-def schedules() -> dict[str, Schedule]:
-    """By name, all to the same β(1); two of them are made from the bumps' own curve."""
-    return {
-        "geometric (paper)": GeometricSchedule(SIGMA_1),
-        "equal bits": bumps_curve().equal_bits(),
-        "finest": bumps_curve().finest(),
-        "log-SNR": LogLinearSchedule(BETA_1, 0.01),
-        "quadratic": QuadraticSchedule(BETA_1),
-        "flow matching": StraightPathSchedule(BETA_1),
-        "cosine": CosineSchedule(BETA_1),
-        "linear β": LinearSchedule(BETA_1),
-    }
 
 
 PALETTE = dict(zip(
@@ -254,13 +186,6 @@ def _bent(axes):
     return show
 
 
-def bent(weights) -> TableSchedule:
-    """A schedule that spends time in these proportions on equal stretches of ln(1 + β)."""
-    spent = torch.tensor([0.0, *weights], dtype=torch.float64).cumsum(0)
-    told = torch.linspace(0, math.log1p(BETA_1), len(weights) + 1, dtype=torch.float64)
-    return TableSchedule([*(spent / spent[-1]).tolist()[:-1], 1.0], told.expm1())
-
-
 def schedule_explorer(n: int = 10) -> Explorer:
     """Bend a schedule by the time it spends on five stretches of ln(1 + β); all equal: the paper's.
 
@@ -312,30 +237,6 @@ def bent_figure(names=("geometric (paper)", "finest", "linear β"), n: int = 10)
 
 
 # Classes
-
-
-def belief_entropy(classes: int, beta: Tensor, count: int = 20_000, seed: int = 0) -> Tensor:
-    """E H(θ) in nats of a belief about one of K classes at accuracies β, (M,), by draws of θ.
-
-    The same noise at every accuracy, and with its opposite.
-    """
-    rng = torch.Generator().manual_seed(seed)
-    noise = torch.randn(count // 2, classes, generator=rng, dtype=torch.float64)
-    noise, found = torch.cat([noise, -noise]), []
-    for b in beta.tolist():
-        logits = (classes * b) ** 0.5 * noise
-        logits[:, 0] += classes * b
-        log = logits.log_softmax(-1)
-        found.append(-(log.exp() * log).sum(-1).mean())
-    return torch.stack(found)
-
-
-def off_the_line(schedule: Schedule, classes: int, points: int = 41, **options) -> float:
-    """The largest distance of E H(θ) from a straight line in t, as a share of its whole drop."""
-    t = torch.linspace(0, 1, points, dtype=torch.float64)
-    entropy = belief_entropy(classes, schedule.beta(t), **options)
-    line = torch.lerp(entropy[0], entropy[-1], t)
-    return float((entropy - line).abs().max() / (entropy[0] - entropy[-1]))
 
 
 def entropy_figure(rows=((2, 9.0), (27, 0.5625), (27, 2.0), (12, 2.0)), count: int = 4000):

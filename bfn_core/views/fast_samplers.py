@@ -1,25 +1,29 @@
-"""Pictures of fast samplers: the same noise with other steps, errors against calls, fixed noise.
-
-The number line is the one of notebook 01, with bumps of unequal weight; its perfect network is
-`perfect()`. Without noise a sampler is a map from ε to x, and increasing: so evenly spread
-quantiles of ε in place of random numbers show its error without any chance.
-"""
+"""Pictures of fast samplers: the same noise with other steps, errors against calls, fixed noise."""
 
 import functools
-import math
 from typing import Any
 
 import numpy
 import torch
 from matplotlib.collections import LineCollection
-from torch import Generator, Tensor
+from torch import Generator
 
-from bfn_core.beliefs import GaussianParameters
-from bfn_core.data.toy import GaussianMixture
-from bfn_core.distributions import Categorical, Delta
-from bfn_core.exact import ExactBFN
-from bfn_core.flows import ContinuousFlow
+from bfn_core.data.toy import PerfectNormal
+from bfn_core.distributions import Categorical
+from bfn_core.mmse import mmse
 from bfn_core.model import BFN
+from bfn_core.number_line import (
+    SIGMA_1,
+    TOY,
+    apart,
+    chance,
+    error,
+    even_noise,
+    fixed_std,
+    perfect,
+    quantiles,
+    walk,
+)
 from bfn_core.samplers import Ancestral
 from bfn_core.solvers import FixedNoise, Solver, steps_within
 
@@ -27,8 +31,6 @@ from .kit import style
 from .kit.explorer import Explorer, at_rest, choice, count_slider, explore, slider
 from .kit.style import COLOURS
 
-SIGMA_1 = 0.02
-TOY = GaussianMixture(weights=(0.1, 0.2, 0.3, 0.4))
 LOOKS = {  # by the name of a sampler: its colour and mark
     "ancestral": (COLOURS.other, "s"),
     "euler": (COLOURS.sender, "^"),
@@ -52,124 +54,6 @@ def sampler(name: str, spacing: str = "time", noise: float = 0.0) -> Any:
     if name == "fixed noise":
         return FixedNoise(spacing)
     return Ancestral() if name == "ancestral" else Solver(name, spacing, noise)
-
-
-@functools.cache
-def perfect(points: int = 201) -> ExactBFN:
-    """The perfect network of the four bumps, in float64."""
-    x, weights = TOY.grid(points)
-    return ExactBFN(ContinuousFlow(SIGMA_1), x.double(), weights)
-
-
-class Normal(BFN):
-    """The perfect network of one number x ~ N(mean, std²): x̂ = (m + τ² s)/(1 + τ² β)."""
-
-    def __init__(self, mean: float = 0.2, std: float = 0.3, *, sigma_1: float = SIGMA_1,
-                 clipped: bool = False) -> None:
-        limits = (-1.0, 1.0) if clipped else None
-        super().__init__(ContinuousFlow(sigma_1, data_range=limits), None)
-        self.mean, self.std = mean, std
-
-    @property
-    def _reference(self) -> Tensor:
-        return torch.empty(0, dtype=torch.float64)
-
-    def output(self, theta: GaussianParameters, t, *, condition=None) -> Delta:
-        beta = (theta.precision - 1).unsqueeze(1)
-        s = (1 + beta) * theta.mean
-        x = (self.mean + self.std**2 * s) / (1 + self.std**2 * beta)
-        return Delta(x if self.flow.data_range is None else x.clamp(*self.flow.data_range))
-
-
-def even_noise(count: int) -> Tensor:
-    """ε at evenly spaced levels of N(0, 1), (count, 1), ascending."""
-    level = (torch.arange(count, dtype=torch.float64) + 0.5) / count
-    return torch.special.ndtri(level).unsqueeze(1)
-
-
-def walk(bfn: BFN, method: Any, n: int, start: Tensor | None, *, count: int = 2000, seed: int = 0):
-    """Times (n + 1,), v/√(1 + r²) = μ/√γ (n + 1, B), and x̂ at the end (B,).
-
-    From `start` where it is given, else from random numbers.
-    """
-    rng = torch.Generator().manual_seed(seed)
-    shape, options = (count, 1) if start is None else start.shape, {}
-    if start is not None:
-        options["start"] = start
-    steps = list(method.steps(bfn, shape, n, condition=None, generator=rng, **options))
-    times, paths = [step.t for step in steps], []
-    for step in steps:
-        share = bfn.flow.gamma(step.t)
-        known = start if start is not None else torch.zeros(shape)
-        paths.append(step.theta.mean / share**0.5 if share > 0 else known)
-    return times, torch.stack(paths).squeeze(-1), steps[-1].output.mean.squeeze(-1)
-
-
-def apart(x: Tensor, true: Tensor) -> float:
-    """W₁ between samples and as many quantiles of the truth: how far, on average, to carry them."""
-    return float((x.double().sort().values - true).abs().mean())
-
-
-@functools.cache
-def quantiles(kind: str, count: int) -> Tensor:
-    """(count,) evenly spread quantiles of the data: "bumps", or of x̂ for "normal" ones."""
-    if kind == "normal":
-        return 0.2 + _normal_end() * even_noise(count)[:, 0]
-    bfn = perfect()
-    level = (torch.arange(count, dtype=torch.float64) + 0.5) / count
-    cdf = bfn.log_weights.exp().cumsum(0)
-    return bfn.data[torch.searchsorted(cdf, level).clamp(max=len(cdf) - 1), 0]
-
-
-@functools.cache
-def ends(kind: str, count: int) -> Tensor:
-    """(count,) where exact paths lead from evenly spread noise: what a better rule comes to."""
-    if kind == "normal":
-        return quantiles(kind, count)
-    if count <= 400:
-        return walk(perfect(), Solver("midpoint"), 100, even_noise(count))[2]
-    fine = walk(perfect(), Solver("midpoint"), 100, even_noise(400))[2].numpy()
-    level = (numpy.arange(400) + 0.5) / 400
-    return torch.from_numpy(numpy.interp((numpy.arange(count) + 0.5) / count, level, fine))
-
-
-def chance(count: int = 2000, seed: int = 0) -> float:
-    """The distance of `count` random draws from the data itself: the floor of random samplers."""
-    rng, bfn = torch.Generator().manual_seed(seed), perfect()
-    rows = torch.multinomial(bfn.log_weights.exp(), count, replacement=True, generator=rng)
-    return apart(bfn.data[rows, 0], quantiles("bumps", count))
-
-
-@functools.lru_cache(4096)
-def error(kind: str, name: str, n: int, spacing: str = "time", noise: float = 0.0) -> float:
-    """W₁ of a sampler with n steps: of 200 quantiles, or of 2,000 random samples if it is noisy.
-
-    Against where exact paths end, so that it falls to 0 with the steps, unless samples are random.
-    For normal data and the ancestral sampler the exact spread is used: there is no chance in it.
-    """
-    if kind == "normal" and name == "ancestral":
-        return abs(ancestral_std(n) - _normal_end()) * (2 / math.pi) ** 0.5  # E|z| = √(2/π)
-    bfn = Normal() if kind == "normal" else perfect()
-    chancy = name == "ancestral" or (noise > 0 and name != "fixed noise")
-    start = None if chancy else even_noise(200)
-    x = walk(bfn, sampler(name, spacing, noise), n, start)[2]
-    return apart(x, ends(kind, len(x)))
-
-
-def _normal_end(std: float = 0.3) -> float:
-    """The standard deviation of the best estimate x̂ at t = 1."""
-    beta = perfect().flow.beta(1.0)
-    return std**2 * beta**0.5 / (1 + std**2 * beta) ** 0.5
-
-
-def ancestral_std(n: int, std: float = 0.3) -> float:
-    """That of x̂ after n ancestral steps, in closed form: x̂ = a s + …, s' = s + α x̂ + √α z."""
-    flow, variance, share = perfect().flow, 0.0, std**2
-    for i in range(1, n + 1):
-        alpha = flow.alpha(i, n)
-        variance = (1 + alpha * share) ** 2 * variance + alpha
-        share = std**2 / (1 + std**2 * flow.beta(i / n))
-    return share * variance**0.5
 
 
 # The same noise, other steps
@@ -259,8 +143,8 @@ def paths_figure(names=("ancestral", "euler", "ab2", "fixed noise"), n: int = 10
 # Errors against calls
 
 
-def _errors(axes):
-    """Errors of six samplers against calls, and a budget of calls where there is one."""
+def _errors(axes, budgets=()):
+    """Errors of six samplers against calls, and a budget of calls where there is one of some."""
     lines = {}
     for name in ("ancestral", "euler", "ab2", "heun", "midpoint", "fixed noise"):
         colour, mark = LOOKS[name]
@@ -280,18 +164,22 @@ def _errors(axes):
                       ha="right", va="center", fontsize=8)
     mark = axes.axvline(11, color=COLOURS.text, lw=0.9, ls=(0, (4, 3)), visible=False)
 
+    @functools.cache
+    def within(kind: str, spacing: str) -> dict[int, dict[str, float]]:
+        """Errors by budget and sampler, all at once: a budget takes longer than its drawing."""
+        methods = {name: sampler(name, spacing) for name in lines}
+        return {budget: {name: error(kind, method, steps_within(budget, method))
+                         for name, method in methods.items()} for budget in budgets}
+
     def show(kind: str, spacing: str, budget: int = 0) -> str:
-        found = {}
         for name, line in lines.items():
-            grid = "time" if name == "ancestral" else spacing
-            method = sampler(name, grid)
+            method = sampler(name, spacing)
             line.set_data([method.calls(n) for n in COUNTS],
-                          [error(kind, name, n, grid) for n in COUNTS])
-            if budget:
-                found[name] = error(kind, name, steps_within(budget, method), grid)
+                          [error(kind, method, n) for n in COUNTS])
         if not budget:
             return ""
         mark.set(xdata=[budget, budget], visible=True)
+        found = within(kind, spacing)[budget]
         best = min(found, key=lambda name: found[name])
         words = ", ".join(f"{name} {value:.4f}" for name, value in found.items())
         return f"<b>Within {budget} calls {best} is nearest.</b> {words}."
@@ -304,17 +192,17 @@ def errors_explorer(budget: int = 11) -> Explorer:
 
     The dashed line is a budget of calls, and the caption says who is best within it.
     """
-
-    def picture(axes):
-        show = _errors(axes)
-        axes.figure.legend(loc="outside lower center", ncols=6, fontsize=8, columnspacing=1.2)
-        return show
-
     controls = {
         "kind": choice("data", [("one normal", "normal"), ("four bumps", "bumps")], "bumps"),
         "spacing": choice("even in", SPACINGS),
         "budget": count_slider("budget of calls", 3, 60, budget, width=250),
     }
+
+    def picture(axes):
+        show = _errors(axes, controls["budget"].options)
+        axes.figure.legend(loc="outside lower center", ncols=6, fontsize=8, columnspacing=1.2)
+        return show
+
     return explore(
         picture, controls, size=(6.4, 4.0),
         description="The errors of six samplers against calls of the network, on logarithmic "
@@ -332,27 +220,15 @@ def errors_figure(spacing: str = "time"):
 # The bill of a grid
 
 
-def mmse(times: Tensor, *, count: int = 2000, seed: int = 0) -> Tensor:
-    """E (x − x̂)² of the perfect network at some times, (T,), with the same x and ε at all."""
-    bfn, rng = perfect(), torch.Generator().manual_seed(seed)
-    x = quantiles("bumps", count).unsqueeze(1)
-    noise = torch.randn(x.shape, generator=rng, dtype=x.dtype)
-    found = []
-    for t in times.tolist():
-        gamma = bfn.flow.gamma(t)
-        mean = gamma * x + (gamma * (1 - gamma)) ** 0.5 * noise
-        theta = GaussianParameters(mean, torch.full((count,), 1 + bfn.flow.beta(t)).double())
-        found.append((bfn.output(theta, t).mean - x).square().mean())
-    return torch.stack(found)
-
-
 def bill_figure(n: int = 10):
     """Where n messages lie on the curve of the continuous bill, ½ β'(t) mmse: L^n is the saw above
     it, since message i is guessed with what was known at t_{i−1}; between the two is L^n − L^∞.
     """
-    flow, fine = perfect().flow, 20
+    bfn, x, fine = perfect(), quantiles("bumps", 2000).unsqueeze(1), 20
     times = torch.linspace(0, 1, n * fine + 1, dtype=torch.float64)
-    rate, curve = 0.5 * flow.schedule.rate(times), mmse(times)
+    rate = 0.5 * bfn.flow.schedule.rate(times)
+    curve = [mmse(bfn, x, t, generator=Generator().manual_seed(0)).mean for t in times.tolist()]
+    curve = torch.tensor(curve, dtype=torch.float64)  # of the same noise at all times
     figure, axes = style.subplots(size=(7.6, 3.4))
     axes.fill_between(times, rate * curve, color=COLOURS.output, alpha=0.15, lw=0)
     axes.plot(times, rate * curve, color=COLOURS.output,
@@ -372,21 +248,12 @@ def bill_figure(n: int = 10):
 # Fixed noise
 
 
-def fixed_std(n: int, std: float, sigma_1: float = SIGMA_1) -> float:
-    """Of x̂ after n steps with one noise, N(0, std²) data: a' = τ²(β a + √β)/(1 + τ²β)."""
-    flow, share = ContinuousFlow(sigma_1), 0.0
-    for i in range(1, n + 1):
-        beta = flow.beta(i / n)
-        share = std**2 * (beta * share + beta**0.5) / (1 + std**2 * beta)
-    return share
-
-
 def fixed_figure(std: float = 0.2, counts=(1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)):
     """The spread of fixed-noise samples of N(0, std²) against the number of steps."""
     figure, axes = style.subplots(size=(7.2, 3.4))
     formula = [fixed_std(n, std) for n in counts]
     limit = std**2 * perfect().flow.beta(1.0) ** 0.5
-    clipped = Normal(0.0, std, clipped=True)
+    clipped = PerfectNormal(0.0, std, sigma_1=SIGMA_1, clipped=True)
     inside = [float(walk(clipped, FixedNoise(), n, even_noise(400))[2].std()) for n in counts]
     axes.plot(counts, formula, color=COLOURS.input, marker="P", mec="white", label="closed form")
     axes.plot(counts, inside, color=COLOURS.data, marker="X", mec="white",
