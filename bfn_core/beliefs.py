@@ -59,6 +59,16 @@ def cut(value: Any, part: slice | Tensor) -> Any:
     return over(lambda tensor: tensor[part], value)
 
 
+def joined(values: list[Any]) -> Any:
+    """Several batches of data, beliefs or conditions of one kind as one batch."""
+    if isinstance(values[0], dict):
+        return {name: joined([value[name] for value in values]) for name in values[0]}
+    if is_dataclass(values[0]):
+        parts = ([getattr(value, field.name) for value in values] for field in fields(values[0]))
+        return type(values[0])(*(joined(part) for part in parts))
+    return torch.cat(values)
+
+
 def in_precision(value: Any, dtype: torch.dtype) -> Any:
     """Data in a precision; whole numbers, such as classes, stay what they are."""
     return over(lambda part: part.to(dtype) if part.is_floating_point() else part, value)

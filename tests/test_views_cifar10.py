@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from bfn_core import BFN, DiscretisedFlow, data
+from bfn_core import BFN, DiscretisedFlow, data, photographs
 from bfn_core.views import cifar10 as views
 
 SIGMA = 1e-3
@@ -30,7 +30,7 @@ def copying():
 
 @pytest.fixture(scope="module")
 def walk(copying):
-    return views.walk(copying, X, n=16, seed=1)
+    return photographs.walk(copying, X, n=16, seed=1)
 
 
 def numbers(caption):
@@ -48,52 +48,11 @@ def every_control_moves(explorer, **moves):
         explorer.set(**{name: before[1]})
 
 
-def test_a_walk_follows_the_flow(copying, walk):
-    """Sixteen updates leave Bob where one draw from the flow would (77)."""
-    assert walk.times.tolist() == [i / 16 for i in range(17)]
-    assert torch.equal(walk.beliefs[0], torch.zeros_like(X))
-    for i in (3, 9, 16):
-        gamma = copying.flow.gamma(i / 16)
-        noise = (walk.beliefs[i] - gamma * X) / math.sqrt(gamma * (1 - gamma))
-        assert abs(float(noise.mean())) < 0.05 and float(noise.std()) == pytest.approx(1, abs=0.05)
-    again = views.walk(copying, X, n=16, seed=1)
-    assert torch.equal(walk.beliefs, again.beliefs)
-    assert not torch.equal(walk.beliefs, views.walk(copying, X, n=16, seed=2).beliefs)
-
-
-def test_whoever_copies_pays_minus_log2_sigma(walk):
-    """−ln σ₁/γ nats per unit of time, but where the ends of [−1, 1] or the single bins help."""
-    for i in (9, 10, 12):
-        gamma = walk.bfn.flow.gamma(i / 16)
-        assert float(walk.rates[i].mean()) == pytest.approx(math.log2(1000) / gamma, rel=0.05)
-    assert float(walk.rates[16].mean()) < 1
-    exact = walk.bfn.flow.rate_cost(X, walk.bfn.output(_theta(walk, 8), 0.5), 0.5)
-    torch.testing.assert_close(walk.rates[8], exact / math.log(2), rtol=1e-4, atol=1e-4)
-
-
-def _theta(walk, i):
-    from bfn_core import GaussianParameters
-
-    precision = 1 + walk.bfn.flow.beta(float(walk.times[i]))
-    return GaussianParameters(walk.beliefs[i], torch.full((len(X),), precision))
-
-
-def test_bits_add_up(walk):
-    assert torch.equal(walk.spent[0], torch.zeros_like(X))
-    one = 1 / 16 * walk.rates[1]  # at t = 0 nobody was asked
-    torch.testing.assert_close(walk.spent[1], one)
-    torch.testing.assert_close(walk.spent[2], one + (walk.rates[1] + walk.rates[2]) / 32)
-    torch.testing.assert_close(walk.bill, walk.spent[-1] + walk.naming[-1])
-    at_half = walk.bfn.output(_theta(walk, 8), 0.5)
-    torch.testing.assert_close(walk.naming[8], -at_half.log_prob(X) / math.log(2), atol=1e-3,
-                               rtol=1e-3)
-
-
 def test_doubt_and_strength(walk):
     assert walk.doubt(0.0) == math.inf and views._strength(walk, 0.0) == 1
     assert walk.doubt(0.5) == pytest.approx(walk.bfn.flow.beta(0.5) ** -0.5)
     assert views._strength(walk, 1.0) == pytest.approx(1000 / 3, rel=1e-3)
-    assert views.levels(2 / 256) == 1 and walk.at(0.49) == 8
+    assert photographs.levels(2 / 256) == 1 and walk.at(0.49) == 8
 
 
 def test_a_picture_shows_the_bytes():
@@ -130,23 +89,6 @@ def test_the_explorer_of_bits(walk):
     assert numbers(explorer.caption)[1] == 0 and "inf" not in explorer.caption
 
 
-def test_contrast_is_the_difference_to_the_neighbours():
-    flat = torch.zeros(1, 3, 8, 8)
-    assert float(views.contrast(flat).abs().max()) == 0
-    flat[0, 0, 4, 4] = 3 * 2 / 256
-    found = views.contrast(flat)
-    assert float(found[0, 0, 4, 4]) == pytest.approx(3)
-    assert float(found[0, 0, 4, 5]) == float(found[0, 0, 3, 4]) == pytest.approx(0.75)
-    assert float(found.sum()) == pytest.approx(6)
-
-
-def test_groups_by_contrast_hold_every_value_once(walk):
-    contrast, bits = views.by_contrast(walk, groups=4)
-    assert contrast.tolist() == sorted(contrast.tolist())
-    assert float(contrast.mean()) == pytest.approx(float(views.contrast(X).mean()), rel=1e-5)
-    assert float(bits.mean()) == pytest.approx(float(walk.bill.mean()), rel=1e-5)
-
-
 def test_bits_per_pixel_are_averaged_over_neighbours():
     bits = torch.zeros(2, 3, 6, 6)
     bits[1, :, 3, 3] = 3.0
@@ -158,7 +100,8 @@ def test_bits_per_pixel_are_averaged_over_neighbours():
 
 def test_images_as_they_form(copying):
     first = torch.Generator().manual_seed(0)
-    beliefs, guesses, doubts, samples = views.record(copying, (4, 3, 8, 8), 6, generator=first)
+    found = photographs.record(copying, (4, 3, 8, 8), 6, generator=first)
+    beliefs, guesses, doubts, samples = found
     assert beliefs.shape == guesses.shape == doubts.shape == (7, 4, 3, 8, 8)
     steps = copying.sampling_steps((4, 3, 8, 8), 6, generator=torch.Generator().manual_seed(0))
     for i, step in enumerate(steps):

@@ -20,12 +20,12 @@ from PIL import Image
 from torch import Tensor
 
 from bfn_core import BFN
+from bfn_core.binary_images import converse
 from bfn_core.data import drawn_digits
 from bfn_core.data.assets import CHECKOUT
 from bfn_core.distributions import Categorical
 from bfn_core.training import shipped
 from bfn_core.views.kit.style import COLOURS
-from bfn_core.views.mnist import converse
 
 TARGET = CHECKOUT / "belief_flow.svg"
 MESSAGES = 50

@@ -2,7 +2,7 @@
 
 Dynamic binarisation draws every pixel anew, ink with the probability that its grey level says. Who
 has the grey image before him still pays the entropy of these tosses, and at every time t at least
-what `bfn_core.views.mnist.toss_rate` says. The record, assets/mnist_tosses.json, has this floor
+what `bfn_core.binary_images.toss_rate` says. The record, assets/mnist_tosses.json, has this floor
 in nats per test image over the same times as the bill in assets/mnist.json, and what is left to
 the last fee. Together they are the entropy: Bayes' rule wastes nothing.
 """
@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from bfn_core import data
+from bfn_core.binary_images import toss_rate
 from bfn_core.data.assets import CHECKOUT
-from bfn_core.views.mnist import toss_rate
 
 TARGET = CHECKOUT / "mnist_tosses.json"
 FINE = 10  # times in each part, to average

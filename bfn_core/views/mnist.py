@@ -5,19 +5,16 @@ Ink is coloured and paper white; the colour says whose opinion it is (views/kit/
 """
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache, partial
 
 import torch
 from matplotlib.colors import to_rgb
-from torch import Generator, Tensor
+from torch import Tensor
 
-from bfn_core.beliefs import CategoricalParameters
+from bfn_core.binary_images import SURE, Conversation, Drawing, converse, undecided
 from bfn_core.data import drawn_digits
-from bfn_core.distributions import Categorical
 from bfn_core.infilling import filling_steps
 from bfn_core.model import BFN
-from bfn_core.modes import evaluating
 
 from .kit import style
 from .kit.explorer import button, explore, slider
@@ -27,59 +24,7 @@ from .kit.records import Series, chart
 from .kit.style import COLOURS
 from .kit.tiling import framed, tile
 
-SURE = 0.95  # a pixel of which this probability is ink, or paper, counts as decided
 LOUDEST = 3.0  # evidence of one message, in its own standard deviations, that is drawn in full
-
-
-@dataclass(frozen=True)
-class Conversation:
-    """Alice tells Bob one digit in n messages; everything that a picture of it needs.
-
-    Attributes:
-        digit: (H, W), 0 or 1.
-        messages: what message i says for ink against paper, in units of its noise, (n, H, W).
-        beliefs: probability of ink after i messages, by the messages alone, (n + 1, H, W).
-        guesses: the same by the network, (n + 1, H, W).
-        nats: price of each message, (n,); one draw of each step's part of L^n.
-        last: price of the digit itself once all messages are in, a draw of L^r.
-    """
-
-    digit: Tensor
-    messages: Tensor
-    beliefs: Tensor
-    guesses: Tensor
-    nats: Tensor
-    last: float
-
-    def paid(self, i: int) -> tuple[float, float]:
-        """Nats paid after i messages, and nats still to come."""
-        return float(self.nats[:i].sum()), float(self.nats[i:].sum()) + self.last
-
-
-@torch.no_grad()
-def converse(bfn: BFN, digit: Tensor, n: int, *, generator: Generator | None = None):
-    """Send one digit, (1, H, W) int64, in n messages. Returns a Conversation."""
-    flow, x = bfn.flow, digit.unsqueeze(0)
-    logits, evidence = [flow.prior(x.shape).logits], []
-    for i, (y, theta) in enumerate(flow.messages(x, n, generator=generator), 1):
-        logits.append(theta.logits)
-        noise = math.sqrt(2 * flow.classes * flow.alpha(i, n))  # of the difference of two of y
-        evidence.append((y[..., 1] - y[..., 0]) / noise)
-    beliefs = CategoricalParameters(torch.cat(logits))
-    with evaluating(bfn):
-        output = bfn.output(beliefs, torch.arange(n + 1) / n)
-    said = x.expand(n, *digit.shape)
-    alphas = flow.alpha(torch.arange(1, n + 1).float(), n)
-    before = Categorical(output.log_probs[:n])
-    nats = flow.step_cost(said, before, alphas, generator).flatten(1).sum(1)
-    last = flow.final_cost(x, Categorical(output.log_probs[n:])).sum()
-    ink = [probs[:, 0, ..., 1] for probs in (beliefs.probs, output.probs)]
-    return Conversation(digit[0], torch.cat(evidence)[:, 0], *ink, nats, float(last))
-
-
-def undecided(ink: Tensor) -> Tensor:
-    """How many pixels are not yet `SURE` of either colour, (..., H, W) to (...)."""
-    return ((ink < SURE) & (ink > 1 - SURE)).sum((-2, -1))
 
 
 def _volume(message: Tensor) -> Tensor:
@@ -207,32 +152,6 @@ def flow_figure(talk: Conversation, steps=(1, 8, 14, 20, 30, 50)):
 # Digits as they form
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """A batch of digits as it forms: ink after i of n messages, (n + 1, N, H, W), and the digits.
-
-    Attributes:
-        beliefs: p_I(ink).
-        guesses: p_O(ink).
-        digits: drawn from the last guess, (N, H, W) int64.
-    """
-
-    beliefs: Tensor
-    guesses: Tensor
-    digits: Tensor
-
-
-@torch.no_grad()
-def draw(bfn: BFN, count: int, n: int, *, shape=(28, 28), generator: Generator | None = None):
-    """Sample `count` digits with n messages and keep every step. Returns a Drawing."""
-    beliefs, guesses = [], []
-    for step in bfn.sampling_steps((count, 1, *shape), n, generator=generator):
-        beliefs.append(step.theta.probs[:, 0, ..., 1])
-        guesses.append(step.output.probs[:, 0, ..., 1])
-    digits = step.output.sample(generator=generator)[:, 0]
-    return Drawing(torch.stack(beliefs), torch.stack(guesses), digits)
-
-
 def _forming(axes, drawing, columns):
     """Digits after some messages, by the beliefs and by the guesses, and what each leaves open."""
     n, size = len(drawing.beliefs) - 1, drawing.digits[0].numel()
@@ -320,30 +239,6 @@ def elbo_chart(columns: dict[str, dict[str, tuple[float, float]]], notes: dict[s
                              notes.get(name, "")))
     return chart(series, elbo_figure(columns), alt, x="messages n", y="nats per image",
                  label="n = %{x}")
-
-
-def toss_rate(ink: Tensor, t: float, beta_1: float) -> Tensor:
-    """The price of a pixel's coin toss at time t, in nats per unit of time, if the coin is known.
-
-    By (205) for two classes, 4 β(1) t E (x − p)², where x is ink with the probability `ink`, and p
-    is the best guess by Bayes' rule: the coin and the messages so far, whose log-odds for ink are
-    N(±2β, 4β) (185). Over all times it sums to the entropy of the toss, as β(1) → ∞.
-
-    Args:
-        ink: probabilities, of any shape.
-
-    Returns:
-        A tensor of that shape, in double precision.
-    """
-    ink = ink.double()
-    noise = torch.linspace(-8, 8, 321, dtype=torch.float64)
-    weights = (-noise.square() / 2).softmax(0)
-    beta = beta_1 * t**2
-    evidence = 2 * beta + 2 * math.sqrt(beta) * noise  # for what the pixel is
-    odds = torch.logit(ink).unsqueeze(-1)
-    missed = torch.sigmoid(-odds - evidence), torch.sigmoid(odds - evidence)  # ink, and paper
-    error_ink, error_paper = ((m.square() * weights).sum(-1) for m in missed)
-    return 4 * beta_1 * t * (ink * error_ink + (1 - ink) * error_paper)
 
 
 def bill_figure(
