@@ -171,14 +171,19 @@ def mixture_curve(mixture: GaussianMixture, beta: Tensor, points: int = 2001) ->
     z = torch.linspace(-7, 7, points, dtype=torch.float64)
     share = (-0.5 * z * z).softmax(0)
     own = torch.tensor(mixture.means, dtype=torch.float64)
-    probs = mixture.probs().double()
-    errors = []
-    for b in beta:
-        # What is told, √β (√β x + ε), where x is of one component: (J, points).
-        told = b * own.unsqueeze(1) + (b * (1 + b * mixture.std**2)).sqrt() * z
-        weights, means, std = mixture.posterior(told / (1 + b), b)
-        guess = (weights * means).sum(-1, keepdim=True)
-        variance = (weights * (means - guess).square()).sum(-1) + std**2
+    probs = torch.tensor(mixture.weights or [1.0] * len(own), dtype=torch.float64)
+    probs, narrow = probs / probs.sum(), mixture.std**2
+    errors = [(probs * own.square()).sum() - (probs @ own) ** 2 + narrow]
+    for b in beta[1:].tolist():
+        # x + σ ε where x is of one component, (J, points), and what each says of x: in float64
+        # throughout, which `mixture.posterior` is not.
+        noise = torch.tensor(b**-0.5, dtype=torch.float64) ** 2
+        place, wide_spread = own.unsqueeze(1) + (narrow + noise).sqrt() * z, narrow + noise
+        off = place.unsqueeze(-1) - own
+        weights = (probs.log() - 0.5 * off.square() / wide_spread).softmax(-1)
+        within = own + narrow * off / wide_spread
+        guess = (weights * within).sum(-1, keepdim=True)
+        variance = (weights * (within - guess).square()).sum(-1) + narrow * noise / wide_spread
         errors.append(probs @ variance @ share)
     return ErrorCurve(beta, torch.stack(errors))
 
