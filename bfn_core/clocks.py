@@ -12,7 +12,9 @@ from typing import Any
 from torch import Tensor
 
 from bfn_core.checks import real
-from bfn_core.schedules import Form, Schedule
+from bfn_core.flows import ContinuousFlow, DiscreteFlow
+from bfn_core.mixed import MixedFlow
+from bfn_core.schedules import Form, GeometricSchedule, QuadraticSchedule, Schedule
 
 
 @dataclass(frozen=True)
@@ -69,3 +71,31 @@ TINY = 1e-12  # below it a clock that leads would run infinitely fast
 
 def _within(share: Any, low: float) -> Any:
     return share.clamp(low, 1.0) if isinstance(share, Tensor) else min(max(share, low), 1.0)
+
+
+# Ways to tell mixed data: by name, the options of `Retimed` for the kinds and for the places.
+
+TOGETHER: dict[str, Any] = {"together": ({}, {})}
+ONE_LAGS = {**TOGETHER, "kinds lag": ({"power": 3}, {}), "places lag": ({}, {"power": 3})}
+ONE_FIRST = {**TOGETHER, "kinds first": ({"end": 0.5}, {"start": 0.5}),
+             "places first": ({"start": 0.5}, {"end": 0.5}), "kinds lag": ({"power": 3}, {})}
+
+
+def paths(
+    classes: int, beta_1: float, sigma_1: float, clocks: dict[str, tuple[dict, dict]]
+) -> dict[str, MixedFlow]:
+    """Mixed flows of "kinds" and "places" that send the same by different clocks.
+
+    Args:
+        classes, beta_1: of the kinds.
+        sigma_1: of the places.
+        clocks: by name, the options of `Retimed` for the kinds and for the places.
+    """
+    kinds, places = QuadraticSchedule(beta_1), GeometricSchedule(sigma_1)
+    return {
+        name: MixedFlow(
+            kinds=DiscreteFlow(classes, schedule=Retimed(kinds, **one)),
+            places=ContinuousFlow(schedule=Retimed(places, **other)),
+        )
+        for name, (one, other) in clocks.items()
+    }

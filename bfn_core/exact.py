@@ -16,7 +16,7 @@ Source: Graves et al. 2023, arXiv 2308.07037, for the flows; the posterior is Ba
 """
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from bfn_core.beliefs import Condition, Data, Parameters, first
 from bfn_core.checks import check_time
@@ -127,3 +127,37 @@ class ExactBFN(BFN):
         if condition is not None:
             raise ValueError("condition must be None: an ExactBFN knows its points and no more")
         return self.flow.mixture(self._posterior(theta), self.data)
+
+
+def told_so_far(bfn: ExactBFN, times: Tensor, *, draws: int = 4, seed: int = 0) -> Tensor:
+    """What messages have told by each pair of times, (kinds, places), on average: ln N + E ln p.
+
+    The gradient of this surface are the two rates at which the bill grows, so a path's bill depends
+    on where it ends, and on nothing else.
+
+    Args:
+        bfn: perfect, of a MixedFlow with "kinds" and "places".
+        times: (T,).
+        draws: of the messages about each point.
+        seed: of the messages.
+
+    Returns:
+        (T, T) in nats, float64.
+    """
+    data, own = bfn.data, torch.arange(len(bfn.log_weights)).repeat(draws)
+    scores = {}
+    for name, flow in bfn.flow.flows.items():
+        noise = Generator().manual_seed(seed + len(name))
+        state = noise.get_state()
+        scores[name] = []
+        for t in times.tolist():  # the same noise at all times: a smooth surface
+            noise.set_state(state)
+            theta = flow.sample_flow(data[name][own], t, noise)
+            scores[name].append(flow.log_likelihood(theta, data[name]))
+    surface = torch.empty(len(times), len(times), dtype=torch.float64)
+    for i, kinds in enumerate(scores["kinds"]):
+        for j, places in enumerate(scores["places"]):
+            log_posterior = (bfn.log_weights + kinds + places).log_softmax(-1)
+            told = log_posterior.gather(1, own.unsqueeze(1)).squeeze(1) - bfn.log_weights[own]
+            surface[i, j] = told.mean()
+    return surface

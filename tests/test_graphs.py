@@ -8,10 +8,18 @@ import torch
 from safetensors.torch import load_file
 
 from bfn_core import BFN, DiscreteFlow, Estimate, ExactBFN, data, elbo
-from bfn_core.data.trees import distances, is_tree, matrix, pairs, relabelled, shape_of, trees
+from bfn_core.data.trees import (
+    TREE_FLOW,
+    distances,
+    is_tree,
+    matrix,
+    pairs,
+    relabelled,
+    shape_of,
+    trees,
+)
 from bfn_core.networks.edges import EdgeNetwork
 from bfn_core.training.brief import fit
-from bfn_core.views.graphs_and_molecules import TREE_FLOW
 from tests.oracles import agree, generator
 from tools.graphs import bills
 

@@ -7,15 +7,24 @@ import pytest
 import torch
 
 from bfn_core import BFN, ContinuousFlow, DiscreteFlow, Estimate, ExactBFN, MixedFlow, elbo
-from bfn_core.clocks import Retimed
-from bfn_core.data.molecules import Bent, PerfectBent, centring, g2
+from bfn_core.clocks import ONE_FIRST, TOGETHER, Retimed, paths
+from bfn_core.data.molecules import (
+    BENT_PATHS,
+    SCALE,
+    Bent,
+    PerfectBent,
+    centring,
+    g2,
+    measured,
+    off_the_law,
+)
+from bfn_core.exact import told_so_far
 from bfn_core.networks.points import PointNetwork
 from bfn_core.schedules import GeometricSchedule, LinearSchedule, QuadraticSchedule
 from bfn_core.training.brief import fit
-from bfn_core.views import graphs_and_molecules as views
 from tests.oracles import agree, generator
 
-FLOW = views.BENT_PATHS["together"]
+FLOW = BENT_PATHS["together"]
 FAMILY = Bent()
 
 
@@ -85,10 +94,10 @@ def test_a_mixed_flow_of_one_part_is_that_part():
     assert torch.equal(one, other)
 
 
-@pytest.mark.parametrize("name", views.ONE_FIRST)
+@pytest.mark.parametrize("name", ONE_FIRST)
 def test_a_perfect_bill_does_not_depend_on_the_path(name):
     x = points()
-    flow = views.paths(3, 6.0, 0.01, {name: views.ONE_FIRST[name]})[name]
+    flow = paths(3, 6.0, 0.01, {name: ONE_FIRST[name]})[name]
     bill = elbo(ExactBFN(flow, x), {part: v.repeat(100, 1) for part, v in x.items()}, repeats=40,
                 generator=generator(0)).messages
     assert bill.standard_error < 0.03
@@ -112,8 +121,8 @@ def test_parts_that_are_independent_pay_apart():
 
 
 def test_what_was_told_is_a_landscape_with_the_bill_at_its_top():
-    bfn = ExactBFN(views.paths(3, 6.0, 0.01, views.TOGETHER)["together"], points())
-    surface = views.told_so_far(bfn, torch.linspace(0, 1, 6), draws=40)
+    bfn = ExactBFN(paths(3, 6.0, 0.01, TOGETHER)["together"], points())
+    surface = told_so_far(bfn, torch.linspace(0, 1, 6), draws=40)
     assert float(surface[0, 0]) == pytest.approx(0, abs=1e-6)
     assert float(surface[-1, -1]) == pytest.approx(math.log(24), abs=0.02)
     assert bool((surface.diff(dim=0) > -0.05).all() and (surface.diff(dim=1) > -0.05).all())
@@ -141,8 +150,8 @@ def test_g2_holds_162_molecules():
     oxygen, *hydrogens = found.places[water, :3]
     for hydrogen in hydrogens:  # 0.97 Å in this set
         assert float((oxygen - hydrogen).norm()) == pytest.approx(0.97, abs=0.02)
-    x = {"kinds": found.kinds, "places": found.places.double() / views.SCALE}
-    flow = views.paths(15, 0.6, 0.01, views.TOGETHER)["together"]
+    x = {"kinds": found.kinds, "places": found.places.double() / SCALE}
+    flow = paths(15, 0.6, 0.01, TOGETHER)["together"]
     bill = elbo(ExactBFN(flow, x), x, repeats=200, generator=generator(0)).messages
     assert bill.standard_error < 0.06 and agree(bill, math.log(162))
 
@@ -166,13 +175,23 @@ def test_centring_leaves_the_mean_alone():
     torch.testing.assert_close(back, places - places.mean(1, keepdim=True))
 
 
+def test_bent_molecules_are_measured_by_their_longest_side():
+    x = FAMILY.draw(300, generator(0))
+    found = measured(x)
+    assert set(found["angle"].round().tolist()) == {100.0, 150.0}
+    lengths = (20 * found["bonds"]).round().unique().div(20).tolist()
+    assert lengths == pytest.approx([0.4, 0.55, 0.7])
+    noisy = {**x, "places": x["places"] + 0.3}
+    assert float(off_the_law(noisy, FAMILY)["bonds"].mean()) > 0.05
+
+
 def test_bent_molecules_are_as_their_law_says():
     x = FAMILY.draw(6000, generator(0))
-    off = views.off_the_law(x, FAMILY)
+    off = off_the_law(x, FAMILY)
     assert float(off["bonds"].max()) < 1e-5 and float(off["angle"].max()) < 0.05
     kinds, middle, _ = FAMILY.forms
     assert len({(*row, m) for row, m in zip(kinds.tolist(), middle.tolist(), strict=True)}) == 24
-    form = (x["kinds"] * torch.tensor([4, 2, 1])).sum(1) + 8 * views.measured(x)["middle"]
+    form = (x["kinds"] * torch.tensor([4, 2, 1])).sum(1) + 8 * measured(x)["middle"]
     counts = torch.bincount(form, minlength=24)
     assert float(((counts - 250.0) ** 2 / 250).sum()) < 49.7  # p = 0.001 at 23 degrees of freedom
     for one in range(24):  # no form leans to a side: 5 standard errors of 250 coordinates

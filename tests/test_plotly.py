@@ -16,7 +16,7 @@ from PIL import Image
 from plotly import graph_objects
 
 from bfn_core import ContinuousFlow, DiscreteFlow, ExactBFN, MixedFlow
-from bfn_core.data.molecules import g2
+from bfn_core.data.molecules import SCALE, g2
 from bfn_core.data.toy import GaussianMixture
 from bfn_core.views import gaussian_mixture, simplex
 from bfn_core.views import graphs_and_molecules as room
@@ -31,7 +31,7 @@ def thiophene():
     """The film of notebook 15."""
     pytest.importorskip("ase")
     molecules, places = g2(), ContinuousFlow(sigma_1=0.01)
-    points = {"places": molecules.places.double() / room.SCALE, "kinds": molecules.kinds}
+    points = {"places": molecules.places.double() / SCALE, "kinds": molecules.kinds}
     kinds = DiscreteFlow(len(molecules.symbols), beta_1=0.6)
     bfn = ExactBFN(MixedFlow(kinds=kinds, places=places), points)
     return room.molecule_film(bfn, molecules, seed=38)

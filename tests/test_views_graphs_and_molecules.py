@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from bfn_core import ExactBFN
-from bfn_core.data.molecules import Bent, Molecules
-from bfn_core.data.trees import shape_of, trees
+from bfn_core.clocks import TOGETHER, paths
+from bfn_core.data.molecules import SCALE, Bent, Molecules, draw_molecule
+from bfn_core.data.trees import TREE_FLOW, shape_of, trees
+from bfn_core.exact import told_so_far
 from bfn_core.views import graphs_and_molecules as views
 from tests.oracles import generator
 
@@ -19,15 +21,15 @@ MOLECULES = Molecules(
     torch.tensor([[2, 1, 1], [2, 0, 0], [3, 4, 0]]),
     torch.stack([WATER, torch.zeros(3, 3), torch.tensor([[0, 0, 1.2], [0, 0, -1.2], [0, 0, 0]])]),
 )
-POINTS = {"places": MOLECULES.places.double() / views.SCALE, "kinds": MOLECULES.kinds}
-BFN = ExactBFN(views.paths(5, 2.0, 0.01, views.TOGETHER)["together"], POINTS)
+POINTS = {"places": MOLECULES.places.double() / SCALE, "kinds": MOLECULES.kinds}
+BFN = ExactBFN(paths(5, 2.0, 0.01, TOGETHER)["together"], POINTS)
 TIMES = torch.linspace(0, 1, 5)
-SURFACE = views.told_so_far(BFN, TIMES, draws=20)
+SURFACE = told_so_far(BFN, TIMES, draws=20)
 
 
 def test_the_tree_explorer_says_whether_it_is_a_tree():
     x = trees(6)
-    explorer = views.tree_explorer({"perfect": ExactBFN(views.TREE_FLOW, x)}, x)
+    explorer = views.tree_explorer({"perfect": ExactBFN(TREE_FLOW, x)}, x)
     explorer.set(t=1.0)
     said = re.findall(r"<b>(.*?)</b> with (\d+)", explorer.caption)
     assert said[1] == ("a tree", "0")
@@ -101,7 +103,7 @@ def test_turning_keeps_lengths_and_what_is_up():
 def test_the_film_ends_with_the_molecule_that_was_drawn():
     film = views.molecule_film(BFN, MOLECULES, n=10, seed=1)
     assert len(film.json["frames"]) == 11 and len(json.dumps(film.json)) < 100_000
-    chance, places, _ = views.draw_molecule(BFN, n=10, seed=1)[-1]
+    chance, places, _ = draw_molecule(BFN, n=10, seed=1)[-1]
     index = MOLECULES.kinds.tolist().index(chance.argmax(1).tolist())
     torch.testing.assert_close(places.float(), MOLECULES.places[index], atol=0.1, rtol=0.0)
     texts = film.json["frames"][-1]["data"][1]["text"]
@@ -125,16 +127,9 @@ def test_paths_and_few_messages_are_drawn_at_their_values():
     assert [axis.lines[0].get_xdata()[0] for axis in dots] == [7.0, 0.9]
 
 
-def test_bent_molecules_are_measured_by_their_longest_side():
+def test_bent_molecules_are_drawn_as_two_histograms():
     family = Bent()
     x = family.draw(300, generator(0))
-    found = views.measured(x)
-    assert set(found["angle"].round().tolist()) == {100.0, 150.0}
-    lengths = (20 * found["bonds"]).round().unique().div(20).tolist()
-    assert lengths == pytest.approx([0.4, 0.55, 0.7])
     noisy = {**x, "places": x["places"] + 0.3}
-    assert float(views.off_the_law(noisy, family)["bonds"].mean()) > 0.05
     figure = views.bent_figure({"the law": x, "samples": noisy}, family)
     assert len(figure.axes) == 2
-
-

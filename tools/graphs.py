@@ -26,14 +26,13 @@ from torch import Generator, Tensor
 
 from bfn_core import BFN, Estimate, ExactBFN
 from bfn_core.data.assets import CHECKOUT
-from bfn_core.data.molecules import Bent, PerfectBent
-from bfn_core.data.trees import is_tree, shape_of, trees
+from bfn_core.data.molecules import BENT_PATHS, Bent, PerfectBent
+from bfn_core.data.trees import TREE_FLOW, is_tree, shape_of, trees
 from bfn_core.model import stratified
 from bfn_core.networks.edges import EdgeNetwork
 from bfn_core.networks.mlp import MLP
 from bfn_core.networks.points import PointNetwork
 from bfn_core.training.brief import fit
-from bfn_core.views.graphs_and_molecules import BENT_PATHS, TREE_FLOW
 from tools.record import measure
 
 PATH = CHECKOUT / "graphs.json"

@@ -17,10 +17,15 @@ import torch
 from torch import Generator, Tensor
 
 from bfn_core.beliefs import Condition, Parameters
+from bfn_core.clocks import ONE_LAGS, paths
 from bfn_core.distributions import Categorical, Delta, Output
+from bfn_core.exact import ExactBFN
 from bfn_core.mixed import Joint, MixedFlow
 from bfn_core.model import BFN
 from bfn_core.numerics import wide
+
+SCALE = 3.0  # ångström for 1: the molecules of g2 then lie within [−1, 1]
+BENT_PATHS = paths(2, 4.0, 0.05, ONE_LAGS)  # of `Bent`, by name
 
 
 @dataclass(frozen=True)
@@ -193,3 +198,45 @@ class PerfectBent(BFN):
         share = torch.einsum("nf,fak->nak", score.detach().softmax(1), own.to(score.device))
         like = places.mean
         return Joint(kinds=Categorical(share.log().to(like)), places=Delta(slope.to(like)))
+
+
+def draw_molecule(bfn: ExactBFN, *, n: int = 40, seed: int = 0) -> list[tuple[Tensor, ...]]:
+    """On the way to one sample: for each of n + 1 times the chances of kinds (A, K), the expected
+    places (A, 3) and the means of the belief about them (A, 3), in ångström.
+
+    Args:
+        bfn: perfect, with "kinds" and with "places" in units of `SCALE`.
+        n: messages.
+        seed: of the sample.
+    """
+    shape = {name: (1, *part.shape[1:]) for name, part in bfn.data.items()}
+    steps = bfn.sampling_steps(shape, n, generator=Generator().manual_seed(seed))
+    return [(step.output["kinds"].probs[0], step.output["places"].mean[0] * SCALE,
+             step.theta["places"].mean[0] * SCALE) for step in steps]
+
+
+def measured(x: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Of molecules of three atoms: both "bonds", shortest first, the "angle" between them in
+    degrees, and which atom is in the "middle": the one across from the longest side.
+    """
+    places = (centring(3).T @ x["places"]).double()
+    far = torch.cdist(places, places)
+    sides = torch.stack([far[:, 1, 2], far[:, 0, 2], far[:, 0, 1]], 1)  # across from atom 0, 1, 2
+    order = sides.argsort(1)
+    (a, b, c) = sides.gather(1, order).T
+    cosine = (a**2 + b**2 - c**2) / (2 * a * b)
+    return {"bonds": torch.stack([a, b], 1), "angle": torch.rad2deg(cosine.clamp(-1, 1).acos()),
+            "middle": order[:, 2]}
+
+
+def off_the_law(x: dict[str, Tensor], family: Bent) -> dict[str, Tensor]:
+    """How far molecules are from what their own kinds say: "bonds" as root mean square of both
+    lengths, (B,), and "angle" in degrees, (B,).
+    """
+    found, kinds = measured(x), x["kinds"]
+    radii, angles = torch.tensor(family.radii), torch.tensor(family.angles)
+    middle = kinds.gather(1, found["middle"].unsqueeze(1))
+    ends = (found["middle"].unsqueeze(1) + torch.tensor([1, 2])) % 3
+    expected = (radii[kinds.gather(1, ends)] + radii[middle]).sort(1).values
+    return {"bonds": (found["bonds"] - expected).square().mean(1).sqrt(),
+            "angle": (found["angle"] - angles[middle[:, 0]]).abs()}

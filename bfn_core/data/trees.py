@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 
 from bfn_core.checks import whole
+from bfn_core.flows import DiscreteFlow
+
+TREE_FLOW = DiscreteFlow(2, beta_1=9.0)  # of the edges, in notebook 15 and its record
 
 
 def pairs(nodes: int) -> Tensor:

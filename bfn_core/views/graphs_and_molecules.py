@@ -9,22 +9,17 @@ from matplotlib.colors import to_rgb
 from plotly import graph_objects
 from torch import Generator, Tensor
 
-from bfn_core.clocks import Retimed
-from bfn_core.data.molecules import Bent, Molecules, centring
-from bfn_core.data.trees import is_tree, pairs, shape_of
+from bfn_core.data.molecules import SCALE, Bent, Molecules, draw_molecule, measured
+from bfn_core.data.trees import TREE_FLOW, is_tree, pairs, shape_of
 from bfn_core.exact import ExactBFN
-from bfn_core.flows import ContinuousFlow, DiscreteFlow
-from bfn_core.mixed import MixedFlow
+from bfn_core.flows import DiscreteFlow
 from bfn_core.model import BFN
-from bfn_core.schedules import GeometricSchedule, QuadraticSchedule
 from bfn_core.views.kit import plotly_figure, style
 from bfn_core.views.kit.explorer import choice, explore, slider
 from bfn_core.views.kit.plotly_figure import PlotlyFigure
 from bfn_core.views.kit.style import COLOURS
 
 # Trees.
-
-TREE_FLOW = DiscreteFlow(2, beta_1=9.0)
 
 
 def _circle(nodes: int) -> Tensor:
@@ -153,64 +148,7 @@ def networks_figure(rows: dict[str, dict[str, tuple[float, float]]], floor: floa
 
 # Two clocks.
 
-
-def paths(
-    classes: int, beta_1: float, sigma_1: float, clocks: dict[str, tuple[dict, dict]]
-) -> dict[str, MixedFlow]:
-    """Mixed flows of "kinds" and "places" that send the same by different clocks.
-
-    Args:
-        classes, beta_1: of the kinds.
-        sigma_1: of the places.
-        clocks: by name, the options of `Retimed` for the kinds and for the places.
-    """
-    kinds, places = QuadraticSchedule(beta_1), GeometricSchedule(sigma_1)
-    return {
-        name: MixedFlow(
-            kinds=DiscreteFlow(classes, schedule=Retimed(kinds, **one)),
-            places=ContinuousFlow(schedule=Retimed(places, **other)),
-        )
-        for name, (one, other) in clocks.items()
-    }
-
-
-TOGETHER: dict[str, Any] = {"together": ({}, {})}
-ONE_LAGS = {**TOGETHER, "kinds lag": ({"power": 3}, {}), "places lag": ({}, {"power": 3})}
-ONE_FIRST = {**TOGETHER, "kinds first": ({"end": 0.5}, {"start": 0.5}),
-             "places first": ({"start": 0.5}, {"end": 0.5}), "kinds lag": ({"power": 3}, {})}
-BENT_PATHS = paths(2, 4.0, 0.05, ONE_LAGS)
 PATH_COLOURS = (COLOURS.input, COLOURS.sender, COLOURS.receiver, COLOURS.output)
-
-
-def told_so_far(bfn: ExactBFN, times: Tensor, *, draws: int = 4, seed: int = 0) -> Tensor:
-    """What messages have told by each pair of times, (kinds, places), on average: ln N + E ln p.
-
-    The gradient of this surface are the two rates at which the bill grows, so a path's bill depends
-    on where it ends, and on nothing else.
-
-    Args:
-        bfn: perfect, of a MixedFlow with "kinds" and "places".
-        times: (T,).
-        draws: of the messages about each point.
-        seed: of the messages.
-    """
-    data, own = bfn.data, torch.arange(len(bfn.log_weights)).repeat(draws)
-    scores = {}
-    for name, flow in bfn.flow.flows.items():
-        noise = Generator().manual_seed(seed + len(name))
-        state = noise.get_state()
-        scores[name] = []
-        for t in times.tolist():  # the same noise at all times: a smooth surface
-            noise.set_state(state)
-            theta = flow.sample_flow(data[name][own], t, noise)
-            scores[name].append(flow.log_likelihood(theta, data[name]))
-    surface = torch.empty(len(times), len(times), dtype=torch.float64)
-    for i, kinds in enumerate(scores["kinds"]):
-        for j, places in enumerate(scores["places"]):
-            log_posterior = (bfn.log_weights + kinds + places).log_softmax(-1)
-            told = log_posterior.gather(1, own.unsqueeze(1)).squeeze(1) - bfn.log_weights[own]
-            surface[i, j] = told.mean()
-    return surface
 
 
 def _map(axis, times: Tensor, surface: Tensor):
@@ -283,9 +221,6 @@ ELEMENTS = {  # covalent radius in ångström (Cordero et al. 2008) and colour
     "Al": (1.21, "#A6A6A6"), "Si": (1.11, "#B8A200"), "P": (1.07, COLOURS.receiver),
     "S": (1.05, COLOURS.other), "Cl": (1.02, COLOURS.output),
 }
-SCALE = 3.0  # ångström for 1: the molecules of g2 then lie within [−1, 1]
-
-
 class Look:
     """How atoms of uncertain kind look: what `Molecules.symbols` are, as colours and sizes."""
 
@@ -419,16 +354,6 @@ def _beliefs(bfn: ExactBFN, index: int, kinds: float, places: float) -> dict[str
     }
 
 
-def draw_molecule(bfn: ExactBFN, *, n: int = 40, seed: int = 0) -> list[tuple[Tensor, ...]]:
-    """On the way to one sample: for each of n + 1 times the chances of kinds (A, K), the expected
-    places (A, 3) and the means of the belief about them (A, 3), in ångström.
-    """
-    shape = {name: (1, *part.shape[1:]) for name, part in bfn.data.items()}
-    steps = bfn.sampling_steps(shape, n, generator=Generator().manual_seed(seed))
-    return [(step.output["kinds"].probs[0], step.output["places"].mean[0] * SCALE,
-             step.theta["places"].mean[0] * SCALE) for step in steps]
-
-
 def molecule_film(bfn: ExactBFN, molecules: Molecules, *, n: int = 40, seed: int = 0, t=0.1):
     """A molecule comes out of noise, to turn and to play: a `PlotlyFigure`.
 
@@ -511,33 +436,6 @@ def molecule_strip(way: list[tuple[Tensor, ...]], look: Look, times=(0.02, 0.1, 
 
 
 # Molecules of three atoms.
-
-
-def measured(x: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Of molecules of three atoms: both "bonds", shortest first, the "angle" between them in
-    degrees, and which atom is in the "middle": the one across from the longest side.
-    """
-    places = (centring(3).T @ x["places"]).double()
-    far = torch.cdist(places, places)
-    sides = torch.stack([far[:, 1, 2], far[:, 0, 2], far[:, 0, 1]], 1)  # across from atom 0, 1, 2
-    order = sides.argsort(1)
-    (a, b, c) = sides.gather(1, order).T
-    cosine = (a**2 + b**2 - c**2) / (2 * a * b)
-    return {"bonds": torch.stack([a, b], 1), "angle": torch.rad2deg(cosine.clamp(-1, 1).acos()),
-            "middle": order[:, 2]}
-
-
-def off_the_law(x: dict[str, Tensor], family: Bent) -> dict[str, Tensor]:
-    """How far molecules are from what their own kinds say: "bonds" as root mean square of both
-    lengths, (B,), and "angle" in degrees, (B,).
-    """
-    found, kinds = measured(x), x["kinds"]
-    radii, angles = torch.tensor(family.radii), torch.tensor(family.angles)
-    middle = kinds.gather(1, found["middle"].unsqueeze(1))
-    ends = (found["middle"].unsqueeze(1) + torch.tensor([1, 2])) % 3
-    expected = (radii[kinds.gather(1, ends)] + radii[middle]).sort(1).values
-    return {"bonds": (found["bonds"] - expected).square().mean(1).sqrt(),
-            "angle": (found["angle"] - angles[middle[:, 0]]).abs()}
 
 
 def bent_figure(samples: dict[str, dict[str, Tensor]], family: Bent):
