@@ -86,6 +86,25 @@ class Filling:
         return effective(self.weights.log())
 
 
+def ranked(filling: Filling, where: Tensor) -> list[tuple[tuple, float]]:
+    """The different fillings of the positions `where` and their weights, the likeliest first.
+
+    Args:
+        filling: of sequences, (N, L).
+        where: the positions, (H,) int64.
+    """
+    shares = {}
+    for row, weight in zip(filling.x[:, where].tolist(), filling.weights.tolist(), strict=True):
+        shares[tuple(row)] = shares.get(tuple(row), 0.0) + weight
+    return sorted(shares.items(), key=lambda item: -item[1])
+
+
+def marginals(filling: Filling, where: Tensor, classes: int) -> Tensor:
+    """The weighted share of each class at each of the positions `where`, (H, K) in float64."""
+    one_hot = torch.nn.functional.one_hot(filling.x[:, where], classes).double()
+    return (filling.weights.reshape(-1, 1, 1) * one_hot).sum(0)
+
+
 def effective(log_weights: Tensor) -> float:
     """1/Σ w² of normalised weights (N,)."""
     return float(torch.exp(-(2 * log_weights).logsumexp(0)))

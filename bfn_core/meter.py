@@ -6,10 +6,11 @@ pays is measured with the same noise. All prices are in bits, while bfn_core cou
 Equation numbers are those of Graves et al., arXiv 2308.07037.
 """
 
+import functools
 import math
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from bfn_core.beliefs import CategoricalParameters
 from bfn_core.exact import ExactBFN
@@ -143,6 +144,10 @@ class Meter:
         paid = (likely * costs).unflatten(0, (-1, len(self.x))).sum(1)
         return paid / likely.unflatten(0, (-1, len(self.x))).sum(1) / NATS
 
+    def mean(self, values: Tensor) -> Tensor:
+        """Over the table, (…, N) to (…); what cannot happen, and has no price, counts as 0."""
+        return values.nan_to_num() @ self.weights
+
     def rate(self, bfn: BFN, t: Tensor) -> Tensor:
         """Bits per unit of time for each t and point, (T, N): the integrand of L^∞ (205)."""
         theta, times = self._beliefs(t), t.repeat_interleave(len(self.x))
@@ -248,6 +253,84 @@ def integral(rate: Tensor) -> float:
     return float(rate @ _SIMPSON)
 
 
+class Surprises:
+    """What the points of a table cost one variable after the other, and in n messages, in bits.
+
+    A point is an index of the table's rows, end to end; None stands for the average over the table.
+
+    Args:
+        bfn: the perfect network of the table.
+
+    Attributes:
+        weights: probabilities of the N points, (N,).
+        possible: the points that can happen.
+    """
+
+    def __init__(self, bfn: ExactBFN) -> None:
+        self.bfn, size = bfn, bfn.flow.classes
+        self.weights = bfn.log_weights.exp()
+        joint = self.weights.reshape(size, size)
+        self.first = -joint.sum(1).log2().repeat_interleave(size)
+        self.second = -self.weights.log2() - self.first
+        self.possible = [j for j in range(size * size) if self.weights[j] > 0]
+        self.meter = Meter(bfn, seed=4)
+        self.final = self.meter.final(bfn).unsqueeze(0)
+        self._steps = functools.cache(lambda n: self.meter.steps(bfn, n, knots=9))
+
+    def _of(self, pair: int | None, values: Tensor) -> Tensor:
+        """One point's entry, or the mean over the table where pair is None: (…, N) -> (…)."""
+        if pair is not None:
+            return values[..., pair]
+        return values[..., self.possible] @ self.weights[self.possible]
+
+    def surprise(self, pair: int | None) -> tuple[float, ...]:
+        """Of the first variable, and of the second given the first."""
+        return tuple(float(self._of(pair, part)) for part in (self.first, self.second))
+
+    def mean(self, pair: int | None, n: int) -> Tensor:
+        """Average price of each message and of the end, (n + 1,)."""
+        return self._of(pair, torch.cat([self._steps(n), self.final]))
+
+    def paths(self, pair: int | None, n: int, count: int, seed: int) -> Tensor:
+        """Single conversations, (count, n + 1)."""
+        generator = Generator().manual_seed(seed)
+        if pair is None:
+            points = torch.multinomial(self.weights, count, True, generator=generator)
+        else:
+            points = torch.full((count,), pair)
+        return message_bits(self.bfn, self.bfn.data[points], n, draws=12, generator=generator)
+
+
+class StepCosts:
+    """The prices of n messages, for a perfect network and for the one without correlation.
+
+    Args:
+        table: (K, K), joint probabilities or counts.
+        beta_1: accuracy of all messages together.
+
+    Attributes:
+        networks: "perfect" and "alone".
+        joint, apart: bits in the table, and in its two variables one by one.
+        rates: bits per unit of time at TIMES, by the name of the network.
+    """
+
+    def __init__(self, table: Tensor, beta_1: float) -> None:
+        truth = perfect_network(table, beta_1)
+        self.networks = {"perfect": truth,
+                         "alone": perfect_network(without_correlation(table), beta_1)}
+        self.meter = Meter(truth)
+        self.joint = truth.entropy() / NATS
+        margins = without_correlation(table)
+        self.apart = float(-torch.special.xlogy(margins, margins).sum()) / NATS
+        self.rates = {name: self.meter.mean(self.meter.rate(bfn, TIMES))
+                      for name, bfn in self.networks.items()}
+        self.prices = functools.cache(self._prices)
+
+    def _prices(self, name: str, n: int) -> Tensor:
+        """Bits for each of n messages, (n,)."""
+        return self.meter.mean(self.meter.steps(self.networks[name], n))
+
+
 # Messages that end too early
 
 BETAS = torch.logspace(-2, 1, 61, dtype=torch.float64)  # a twentieth of a decade apart
@@ -273,12 +356,9 @@ def finite_bills(table: Tensor, betas: Tensor = BETAS) -> tuple[Tensor, Tensor, 
     meter = Meter(truth)
     t = (betas / betas[-1]).sqrt().float()  # (182)
 
-    def mean(values):
-        return values.nan_to_num() @ meter.weights
-
     # In bits per unit of β, which is the same for every β(1); from 0 to the first β it is constant.
-    rate = mean(meter.rate(truth, t)) / (2 * betas[-1] * t)
+    rate = meter.mean(meter.rate(truth, t)) / (2 * betas[-1] * t)
     messages = torch.cumulative_trapezoid(betas * rate, betas.log()) + betas[0] * rate[0]
     messages = torch.cat([betas[:1] * rate[:1], messages])
-    together = mean(meter.naming_together(t))
-    return messages, together, mean(meter.naming(truth, t)) - together
+    together = meter.mean(meter.naming_together(t))
+    return messages, together, meter.mean(meter.naming(truth, t)) - together

@@ -6,9 +6,11 @@ import re
 import pytest
 import torch
 
-from bfn_core import BFN, DiscretisedFlow, ExactBFN, elbo
+from bfn_core import BFN, DiscretisedFlow
 from bfn_core.data.digits import digits
 from bfn_core.distributions import DiscretisedNormal
+from bfn_core.grid import record
+from bfn_core.one_message import comb_costs
 from bfn_core.views import discretised_data as views
 from bfn_core.views.kit import records, tiling
 
@@ -57,42 +59,14 @@ def test_bars_and_tails_have_the_area_of_their_probability(bar):
     assert tail > 0
 
 
-def test_the_price_of_a_message_by_the_comb():
-    """KL by quadrature against an average over messages, and both limits."""
-    flow, output = DiscretisedFlow(8, 0.02), guess(0.1, -0.8, 8)
-    x = flow.centres[6:7].double()
-    y = flow.sender(x, 40.0).sample((200_000,), generator=torch.Generator().manual_seed(0))
-    ratio = flow.sender(x, 40.0).log_prob(y) - flow.receiver(output, 40.0).log_prob(y)
-    comb, bell = views.comb_costs(flow, output, 6, 40.0)
-    assert comb == pytest.approx(float(ratio.mean()) / math.log(2), abs=0.01)
-    assert bell == pytest.approx(20.0 * float((x - output.mean) ** 2) / math.log(2), rel=1e-6)
-    naming = -float(output.log_probs[0, 6]) / math.log(2)
-    assert views.comb_costs(flow, output, 6, 1e5)[0] == pytest.approx(naming, abs=1e-3)
-    assert views.comb_costs(flow, output, 6, 1e-3)[0] == pytest.approx(0, abs=1e-3)
-
-
 def test_the_comb_moves_with_every_control():
     explorer = views.comb_explorer()
     shown = numbers(explorer.caption)
     flow, output = DiscretisedFlow(8, 0.02), guess(0.0, -0.8, 8)
-    comb, bell = views.comb_costs(flow, output, 5, 60.0)
+    comb, bell = comb_costs(flow, output, 5, 60.0)
     assert shown[0] == pytest.approx(comb, abs=0.006)
     assert shown[-1] == pytest.approx(bell, abs=0.006)
     every_control_moves(explorer, alpha=2000.0, level=0, mean=1.6, log_std=-4.0)
-
-
-def test_the_two_bills_of_the_grid():
-    """Who knows the grid pays the entropy; who does not goes on paying ln(σ/σ') per variable."""
-    t, knowing, smooth = views.grid_bills(0.02)
-    model, fine = views.grid_models(0.02)
-    assert isinstance(model, ExactBFN)
-    assert float(knowing[-1]) == pytest.approx(model.entropy() / math.log(2), abs=0.05)
-    assert float(fine.log_weights.exp().sum()) == pytest.approx(1)
-    bill = elbo(fine, model.data[[0, 4]].repeat(60, 1), generator=torch.Generator().manual_seed(0))
-    assert float(smooth[-1]) > float(knowing[-1]) + 3
-    assert float(smooth[-1]) == pytest.approx(bill.messages.bits().mean, abs=1.0)
-    slope = (smooth[-1] - smooth[-15]) / (t[-1] - t[-15])  # bits per unit of time, two variables
-    assert float(slope) == pytest.approx(2 * math.log2(1 / 0.02), rel=0.15)
 
 
 def test_the_grid_moves_with_every_control():
@@ -110,7 +84,7 @@ class Same(torch.nn.Module):
 
 def test_steps_of_sampling_are_kept_and_shown():
     bfn = BFN(DiscretisedFlow(17, 0.05), Same())
-    got = views.record(bfn, (4, 8, 8), 6, generator=torch.Generator().manual_seed(0))
+    got = record(bfn, (4, 8, 8), 6, generator=torch.Generator().manual_seed(0))
     beliefs, guesses, spreads, samples = got
     assert beliefs.shape == guesses.shape == spreads.shape == (7, 4, 8, 8)
     steps = bfn.sampling_steps((4, 8, 8), 6, generator=torch.Generator().manual_seed(0))

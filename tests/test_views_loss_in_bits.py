@@ -7,12 +7,8 @@ import re
 import pytest
 import torch
 
-from bfn_core import Estimate
-from bfn_core.distributions import Delta
-from bfn_core.flows import ContinuousFlow
 from bfn_core.views import loss_in_bits as views
 from bfn_core.views.kit import style
-from tests.oracles import generator
 
 TABLE = torch.tensor([[10.0, 2, 1], [2, 5, 2], [1, 3, 6]])
 NAMES = ("sun", "cloud", "rain")
@@ -25,25 +21,6 @@ def entropy(p):
 
 def numbers(caption):
     return [float(n) for n in re.findall(r"(?<![\w.])\d+\.\d+", re.sub(r"<[^>]*>", "", caption))]
-
-
-@pytest.mark.parametrize("alpha", [1.0, 8.0, 300.0])
-@pytest.mark.parametrize("guess", [-1.0, 0.35])
-def test_the_area_of_a_point_guess_is_the_formula(alpha, guess):
-    price = views.message_prices("continuous", 0.4, guess, 0.3, torch.tensor([alpha]).double())
-    x, output = torch.tensor([0.4]), Delta(torch.tensor([guess]))
-    formula = float(ContinuousFlow(0.02).step_cost(x, output, alpha)) / math.log(2)
-    assert float(price) == pytest.approx(formula, rel=1e-4)
-
-
-def test_the_area_of_a_comb_is_the_kl_and_ends_at_the_surprise():
-    alphas = torch.tensor([1.0, 20.0, 1e5]).double()
-    prices = views.message_prices("discretised", 0.4, 0.0, 0.4, alphas)
-    flow, x, output = views.message_case("discretised", 0.4, 0.0, 0.4, 200_000)
-    for alpha, price in zip(alphas[:2].tolist(), prices.tolist(), strict=False):
-        drawn = Estimate.of(flow.step_cost(x, output, alpha, generator(9))).bits()
-        assert abs(drawn.mean - price) < 4 * drawn.standard_error
-    assert float(prices[2]) == pytest.approx(-float(output.log_prob(x)[0]) / math.log(2), rel=1e-6)
 
 
 def test_the_caption_of_the_bill_that_ends_early_adds_up():

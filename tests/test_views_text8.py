@@ -9,10 +9,10 @@ import numpy
 import pytest
 import torch
 
-from bfn_core import BFN, DiscreteFlow, data
+from bfn_core import BFN, DiscreteFlow, characters, data
 from bfn_core.calibration import Reliability
 from bfn_core.data.files import digest
-from bfn_core.infilling import Filling, fill
+from bfn_core.infilling import fill, ranked
 from bfn_core.networks.transformer import Transformer
 from bfn_core.views import text8 as views
 from bfn_core.views.kit import calibration, style
@@ -75,20 +75,6 @@ def test_a_page_draws_each_letter_in_its_cell_in_its_colours():
 # Beliefs ------------------------------------------------------------------------------------------
 
 
-def test_a_reading_is_one_stream_of_messages_and_the_network_s_answers(bfn):
-    reading = views.read(bfn, LINE, n_steps=8, seed=3)
-    g, x = generator(3), data.encode(LINE).long().unsqueeze(0)
-    theta = bfn.flow.prior(x.shape)
-    for i in range(9):
-        assert torch.allclose(reading.believed[i], theta.probs[0], atol=1e-6)
-        with torch.no_grad():
-            assert torch.allclose(reading.guessed[i], bfn.output(theta, i / 8).probs[0], atol=1e-5)
-        if i < 8:
-            y = bfn.flow.sender(x, bfn.flow.alpha(i + 1, 8)).sample(generator=g)
-            theta = bfn.flow.update(theta, y, 1.0)
-    assert data.decode(reading.x) == LINE
-
-
 def test_the_belief_explorer_counts_bits_and_right_letters(bfn):
     other = LINE[::-1]
     explorer = views.belief_explorer(bfn, {"one": LINE, "two": other}, shown=60, n_steps=8)
@@ -98,8 +84,8 @@ def test_the_belief_explorer_counts_bits_and_right_letters(bfn):
         explorer.set(t=t, text=name)
         assert explorer.error is None and explorer.png not in seen
         seen.add(explorer.png)
-        reading, i = views.read(bfn, line, 8), round(8 * t)
-        pair = reading.believed[i, :60], reading.guessed[i, :60]
+        reading, i = characters.read(bfn, line, 8), round(8 * t)
+        pair = reading.theta.probs[i, :60], reading.output.probs[i, :60]
         bits = [float(-torch.xlogy(p, p).sum(-1).mean()) / math.log(2) for p in pair]
         right = [int((p.argmax(-1) == reading.x[:60]).sum()) for p in pair]
         found = numbers(explorer.caption)
@@ -115,32 +101,9 @@ def test_the_belief_explorer_counts_bits_and_right_letters(bfn):
 # Text as it forms ---------------------------------------------------------------------------------
 
 
-def test_a_letter_is_settled_from_the_last_time_that_it_changed():
-    a, b, c = 1, 2, 3
-    guesses = torch.tensor([[[a, b, c], [b, b, c], [b, a, a], [b, b, c]]])  # (1, 4, 3)
-    assert views.settled(guesses).tolist() == [[1, 3, 3]]
-    assert views.settled(guesses[:, :1]).tolist() == [[0, 0, 0]]
-
-
-def test_kinds_of_letters_are_told_apart():
-    x = data.encode("ab the old i").long().unsqueeze(0)
-    marks = {
-        "spaces":                  "  x   x   x ",
-        "first letters of words":  "   x   x   x",
-        "last letters of words":   " x   x   x  ",
-        "vowels inside words":     "x           ",
-        "consonants inside words": "    x   xx  ".replace("xx", "x "),
-    }
-    for name, kind in views.KINDS.items():
-        expected = [c == "x" for c in marks[name]]
-        assert kind(x)[0].tolist() == expected, name
-    covered = sum(kind(x).int() for kind in views.KINDS.values())
-    assert covered.max() == 1
-
-
 def test_the_writing_explorer_shows_the_samples_on_their_way(bfn):
     explorer = views.writing_explorer(bfn, count=2, n_steps=5)
-    writing = views.write(bfn, 2, 5, seed=1)
+    writing = characters.write(bfn, 2, 5, seed=1)
     walk = list(bfn.sampling_steps((2, 128), 5, generator=generator(1)))
     seen = set()
     for step in (0, 3, 5):
@@ -188,39 +151,12 @@ def test_figures_of_the_record_hold_its_numbers():
     writing |= {"command": "python -m tools.text8 writing", "samples": 2, "length": 128}
     (spelling,) = views.spelling_chart(writing, "Shares.").json["data"]
     assert spelling["y"] == [50, 50] and spelling["error_y"]["array"] == [20, 20]
-    kinds = {name: {"settled": [0.1, 0.5, 1.0]} for name in views.KINDS}
+    kinds = {name: {"settled": [0.1, 0.5, 1.0]} for name in characters.KINDS}
     axes = views.settling_figure({"n": 2, "kinds": kinds}).axes[0]
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == list(views.KINDS)
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == list(characters.KINDS)
 
 
 # Gaps ---------------------------------------------------------------------------------------------
-
-
-def test_a_sentence_with_holes_is_put_into_the_window():
-    hole = views.gap("In 7 days, the w__ was _ver!", 128)
-    plain = "in seven days the w__ was _ver"
-    assert hole.size == len(plain) and hole.start == (128 - len(plain)) // 2
-    inside = slice(hole.start, hole.start + hole.size)
-    assert data.decode(hole.x[inside]) == plain.replace("_", " ")
-    assert hole.known[inside].tolist() == [c != "_" for c in plain]
-    assert int(hole.known.sum()) == len(plain) - 3
-    assert (hole.holes - hole.start).tolist() == [i for i, c in enumerate(plain) if c == "_"]
-
-
-@pytest.mark.parametrize("sentence", ["", "nothing is missing", "___", "?? _ !!", "_" + "a" * 128])
-def test_a_sentence_that_cannot_be_filled_is_refused(sentence):
-    with pytest.raises(ValueError, match="the sentence"):
-        views.gap(sentence, 128)
-
-
-def test_fillings_are_ranked_by_their_weight():
-    x = torch.tensor([[1, 2, 3], [1, 5, 3], [1, 2, 3], [1, 6, 3]])
-    filling = Filling(x, torch.tensor([0.2, 0.3, 0.4, 0.1], dtype=torch.float64))
-    found = views.ranked(filling, torch.tensor([1]))
-    assert [letters for letters, _ in found] == [(2,), (5,), (6,)]
-    assert [share for _, share in found] == pytest.approx([0.6, 0.3, 0.1])
-    chance = views._marginals(filling, torch.tensor([1]))
-    assert chance.shape == (1, 27) and chance[0, 2] == pytest.approx(0.6)
 
 
 def test_the_filling_explorer_shows_what_fill_gives(bfn):
@@ -238,9 +174,9 @@ def test_the_filling_explorer_shows_what_fill_gives(bfn):
             explorer.controls["fill_it"].click()
         assert explorer.error is None and explorer.png not in seen
         seen.add(explorer.png)
-        hole = views.gap(shown, 128)
+        hole = characters.gap(shown, 128)
         filling = fill(bfn, hole.x, hole.known, 3, 5, generator=generator(seed))
-        best, share = views.ranked(filling, hole.holes)[0]
+        best, share = ranked(filling, hole.holes)[0]
         filled = list(shown)
         for position, letter in zip(hole.holes - hole.start, best, strict=True):
             filled[position] = data.ALPHABET[letter]

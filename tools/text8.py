@@ -23,11 +23,11 @@ import torch
 
 from bfn_core import BFN, data, elbo
 from bfn_core.calibration import reliability
+from bfn_core.characters import KINDS, settled
 from bfn_core.data.assets import CHECKOUT
 from bfn_core.data.vocabulary import spelling, whole_words
 from bfn_core.tempered import Tempered
 from bfn_core.training import shipped
-from bfn_core.views.text8 import KINDS, settled
 from tools.record import renew_digests, weights, write
 
 STEPS = (5, 10, 25, 50, 100, 200)

@@ -7,19 +7,18 @@ import functools
 import math
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
-from bfn_core.beliefs import GaussianParameters
 from bfn_core.distributions import DiscretisedNormal
-from bfn_core.exact import ExactBFN
 from bfn_core.flows import ContinuousFlow, DiscretisedFlow
+from bfn_core.grid import BIT, GRID, POINTS, SIGMAS, grid_bills, grid_models
+from bfn_core.one_message import comb_costs
 
 from .kit import style
 from .kit.explorer import Explorer, at_rest, button, explore, log_slider, slider
 from .kit.style import COLOURS
 from .kit.tiling import grey, tile
 
-BIT = math.log(2.0)  # in nats
 TAIL = COLOURS.other  # the mass outside [−1, 1], and models that do not know the grid
 
 
@@ -128,27 +127,6 @@ def bins_figure(settings=((0.0, -0.7), (0.6, -0.7), (1.3, -1.2)), bins: int = 8)
 # The receiver as a comb
 
 
-def comb_costs(flow: DiscretisedFlow, output, level: int, alpha: float) -> tuple[float, float]:
-    """What one message about one variable costs in bits, by two receivers.
-
-    The first is the comb (113), by quadrature of the KL; the second the single bell around the
-    mean of the same output distribution, α/2 (x − x̂)² (96).
-
-    Args:
-        flow: of K bins.
-        output: p_O of one variable, batch shape (1,).
-        level: k, the bin of x.
-        alpha: accuracy of the message.
-    """
-    x = flow.centres[level : level + 1].to(output.log_probs.dtype)
-    sender, receiver = flow.sender(x, alpha), flow.receiver(output, alpha)
-    y = x + torch.linspace(-8, 8, 4001).to(x).unsqueeze(1) / math.sqrt(alpha)
-    ratio = sender.log_prob(y) - receiver.log_prob(y)
-    kl = torch.trapezoid(sender.log_prob(y).exp() * ratio, y, dim=0)
-    bell = 0.5 * alpha * (x - output.mean).square()
-    return float(kl) / BIT, float(bell) / BIT
-
-
 def _comb_curves(flow, output, level, alpha, y):
     """Densities over y: sender, receiver, its teeth (points, K), and the bell around x̂."""
     x = flow.centres[level : level + 1].to(y.dtype)
@@ -227,71 +205,6 @@ def comb_figure(alphas=(3.0, 30.0, 300.0), bins: int = 8, level: int = 5):
 
 
 # Data on a grid, and a model that does not know that there is one
-
-# Six points of a 5 × 5 grid: (row, column) and how often they come.
-POINTS = ((0, 1), (1, 3), (2, 0), (2, 2), (3, 4), (4, 1))
-WEIGHTS = (4.0, 2.0, 1.0, 4.0, 3.0, 2.0)
-GRID = 5
-SIGMAS = (0.02, 0.5)  # the slider of σ₁
-
-
-def grid_models(sigma_1: float = 0.05, fine: int = 16):
-    """Two perfect networks for the same data, six points on a 5 × 5 grid.
-
-    The first knows the points (DiscretisedFlow). The second is a continuous model of smooth data:
-    it knows how much mass each cell of the grid holds, but not that all of it lies in the centre.
-    Its data are `fine` × `fine` points evenly over each cell.
-
-    Returns:
-        (knowing, smooth), both ExactBFN.
-    """
-    flow = DiscretisedFlow(GRID, sigma_1)
-    data, weights = flow.centres[torch.tensor(POINTS)], torch.tensor(WEIGHTS)
-    inner = ((2 * torch.arange(fine) + 1) / fine - 1) / GRID
-    cell = torch.cartesian_prod(inner, inner)
-    spread = (data.unsqueeze(1) + cell).reshape(-1, 2)
-    smooth = ExactBFN(ContinuousFlow(sigma_1), spread, weights.repeat_interleave(len(cell)))
-    return ExactBFN(flow, data, weights), smooth
-
-
-@functools.lru_cache(1)
-def _bills(count: int = 80, repeats: int = 200, few: int = 10):
-    """ln ρ (count,), and bits paid until then by both networks, averaged over the data.
-
-    The bill ½ ∫ E‖x − x̂‖² dβ up to an accuracy does not depend on σ₁, which only says when in t
-    that accuracy is reached. So one run down to the smallest σ₁ serves every other. The network
-    with many points hears only the first `few` of the messages, and its error is taken as the
-    difference from the other's on the same messages, which varies little.
-    """
-    knowing, smooth = grid_models(SIGMAS[0])
-    weights = torch.tensor(WEIGHTS) / sum(WEIGHTS)
-    log_rho = torch.linspace(0, -2 * math.log(SIGMAS[0]), count)
-    x = knowing.data.repeat(repeats, 1)
-    part = few * len(POINTS)
-    generator = torch.Generator().manual_seed(0)
-
-    def errors(model, theta, x, t):
-        squared = (x - model.output(theta, t).mean).square().sum(1)
-        return squared.reshape(-1, len(POINTS)) @ weights
-
-    rows = []
-    for t in (log_rho / log_rho[-1]).tolist():
-        theta = knowing.flow.sample_flow(x, t, generator)
-        fewer = GaussianParameters(theta.mean[:part], theta.precision[:part])
-        known = errors(knowing, theta, x, t)
-        extra = errors(smooth, fewer, x[:part], t) - known[:few]
-        rows.append(torch.stack([known.mean(), known.mean() + extra.mean()]))
-    rate = 0.5 * torch.stack(rows, 1) * log_rho.exp() / BIT  # per unit of ln ρ, as dβ = ρ d ln ρ
-    paid = torch.cumulative_trapezoid(rate, log_rho)
-    return log_rho, *torch.nn.functional.pad(paid, (1, 0))
-
-
-def grid_bills(sigma_1: float):
-    """t (points,), and the bits that the two networks of `grid_models` have paid by then."""
-    log_rho, knowing, smooth = _bills()
-    end = -2 * math.log(sigma_1)
-    use = log_rho <= end + 1e-6
-    return log_rho[use] / end, knowing[use], smooth[use]
 
 
 def _bills_over_time(axes):
@@ -393,24 +306,6 @@ def grid_figure(sigma_1: float = 0.05):
 
 
 # Pixels as they form
-
-
-def record(bfn, shape, n_steps: int, *, generator: Generator | None = None):
-    """The sampler's steps as tensors for a picture.
-
-    Returns:
-        (beliefs, guesses, spreads), each (n_steps + 1, *shape): the belief's mean, the mean of
-        the output distribution and its standard deviation, and last the samples, *shape.
-    """
-    beliefs, guesses, spreads = [], [], []
-    for step in bfn.sampling_steps(shape, n_steps, generator=generator):
-        output = step.output
-        centres = output.centres
-        variance = output.probs @ centres.square() - output.mean.square()
-        beliefs.append(step.theta.mean)
-        guesses.append(output.mean)
-        spreads.append(variance.clamp(min=0).sqrt())
-    return (*map(torch.stack, (beliefs, guesses, spreads)), output.sample(generator=generator))
 
 
 PANELS = ("belief: mean μ", "guess: mean of the bins", "doubt: std of the guess")

@@ -6,26 +6,26 @@ Equation numbers are those of Graves et al., arXiv 2308.07037.
 """
 
 import functools
+import itertools
 import math
 
 import torch
-from torch import Generator, Tensor
 
-from bfn_core.distributions import Delta, DiscretisedNormal
-from bfn_core.flows import ContinuousFlow, DiscretisedFlow
 from bfn_core.meter import (
     BETAS,
     NATS,
     TIMES,
     Meter,
+    StepCosts,
+    Surprises,
     finite_bills,
     integral,
-    message_bits,
     perfect_network,
     probabilities,
     smooth,
     without_correlation,
 )
+from bfn_core.one_message import BINS, message_case, message_densities, message_prices
 from bfn_core.tempered import Tempered
 
 from .kit import style
@@ -80,44 +80,6 @@ def _staircase(costs):
     return [*(i / n for i in range(n + 1)), 1.0], sums
 
 
-class _Surprises:
-    """What the points of a table cost letter by letter, and in n messages, in bits."""
-
-    def __init__(self, bfn, names):
-        self.bfn, size = bfn, bfn.flow.classes
-        self.weights = bfn.log_weights.exp()
-        joint = self.weights.reshape(size, size)
-        self.first = -joint.sum(1).log2().repeat_interleave(size)
-        self.second = -self.weights.log2() - self.first
-        self.possible = [j for j in range(size * size) if self.weights[j] > 0]
-        self.titles = [f"{names[j // size]}, {names[j % size]}" for j in range(size * size)]
-        self.meter = Meter(bfn, seed=4)
-        self.final = self.meter.final(bfn).unsqueeze(0)
-        self._steps = functools.cache(lambda n: self.meter.steps(bfn, n, knots=9))
-
-    def _of(self, pair, values):
-        """One point's entry, or the mean over the table where pair is None: (…, N) -> (…)."""
-        if pair is not None:
-            return values[..., pair]
-        return values[..., self.possible] @ self.weights[self.possible]
-
-    def surprise(self, pair):
-        return tuple(float(self._of(pair, part)) for part in (self.first, self.second))
-
-    def mean(self, pair, n):
-        """Average price of each message and of the end, (n + 1,)."""
-        return self._of(pair, torch.cat([self._steps(n), self.final]))
-
-    def paths(self, pair, n, count, seed):
-        """Single conversations, (count, n + 1)."""
-        generator = Generator().manual_seed(seed)
-        if pair is None:
-            points = torch.multinomial(self.weights, count, True, generator=generator)
-        else:
-            points = torch.full((count,), pair)
-        return message_bits(self.bfn, self.bfn.data[points], n, draws=12, generator=generator)
-
-
 def bill_explorer(table, names, *, words=("first", "second"), n=20, beta_1=9.0, seed=0):
     """The same two letters paid for one after the other, or in n messages about both.
 
@@ -136,7 +98,8 @@ def bill_explorer(table, names, *, words=("first", "second"), n=20, beta_1=9.0, 
     Returns:
         An `Explorer`.
     """
-    costs = _Surprises(perfect_network(table, beta_1), names)
+    costs = Surprises(perfect_network(table, beta_1))
+    titles = [", ".join(pair) for pair in itertools.product(names, repeat=2)]
 
     def picture(axes):
         show, _ = _bill(*axes, 1.3 * max(sum(costs.surprise(j)) for j in costs.possible), words)
@@ -147,7 +110,7 @@ def bill_explorer(table, names, *, words=("first", "second"), n=20, beta_1=9.0, 
             pair = None if pair < 0 else pair  # a list cannot hold None: it means none is chosen
             first, second, mean = show(costs, pair, n, seed + again)
             extra = mean - first - second
-            who = "On average over the table" if pair is None else f"“{costs.titles[pair]}”"
+            who = "On average over the table" if pair is None else f"“{titles[pair]}”"
             chance = "" if pair is None else f"{float(costs.weights[pair]):.3f}"
             return (
                 f"{who}{chance and f' has probability {chance} and'} costs "
@@ -159,7 +122,7 @@ def bill_explorer(table, names, *, words=("first", "second"), n=20, beta_1=9.0, 
         return update
 
     options = [("average over the table", -1)]
-    options += [(f"{costs.titles[j]}", j) for j in costs.possible]
+    options += [(titles[j], j) for j in costs.possible]
     controls = {
         "pair": choice(f"{words[0]}, {words[1]}", options, width=300),
         "n": slider("messages n", 1, 50, n),
@@ -178,7 +141,8 @@ def bill_figure(table, names, pairs, *, words=("first", "second"), n=50, beta_1=
 
     Points of probability 0 are left out: nobody pays for what never happens.
     """
-    costs = _Surprises(perfect_network(table, beta_1), names)
+    costs = Surprises(perfect_network(table, beta_1))
+    titles = [", ".join(pair) for pair in itertools.product(names, repeat=2)]
     pairs = [pair for pair in pairs if pair is None or pair in costs.possible]
     figure, axes = style.subplots(
         1, 2 * len(pairs), size=(9.2, 3.4), width_ratios=(1, 2) * len(pairs)
@@ -188,7 +152,7 @@ def bill_figure(table, names, pairs, *, words=("first", "second"), n=50, beta_1=
         left, right = axes[2 * k], axes[2 * k + 1]
         show, parts = _bill(left, right, highest, labels=False)
         show(costs, pair, n, 0)
-        left.set_title("average" if pair is None else costs.titles[pair])
+        left.set_title("average" if pair is None else titles[pair])
         if k:
             left.set_ylabel("")
         right.set_xticks([0, 0.5, 1])
@@ -198,45 +162,6 @@ def bill_figure(table, names, pairs, *, words=("first", "second"), n=50, beta_1=
 
 
 # 2. One message: sender against receiver
-
-BINS = 5
-REACH = 6.0  # standard deviations of the sender, left and right of x
-
-
-def message_case(kind: str, x: float, guess: float, spread: float, count: int = 1):
-    """The flow, x and the output distribution of the message explorer.
-
-    kind "continuous" puts all mass on `guess`; "discretised" a normal of mean `guess` and standard
-    deviation `spread`, gathered into 5 bins of [−1, 1].
-
-    Returns:
-        (flow, x, output), with `count` equal entries, in float64.
-    """
-    truth, mean = (torch.full((count,), float(v), dtype=torch.float64) for v in (x, guess))
-    if kind == "continuous":
-        return ContinuousFlow(0.02), truth, Delta(mean)
-    output = DiscretisedNormal(mean, torch.full_like(mean, spread), BINS)
-    return DiscretisedFlow(BINS, 0.02), truth, output
-
-
-def message_densities(flow, x, output, alpha, y):
-    """p_S, p_R and the integrand of the KL in bits, p_S log2(p_S/p_R), at each y."""
-    sender = flow.sender(x, alpha).log_prob(y)
-    receiver = flow.receiver(output, alpha).log_prob(y)
-    return sender.exp(), receiver.exp(), sender.exp() * (sender - receiver) / NATS
-
-
-def message_prices(kind, x, guess, spread, alphas, points: int = 241) -> Tensor:
-    """KL(p_S ‖ p_R) of one message in bits at each accuracy: the area under the integrand.
-
-    `alphas` is (A,), float64, and so is the answer. A sum over an even grid is exact here to many
-    digits, because the integrand is smooth and vanishes at both ends.
-    """
-    flow, x, output = message_case(kind, x, guess, spread, len(alphas))
-    z = torch.linspace(-REACH, REACH, points, dtype=torch.float64).unsqueeze(1)
-    y = x + z * alphas.rsqrt()  # (points, A)
-    return torch.trapezoid(message_densities(flow, x, output, alphas, y)[2], y, dim=0)
-
 
 def _message(panels):
     """Three panels of one message: the guess, the two densities, the integrand of their KL.
@@ -426,29 +351,6 @@ def _steps(axes, highest):
     return show
 
 
-class _StepCosts:
-    """Heights and sums for every n, of the perfect network and of the one without correlation."""
-
-    def __init__(self, table, beta_1):
-        truth = perfect_network(table, beta_1)
-        self.networks = {"perfect": truth,
-                         "alone": perfect_network(without_correlation(table), beta_1)}
-        self.meter = Meter(truth)
-        self.joint = truth.entropy() / NATS
-        margins = without_correlation(table)
-        self.apart = float(-torch.special.xlogy(margins, margins).sum()) / NATS
-        self.rates = {name: self._mean(self.meter.rate(bfn, TIMES))
-                      for name, bfn in self.networks.items()}
-        self.prices = functools.cache(self._prices)
-
-    def _mean(self, values):
-        return values.nan_to_num() @ self.meter.weights
-
-    def _prices(self, name, n):
-        """Bits for each of n messages, (n,)."""
-        return self._mean(self.meter.steps(self.networks[name], n))
-
-
 def _sums(axes, costs):
     """L^n against n, between the entropy of the table and the sum of its two entropies."""
     marks = (1, 2, 3, 5, 10, 20, 50, 100, 200)
@@ -490,7 +392,7 @@ def steps_explorer(table, *, n=6, beta_1=9.0):
     Returns:
         An `Explorer`.
     """
-    costs = _StepCosts(table, beta_1)
+    costs = StepCosts(table, beta_1)
 
     def picture(axes):
         tallest = [m * costs.prices(name, m) for name in costs.networks for m in (1, 2, 3, 20)]
@@ -525,7 +427,7 @@ def steps_explorer(table, *, n=6, beta_1=9.0):
 
 def steps_figure(table, counts=(1, 4, 40), *, beta_1=9.0):
     """The bars of a few n, side by side, each under the curve of continuous time."""
-    costs = _StepCosts(table, beta_1)
+    costs = StepCosts(table, beta_1)
     rate, all_prices = costs.rates["perfect"], [costs.prices("perfect", n) for n in counts]
     highest = 1.15 * float(max(rate.max(), *(len(prices) * prices.max() for prices in all_prices)))
     states = {f"n = {len(prices)}: {float(prices.sum()):.2f} bits": {"prices": prices, "rate": rate}

@@ -2,8 +2,6 @@
 
 import html
 import math
-import re
-from dataclasses import dataclass
 from functools import lru_cache, partial
 
 import ipywidgets
@@ -11,11 +9,11 @@ import numpy
 import torch
 from matplotlib.colors import to_rgb
 
-from bfn_core.beliefs import CategoricalParameters
-from bfn_core.data import ALPHABET, decode, encode, normalise
-from bfn_core.infilling import Filling, fill
+from bfn_core.characters import KINDS, Gap, bits_per_character, gap, read, settled, write
+from bfn_core.data import ALPHABET, decode
+from bfn_core.infilling import Filling, fill, marginals, ranked
 from bfn_core.model import BFN
-from bfn_core.modes import evaluating
+from bfn_core.step_by_step import Telling
 
 from .kit import letters, plotly_figure, records, style
 from .kit.explorer import button, choice, explore, slider
@@ -60,32 +58,6 @@ def faded(name, strength, paper=WHITE):
 # Beliefs ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Reading:
-    """What Bob believes and the network guesses of one text, after 0…n messages.
-
-    Attributes:
-        x: the text, (L,).
-        believed, guessed: probabilities, (n + 1, L, K).
-    """
-
-    x: torch.Tensor
-    believed: torch.Tensor
-    guessed: torch.Tensor
-
-
-def read(bfn: BFN, text: str, n_steps: int = 40, seed: int = 1) -> Reading:
-    """Send one text in n messages, the beliefs of one stream, and ask the network after each."""
-    x = encode(text).long().unsqueeze(0)
-    generator = torch.Generator().manual_seed(seed)
-    said = bfn.flow.messages(x, n_steps, generator=generator)
-    beliefs = [bfn.flow.prior(x.shape), *(theta for _, theta in said)]
-    together = CategoricalParameters(torch.cat([theta.logits for theta in beliefs]))
-    with torch.no_grad(), evaluating(bfn):
-        guess = bfn.output(together, torch.linspace(0, 1, n_steps + 1))
-    return Reading(x[0], together.probs, guess.probs)
-
-
 def _belief_map(axes, columns, colour, title):
     """A `LetterMap` of a column per position and a row for each of 27 symbols."""
     made = LetterMap(axes, ALPHABET, columns, colour, title, large=15, above=2.35, small=None,
@@ -105,12 +77,14 @@ def _beliefs(axes, readings, shown):
             for panel, name in zip(axes, ("input", "output"), strict=False)]
     truth = Page(axes[2], 1, shown, size=15)
     axes[2].set_ylabel("truth", rotation=0, ha="right", va="center", fontsize=9)
+    known = {name: (reading.theta.probs, reading.output.probs)
+             for name, reading in readings.items()}
 
     def show(t, text):
         reading = readings[text]
-        n, x = len(reading.believed) - 1, reading.x[:shown]
+        n, x = len(reading.messages), reading.x[:shown]
         i = round(t * n)
-        pairs = reading.believed[i, :shown], reading.guessed[i, :shown]
+        pairs = [probs[i, :shown] for probs in known[text]]
         for letter_map, probs in zip(maps, pairs, strict=True):
             letter_map.show(probs)
         truth.show(x.numpy(), colour(style.COLOURS.data))
@@ -144,9 +118,9 @@ def belief_explorer(bfn: BFN, texts, shown: int = 60, n_steps: int = 40):
     )
 
 
-def belief_figure(reading: Reading, times=(0.1, 0.3, 0.4, 0.5, 0.7), shown: int = 64):
+def belief_figure(reading: Telling, times=(0.1, 0.3, 0.4, 0.5, 0.7), shown: int = 64):
     """The likeliest letters at a few times, by the messages alone and by the network."""
-    n = len(reading.believed) - 1
+    n, believed, guessed = len(reading.messages), reading.theta.probs, reading.output.probs
     figure, axes = style.subplots(size=(9.3, 0.28 * (3 * len(times) + 1) + 0.3))
     page = Page(axes, 3 * len(times) + 1, shown)
     classes = numpy.zeros((3 * len(times) + 1, shown), int)
@@ -154,8 +128,8 @@ def belief_figure(reading: Reading, times=(0.1, 0.3, 0.4, 0.5, 0.7), shown: int 
     for row, t in enumerate(times):
         i = round(t * n)
         for add, probs, name in (
-            (0, reading.believed[i], style.COLOURS.input),
-            (1, reading.guessed[i], style.COLOURS.output),
+            (0, believed[i], style.COLOURS.input),
+            (1, guessed[i], style.COLOURS.output),
         ):
             p = probs[:shown].numpy()
             classes[3 * row + add] = p.argmax(1)
@@ -170,14 +144,14 @@ def belief_figure(reading: Reading, times=(0.1, 0.3, 0.4, 0.5, 0.7), shown: int 
     return figure
 
 
-def belief_chart(reading: Reading, alt: str, times=(0.1, 0.3, 0.4, 0.5, 0.7), shown: int = 64):
+def belief_chart(reading: Telling, alt: str, times=(0.1, 0.3, 0.4, 0.5, 0.7), shown: int = 64):
     """`belief_figure`, whose letters say what else they may be to the pointer."""
-    n = len(reading.believed) - 1
-    steps = [round(t * n) for t in times]
+    steps = [round(t * len(reading.messages)) for t in times]
+    believed, guessed = reading.theta.probs, reading.output.probs
     certain = torch.nn.functional.one_hot(reading.x[:shown], len(ALPHABET))
     lines = (
-        ({3 * row: reading.believed[i][:shown] for row, i in enumerate(steps)}, "input"),
-        ({3 * row + 1: reading.guessed[i][:shown] for row, i in enumerate(steps)}, "output"),
+        ({3 * row: believed[i, :shown] for row, i in enumerate(steps)}, "input"),
+        ({3 * row + 1: guessed[i, :shown] for row, i in enumerate(steps)}, "output"),
         ({3 * len(times): certain}, "data"),
     )
     height = 3 * len(times) + 1
@@ -203,30 +177,6 @@ def belief_chart(reading: Reading, alt: str, times=(0.1, 0.3, 0.4, 0.5, 0.7), sh
 
 # Text as it forms ---------------------------------------------------------------------------------
 
-VOWELS = torch.tensor([ALPHABET.index(c) for c in "aeiou"])
-
-
-def _neighbour(x, by):
-    """Whether the next letter (by = 1) or the one before (by = −1) is a space; none at the ends."""
-    space = torch.zeros_like(x, dtype=torch.bool)
-    if by > 0:
-        space[:, :-1] = x[:, 1:] == 0
-    else:
-        space[:, 1:] = x[:, :-1] == 0
-    return space
-
-
-def _inner(x):
-    return (x != 0) & ~_neighbour(x, -1) & ~_neighbour(x, 1)
-
-
-KINDS = {  # from a name to a function: x, (B, L), to which letters are of that kind
-    "spaces": lambda x: x == 0,
-    "first letters of words": lambda x: (x != 0) & _neighbour(x, -1),
-    "last letters of words": lambda x: (x != 0) & ~_neighbour(x, -1) & _neighbour(x, 1),
-    "vowels inside words": lambda x: _inner(x) & torch.isin(x, VOWELS),
-    "consonants inside words": lambda x: _inner(x) & ~torch.isin(x, VOWELS),
-}
 KIND_COLOURS = dict(
     zip(
         KINDS,
@@ -234,40 +184,6 @@ KIND_COLOURS = dict(
         strict=True,
     )
 )
-
-
-def settled(guesses: torch.Tensor) -> torch.Tensor:
-    """After how many messages a letter is settled: from then on it is the likeliest, to the end.
-
-    Args:
-        guesses: the likeliest letters after 0…n messages, (B, n + 1, L).
-
-    Returns:
-        (B, L) in 0…n.
-    """
-    steps = torch.arange(1, guesses.shape[1] + 1).reshape(-1, 1)
-    return ((guesses != guesses[:, -1:]) * steps).amax(1)
-
-
-@dataclass(frozen=True)
-class Writing:
-    """One batch of samples on its way: likeliest letters and their probabilities, (B, n + 1, L)."""
-
-    guesses: torch.Tensor
-    probs: torch.Tensor
-
-
-def write(bfn: BFN, count: int, n_steps: int, seed: int) -> Writing:
-    """Draw `count` samples, and keep what the network guessed on the way."""
-    generator = torch.Generator().manual_seed(seed)
-    shape = (count, bfn.network.length)
-    best = [
-        step.output.probs.max(-1)
-        for step in bfn.sampling_steps(shape, n_steps, generator=generator)
-    ]
-    return Writing(
-        torch.stack([b.indices for b in best], 1), torch.stack([b.values for b in best], 1)
-    )
 
 
 def _page_rows(rows, wide=64, gap=True):
@@ -354,71 +270,6 @@ def settling_figure(settling):
 # Gaps ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Gap:
-    """A sentence with holes, in the middle of a window that the network can read.
-
-    Attributes:
-        x: (L,), a space where nothing is known.
-        known: (L,) bool; what lies around the sentence is not known either.
-        start, size: where the sentence is.
-    """
-
-    x: torch.Tensor
-    known: torch.Tensor
-    start: int
-    size: int
-
-    @property
-    def holes(self):
-        """The positions of the holes, (H,)."""
-        inside = torch.arange(self.start, self.start + self.size)
-        return inside[~self.known[inside]]
-
-
-def gap(sentence: str, length: int) -> Gap:
-    """Read a sentence in which each `_` is a missing character; all else becomes text8's symbols.
-
-    Raises:
-        ValueError: nothing is missing, nothing is known, or it is too long.
-    """
-    parts = re.split("(_+)", sentence)
-    plain = "".join(part if part.startswith("_") else _plain(part) for part in parts).strip()
-    if "_" not in plain or not plain.strip("_ "):
-        raise ValueError("the sentence needs letters, and a _ for each character that is missing")
-    if len(plain) > length:
-        raise ValueError(f"the sentence has {len(plain)} characters, and {length} is the most")
-    start = (length - len(plain)) // 2
-    x = torch.zeros(length, dtype=torch.int64)
-    known = torch.zeros(length, dtype=torch.bool)
-    inside = slice(start, start + len(plain))
-    x[inside] = encode(plain.replace("_", " ")).long()
-    known[inside] = torch.tensor([c != "_" for c in plain])
-    return Gap(x, known, start, len(plain))
-
-
-def _plain(part):
-    """A piece between holes in text8's symbols, its spaces at the ends kept."""
-    inside = normalise(part)
-    left = " " if part and not part[0].isalnum() else ""
-    right = " " if inside and not part[-1].isalnum() else ""
-    return left + inside + right
-
-
-def ranked(filling: Filling, where: torch.Tensor):
-    """The different fillings of the positions `where` and their weights, the likeliest first."""
-    shares = {}
-    for row, weight in zip(filling.x[:, where].tolist(), filling.weights.tolist(), strict=True):
-        shares[tuple(row)] = shares.get(tuple(row), 0.0) + weight
-    return sorted(shares.items(), key=lambda item: -item[1])
-
-
-def _marginals(filling, holes):
-    """The weighted share of each letter at each hole, (H, K)."""
-    letters = torch.nn.functional.one_hot(filling.x[:, holes], len(ALPHABET)).double()
-    return (filling.weights.reshape(-1, 1, 1) * letters).sum(0)
-
-
 def _fillings(axes, rows, wide):
     """A sentence, its likeliest fillings in the rows below, and bars of their weights."""
     left, right = axes
@@ -441,7 +292,7 @@ def _fillings(axes, rows, wide):
         where = where[where < wide].numpy()
         paper[0, where] = WHITE + 0.45 * (colour(style.COLOURS.other) - WHITE)
         found = [] if filling is None else ranked(filling, hole.holes)
-        chance = None if filling is None else _marginals(filling, hole.holes)
+        chance = None if filling is None else marginals(filling, hole.holes, len(ALPHABET))
         for row, (best, _) in enumerate(found[:rows], 1):
             classes[row] = classes[0]
             classes[row, where] = best[: len(where)]
@@ -530,7 +381,7 @@ def _filling_caption(hole, filling):
     if filling is None:
         size = len(hole.holes)
         return f"{size} missing character{'s' * (size > 1)}: press <b>fill</b>."
-    chance = _marginals(filling, hole.holes)
+    chance = marginals(filling, hole.holes, len(ALPHABET))
     best, letter = chance.max(-1)
     open_bits = entropy(chance) / math.log(2)
     surest, vaguest = int(open_bits.argmin()), int(open_bits.argmax())
@@ -546,11 +397,6 @@ def _filling_caption(hole, filling):
 
 
 # Figures of the record ----------------------------------------------------------------------------
-
-
-def bits_per_character(nats, length):
-    """Nats per sequence as bits per character."""
-    return nats / (length * math.log(2))
 
 
 def in_bits(record, length):
