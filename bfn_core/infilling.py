@@ -99,7 +99,7 @@ def ranked(filling: Filling, where: Tensor) -> list[tuple[tuple, float]]:
     return sorted(shares.items(), key=lambda item: -item[1])
 
 
-def marginals(filling: Filling, where: Tensor, classes: int) -> Tensor:
+def class_shares(filling: Filling, where: Tensor, classes: int) -> Tensor:
     """The weighted share of each class at each of the positions `where`, (H, K) in float64."""
     one_hot = torch.nn.functional.one_hot(filling.x[:, where], classes).double()
     return (filling.weights.reshape(-1, 1, 1) * one_hot).sum(0)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bfn_core import BFN, DiscreteFlow, characters, data
-from bfn_core.infilling import Filling, marginals, ranked
+from bfn_core.infilling import Filling, class_shares, ranked
 from bfn_core.networks.transformer import Transformer
 from tests.oracles import generator
 
@@ -81,5 +81,5 @@ def test_fillings_are_ranked_by_their_weight():
     found = ranked(filling, torch.tensor([1]))
     assert [letters for letters, _ in found] == [(2,), (5,), (6,)]
     assert [share for _, share in found] == pytest.approx([0.6, 0.3, 0.1])
-    chance = marginals(filling, torch.tensor([1]), 27)
+    chance = class_shares(filling, torch.tensor([1]), 27)
     assert chance.shape == (1, 27) and chance[0, 2] == pytest.approx(0.6)

@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgb
 
 from bfn_core.characters import KINDS, Gap, bits_per_character, gap, read, settled, write
 from bfn_core.data import ALPHABET, decode
-from bfn_core.infilling import Filling, fill, marginals, ranked
+from bfn_core.infilling import Filling, class_shares, fill, ranked
 from bfn_core.model import BFN
 from bfn_core.step_by_step import Telling
 
@@ -292,7 +292,7 @@ def _fillings(axes, rows, wide):
         where = where[where < wide].numpy()
         paper[0, where] = WHITE + 0.45 * (colour(style.COLOURS.other) - WHITE)
         found = [] if filling is None else ranked(filling, hole.holes)
-        chance = None if filling is None else marginals(filling, hole.holes, len(ALPHABET))
+        chance = None if filling is None else class_shares(filling, hole.holes, len(ALPHABET))
         for row, (best, _) in enumerate(found[:rows], 1):
             classes[row] = classes[0]
             classes[row, where] = best[: len(where)]
@@ -381,7 +381,7 @@ def _filling_caption(hole, filling):
     if filling is None:
         size = len(hole.holes)
         return f"{size} missing character{'s' * (size > 1)}: press <b>fill</b>."
-    chance = marginals(filling, hole.holes, len(ALPHABET))
+    chance = class_shares(filling, hole.holes, len(ALPHABET))
     best, letter = chance.max(-1)
     open_bits = entropy(chance) / math.log(2)
     surest, vaguest = int(open_bits.argmin()), int(open_bits.argmax())
