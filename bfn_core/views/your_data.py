@@ -50,10 +50,12 @@ def complaint(call: Callable[..., Any], *arguments: Any, **options: Any) -> str:
 # A table.
 
 
-def _beliefs(bfn: BFN, table: Table, row: dict[str, Tensor], known) -> dict[str, Tensor]:
+def _beliefs(
+    bfn: BFN, table: Table, row: dict[str, Tensor], known, messages: int = 16
+) -> dict[str, Tensor]:
     """What the cells of a row may be, (K,) by column, but those of `known` that are there."""
     told = {name: there & (name in known) for name, there in table.known(row).items()}
-    found = marginals(bfn, row, told, 16, 48, generator=Generator().manual_seed(0))
+    found = marginals(bfn, row, told, messages, 48, generator=Generator().manual_seed(0))
     return {name: probs[0] for name, probs in found.items() if not told[name]}
 
 
@@ -114,31 +116,32 @@ def row_explorer(bfn: BFN, table: Table, x: dict[str, Tensor], known=("sepal len
         known: columns that are ticked at the beginning, where the table has them.
     """
     @lru_cache(maxsize=256)
-    def found(which: int, told: tuple[str, ...]) -> dict[str, Tensor]:
-        return _beliefs(bfn, table, {name: part[which] for name, part in x.items()}, told)
+    def found(which: int, told: tuple[str, ...], messages: int) -> dict[str, Tensor]:
+        row = {name: part[which] for name, part in x.items()}
+        return _beliefs(bfn, table, row, told, messages)
 
     def picture(axes):
         for spare in axes.flat[len(table.columns):]:
             spare.set_axis_off()
         panels = [_Bars(axis, c) for axis, c in zip(axes.flat, table.columns, strict=False)]
 
-        def show(row, **ticks):
+        def show(row, messages=16, **ticks):
             told = tuple(c.name for i, c in enumerate(table.columns) if ticks[f"known_{i}"])
             chosen = {name: part[row] for name, part in x.items()}
-            return _told(table, panels, chosen, found(row, told))
+            return _told(table, panels, chosen, found(row, told, messages))
 
         return show
 
     columns = min(5, len(table.columns))
     rows = math.ceil(len(table.columns) / columns)
     count = len(next(iter(x.values())))
-    controls = {"row": slider("which row", 0, count - 1, 0, settle=True)}
+    controls = {"row": slider("which row", 0, count - 1, 0)}
     for i, column in enumerate(table.columns):
         controls[f"known_{i}"] = tick(f"{column.name} is known", column.name in known, width=180)
     description = ("Bars for each column of one row of a table: blue where it is told, green what "
                    "the model believes where it is not; dotted lines stand at the truth.")
     return explore(picture, controls, size=(9, 2.1 * rows), grid=(rows, columns), squeeze=False,
-                   description=description, filmed=["row", "known_0"])
+                   description=description, filmed=["row", "known_0"], draft={"messages": 4})
 
 
 def row_figure(bfn: BFN, table: Table, row: dict[str, Tensor], steps: list[list[str]]):

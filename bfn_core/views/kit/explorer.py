@@ -73,14 +73,10 @@ def _dress(control, width):
     return control
 
 
-def slider(label, low, high, value, step=None, *, digits=2, settle=False, width=230):
-    """A slider from `low` to `high`; over the integers if all its numbers are.
-
-    `settle=True` waits until the slider is let go, for pictures that take long.
-    """
+def slider(label, low, high, value, step=None, *, digits=2, width=230):
+    """A slider from `low` to `high`; over the integers if all its numbers are."""
     numbers = (low, high, value) + (() if step is None else (step,))
     options = {"min": low, "max": high, "value": value, "description": label}
-    options["continuous_update"] = not settle
     if all(isinstance(number, int) for number in numbers):
         return _dress(ipywidgets.IntSlider(step=step or 1, **options), width)
     step = step or (high - low) / 100
@@ -88,7 +84,7 @@ def slider(label, low, high, value, step=None, *, digits=2, settle=False, width=
     return _dress(ipywidgets.FloatSlider(step=step, readout_format=form, **options), width)
 
 
-def log_slider(label, low, high, value, *, steps=60, settle=False, width=230):
+def log_slider(label, low, high, value, *, steps=60, width=230):
     """A slider whose value grows by a factor per step, from `low` to `high` (both above 0)."""
     first, last = math.log10(low), math.log10(high)
     control = ipywidgets.FloatLogSlider(
@@ -99,7 +95,6 @@ def log_slider(label, low, high, value, *, steps=60, settle=False, width=230):
         value=value,
         description=label,
         readout_format=".3g",
-        continuous_update=not settle,
     )
     return _dress(control, width)
 
