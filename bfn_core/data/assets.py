@@ -44,8 +44,8 @@ def _home() -> str:
 
 
 def record(name: str) -> dict[str, Any]:
-    """What was measured when the weights `name` ("mnist", "mnist_conditional", "mnist_enlarge",
-    "cifar10", "text8") were trained.
+    """What was measured when the weights `name` ("mnist", "mnist_full", "mnist_conditional",
+    "mnist_enlarge", "cifar10", "text8") were trained.
 
     Among others: "command", "settings", "device", "parameters", "curve" (a list of step and nats),
     "validation", and "evaluation" with the test figures for each n.
