@@ -4,8 +4,9 @@ import math
 
 import torch
 
-from bfn_core import BFN, DiscretisedFlow, Estimate
+from bfn_core import BFN, DiscreteFlow, DiscretisedFlow, Estimate
 from bfn_core.distributions import Delta
+from bfn_core.networks.transformer import Transformer
 
 
 def generator(seed: int) -> torch.Generator:
@@ -95,3 +96,36 @@ def triangle_grid(side):
     down = torch.stack([i + 2 / 3, j + 2 / 3], -1)[i + j < side - 1]
     two = torch.cat([up, down]).double() / side
     return torch.cat([two, 1 - two.sum(-1, keepdim=True)], -1)
+
+
+# Networks that more than one file of tests asks.
+
+
+class Copy(torch.nn.Module):
+    """Hands the messages on: the noise is guessed to be 0, and as large as it is."""
+
+    def forward(self, inputs, t):
+        return torch.zeros(*inputs.shape, 2)
+
+
+class Enlarging(torch.nn.Module):
+    """Ink is likely where the mean of the block is above a half."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, inputs, t, condition=None):
+        return torch.stack([-self.scale * condition, self.scale * condition], -1)
+
+
+LINE = "the quick brown fox jumps over the lazy dog and the sleepy cat watches from a low wall "
+LINE = (LINE * 2)[:128]
+
+
+def language_model() -> BFN:
+    """An untrained network of 27 letters, 128 at a time, whose guesses differ from its input."""
+    torch.manual_seed(0)
+    network = Transformer(27, 128, layers=1, heads=2, width=16)
+    torch.nn.init.normal_(network.head.weight, std=0.02)
+    return BFN(DiscreteFlow(27, 0.5625), network)

@@ -3,21 +3,14 @@
 import pytest
 import torch
 
-from bfn_core import BFN, DiscreteFlow, characters, data
+from bfn_core import characters, data
 from bfn_core.infilling import Filling, class_shares, ranked
-from bfn_core.networks.transformer import Transformer
-from tests.oracles import generator
-
-LINE = "the quick brown fox jumps over the lazy dog and the sleepy cat watches from a low wall "
-LINE = (LINE * 2)[:128]
+from tests.oracles import LINE, generator, language_model
 
 
 @pytest.fixture(scope="module")
 def bfn():
-    torch.manual_seed(0)
-    network = Transformer(27, 128, layers=1, heads=2, width=16)
-    torch.nn.init.normal_(network.head.weight, std=0.02)
-    return BFN(DiscreteFlow(27, 0.5625), network)
+    return language_model()
 
 
 def test_a_reading_is_one_stream_of_messages_and_the_network_s_answers(bfn):

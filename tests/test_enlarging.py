@@ -8,7 +8,7 @@ from torch import nn
 
 from bfn_core import BFN, DiscreteFlow, DiscretisedFlow
 from bfn_core.enlarging import bicubic_bits, coarse, enlarged, enlargements, psnr, refined
-from tests.oracles import generator
+from tests.oracles import Enlarging, generator
 
 FLOW = DiscretisedFlow(17, 0.05)
 IMAGES = FLOW.centres[torch.randint(17, (6, 8, 8), generator=generator(0))]
@@ -53,17 +53,6 @@ def test_bicubic_codes_what_it_guesses_right_for_less():
     dear, width = bicubic_bits(IMAGES, IMAGES, 2, 17)
     assert cheap.mean < 0.5 * dear.mean and width > 0.2
     assert dear.mean == pytest.approx(64 * math.log2(17), rel=0.1)  # noise has nothing to guess
-
-
-class Enlarging(nn.Module):
-    """Ink is likely where the mean of the block is above a half."""
-
-    def __init__(self):
-        super().__init__()
-        self.scale = nn.Parameter(torch.tensor(2.0))
-
-    def forward(self, inputs, t, condition=None):
-        return torch.stack([-self.scale * condition, self.scale * condition], -1)
 
 
 def test_enlargements_are_what_the_network_makes_of_the_means():

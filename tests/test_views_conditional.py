@@ -10,7 +10,7 @@ from bfn_core import BFN, DiscreteFlow, DiscretisedFlow, Estimate
 from bfn_core.enlarging import coarse, enlarged, psnr
 from bfn_core.guidance import guided_normal
 from bfn_core.views import conditional as views
-from tests.oracles import generator
+from tests.oracles import Enlarging, generator
 
 FLOW = DiscretisedFlow(17, 0.05)
 IMAGES = FLOW.centres[torch.randint(17, (6, 8, 8), generator=generator(0))]
@@ -94,17 +94,6 @@ def test_bars_are_as_long_as_their_rows():
 
 
 # Enlarged by a network that was trained to be told the means.
-
-
-class Enlarging(nn.Module):
-    """Ink is likely where the mean of the block is above a half."""
-
-    def __init__(self):
-        super().__init__()
-        self.scale = nn.Parameter(torch.tensor(2.0))
-
-    def forward(self, inputs, t, condition=None):
-        return torch.stack([-self.scale * condition, self.scale * condition], -1)
 
 
 ENLARGING = BFN(DiscreteFlow(2, 9.0), Enlarging())

@@ -112,7 +112,15 @@ def ring(count: int, seed: int) -> Tensor:
     return radius.unsqueeze(1) * torch.stack([angle.cos(), angle.sin()], 1)
 
 
-class PerfectMixture(BFN):
+class _InDoubles(BFN):
+    """A model without a network, in float64."""
+
+    @property
+    def _reference(self) -> Tensor:
+        return torch.empty(0, dtype=torch.float64)
+
+
+class PerfectMixture(_InDoubles):
     """The perfect network of a `GaussianMixture` before the cut, one number in float64.
 
     `ExactBFN` of the mixture's `grid` says nearly the same, at a cost that grows with the points.
@@ -126,10 +134,6 @@ class PerfectMixture(BFN):
         super().__init__(ContinuousFlow(sigma_1, data_range=None), None)
         self.mixture = mixture
 
-    @property
-    def _reference(self) -> Tensor:
-        return torch.empty(0, dtype=torch.float64)
-
     def output(
         self, theta: GaussianParameters, t: float | Tensor, *, condition: Condition = None
     ) -> Delta:
@@ -137,7 +141,7 @@ class PerfectMixture(BFN):
         return Delta(self.mixture.guess(theta.mean, (theta.precision - 1).unsqueeze(1)))
 
 
-class PerfectNormal(BFN):
+class PerfectNormal(_InDoubles):
     """The perfect network of one number x ~ N(m, τ²), in float64: x̂ = (m + τ² s)/(1 + τ² β).
 
     Args:
@@ -150,10 +154,6 @@ class PerfectNormal(BFN):
         limits = (-1.0, 1.0) if clipped else None
         super().__init__(ContinuousFlow(sigma_1, data_range=limits), None)
         self.mean, self.std = mean, std
-
-    @property
-    def _reference(self) -> Tensor:
-        return torch.empty(0, dtype=torch.float64)
 
     def output(
         self, theta: GaussianParameters, t: float | Tensor, *, condition: Condition = None
