@@ -129,3 +129,11 @@ def language_model() -> BFN:
     network = Transformer(27, 128, layers=1, heads=2, width=16)
     torch.nn.init.normal_(network.head.weight, std=0.02)
     return BFN(DiscreteFlow(27, 0.5625), network)
+
+
+@torch.no_grad()
+def shaken(network):
+    """The network with weights of which none is 0, the same every time."""
+    for number, weight in enumerate(network.parameters()):
+        weight.copy_(0.3 * torch.randn(weight.shape, generator=generator(number)))
+    return network

@@ -17,7 +17,7 @@ import torch
 from bfn_core import ContinuousFlow, ExactBFN, GaussianParameters, data
 from bfn_core.data import files, images, text
 from bfn_core.data.strings import sums
-from bfn_core.data.toy import GaussianMixture, ring
+from bfn_core.data.toy import GaussianMixture, ring, two_letters
 
 CONTENT = bytes(range(256)) * 400
 FILE_SHA256 = files.digest(CONTENT)
@@ -503,3 +503,13 @@ def test_a_ring_is_round_and_the_same_for_the_same_seed():
     assert x.shape == (500, 2) and x.norm(dim=1).mean() == pytest.approx(0.7, abs=0.01)
     assert x.mean(0).abs().max() < 0.1
     assert torch.equal(x, ring(500, seed=0)) and not torch.equal(x, ring(500, seed=1))
+
+
+def test_letters_agree_as_often_as_they_should():
+    words, weights = two_letters(0.7)
+    assert float(weights.sum()) == pytest.approx(1)
+    same = words[:, 0] == words[:, 1]
+    assert float(weights[same].sum()) == pytest.approx(0.7 + 0.3 / 3)
+    for letter in range(2):
+        shares = torch.zeros(3).double().index_add_(0, words[:, letter], weights)
+        assert torch.allclose(shares, torch.full((3,), 1 / 3).double())

@@ -17,7 +17,7 @@ from plotly import graph_objects
 
 from bfn_core import ContinuousFlow, DiscreteFlow, ExactBFN, MixedFlow
 from bfn_core.data.molecules import SCALE, g2
-from bfn_core.data.toy import GaussianMixture
+from bfn_core.one_number import flow_over_data
 from bfn_core.views import gaussian_mixture, simplex
 from bfn_core.views import graphs_and_molecules as room
 from bfn_core.views.kit import plotly_figure, style
@@ -231,26 +231,9 @@ def test_the_slider_and_the_buttons_know_every_frame():
 # The landscape of the flow.
 
 
-@pytest.mark.parametrize("t", [0.02, 0.4, 1.0])
-def test_the_landscape_is_the_flow_over_the_data(t):
-    """A histogram of the means of `sample_flow`, for x from the data, against the density."""
-    generator = torch.Generator().manual_seed(0)
-    mixture = GaussianMixture(means=(-0.5, 0.6), std=0.1, weights=(0.3, 0.7))
-    x = mixture.sample(40_000, generator=generator)
-    drawn = ContinuousFlow(0.05).sample_flow(x, t, generator).mean[:, 0]
-    mu = torch.linspace(-2.995, 2.995, 600, dtype=torch.float64)
-    density = gaussian_mixture.flow_over_data(mu, t, mixture, sigma_1=0.05).numpy()
-    assert density.sum() * 0.01 == pytest.approx(1, abs=1e-6)
-    share = (0.01 * density).reshape(-1, 10).sum(1)
-    count = numpy.histogram(drawn, numpy.linspace(-3, 3, 61))[0]
-    known = share > 1e-3
-    error = (count[known] / 40_000 - share[known]) / numpy.sqrt(share[known] / 40_000)
-    assert abs(error).max() < 4.5
-
-
 def test_the_surface_is_drawn_from_that_density():
     (surface,) = gaussian_mixture.flow_surface().json["data"]
     times, mu, density = (unpacked(surface[axis]) for axis in "xyz")
     assert density.shape == (len(mu), len(times))
     mu, times = (torch.from_numpy(part.astype("f8")) for part in (mu[:, None], times))
-    assert abs(density - gaussian_mixture.flow_over_data(mu, times).numpy()).max() < 0.01
+    assert abs(density - flow_over_data(mu, times, gaussian_mixture.DATA).numpy()).max() < 0.01

@@ -6,7 +6,6 @@ No kernel and no browser is needed here; tests/browser moves the same explorers 
 import asyncio
 import io
 import itertools
-import math
 import re
 import sys
 import types
@@ -14,8 +13,6 @@ import types
 import numpy
 import pytest
 import torch
-
-from bfn_core import ContinuousFlow, ExactBFN
 
 pytest.importorskip("ipywidgets")
 pytest.importorskip("matplotlib")
@@ -391,41 +388,6 @@ def _lab(colour, sight):
 
 
 # The numbers behind the pictures of the one-dimensional flow, against bfn_core.
-
-
-@pytest.mark.parametrize("n", [1, 2, 10])
-def test_sampled_paths_are_those_of_the_sampler(n):
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(n, 4000, dtype=torch.float64, generator=generator)
-    _, ours = gaussian_mixture.sample_paths(n, 0.1, noise)
-    perfect = ExactBFN(ContinuousFlow(0.1), *gaussian_mixture.DATA.grid(401))
-    theirs = perfect.sample((4000, 1), n, generator=torch.Generator().manual_seed(0))
-    edges = numpy.linspace(-1.2, 1.2, 25)
-    one, two = (numpy.histogram(x, edges)[0] / 4000 for x in (ours, theirs[:, 0]))
-    assert 0.5 * numpy.abs(one - two).sum() < 0.06  # two draws of 4000 differ by 0.04
-
-
-def test_a_conversation_is_bayesian_updates_and_a_network_makes_it_cheaper():
-    x, n, sigma_1 = 0.25, 12, 0.05
-    flow = ContinuousFlow(sigma_1)
-    generator = torch.Generator().manual_seed(1)
-    noise = torch.randn(301, n, dtype=torch.float64, generator=generator)
-    c = start_here.converse(x, sigma_1, noise[0])
-    assert torch.equal(c.guesses[0], c.mu)
-    theta = flow.prior((1, 1))
-    for i in range(1, n + 1):
-        alpha = float(flow.alpha(i, n))
-        assert c.alpha[i - 1] == pytest.approx(alpha, rel=1e-5)
-        theta = flow.update(theta, c.y[i - 1].float().reshape(1, 1), alpha)
-        assert c.mu[i] == pytest.approx(float(theta.mean), rel=1e-4, abs=1e-6)
-        assert c.rho[i] == pytest.approx(float(theta.precision), rel=1e-5)
-    bits = [start_here.converse(x, sigma_1, z).bits[:, -1] for z in noise[1:]]
-    alone, helped = torch.stack(bits).mean(0).tolist()
-    # Without a network, x̂ − x has variance about 1/ρ: the bill is Σ α/2 (1/ρ) within its noise.
-    before = 1 / c.rho[:-1]
-    expected = float((0.5 * c.alpha * (before**2 * (x**2 + c.rho[:-1] - 1))).sum()) / math.log(2)
-    assert alone == pytest.approx(expected, rel=0.2)
-    assert helped < 0.8 * alone
 
 
 def test_more_steps_bring_the_samples_closer_to_the_data():

@@ -75,7 +75,7 @@ def test_a_picture_does_not_depend_on_the_way_to_it(make, values):
 
 def test_beliefs_after_messages_are_those_of_the_closed_form():
     alphas = [0.5, 4.0, 30.0]
-    ys, thetas = views.listen(0.3, alphas, generator())
+    ys, thetas = views._told(0.3, alphas, 0)
     votes, precision = 0.0, 1.0
     for y, alpha, theta in zip(ys, alphas, thetas[1:], strict=True):
         votes, precision = votes + alpha * y, precision + alpha
@@ -85,13 +85,13 @@ def test_beliefs_after_messages_are_those_of_the_closed_form():
 
 
 def test_noise_stays_when_the_truth_moves():
-    low, _ = views.listen(-0.5, [1.0, 4.0], generator())
-    high, _ = views.listen(0.5, [1.0, 4.0], generator())
+    low, _ = views._told(-0.5, [1.0, 4.0], 0)
+    high, _ = views._told(0.5, [1.0, 4.0], 0)
     assert [b - a for a, b in zip(low, high, strict=True)] == pytest.approx([1, 1])
 
 
 def test_noise_of_messages_has_the_variance_of_their_accuracy():
-    ys, _ = views.listen(0.3, [16.0] * 4000, generator())
+    ys, _ = views._told(0.3, [16.0] * 4000, 0)
     ys = torch.tensor(ys)
     assert ys.mean() == pytest.approx(0.3, abs=5 * 0.25 / 4000**0.5)
     assert ys.std() == pytest.approx(0.25, rel=5 / 8000**0.5)
@@ -124,7 +124,7 @@ def test_sending_adds_messages_and_starting_again_forgets_them_and_their_noise()
 def test_bells_are_densities_up_to_one_common_factor():
     _, axes = style.subplots()
     bells = views._Bells(axes)
-    ys, thetas = views.listen(0.2, [3.0], generator(1))
+    ys, thetas = views._told(0.2, [3.0], 1)
     bells.show(0.2, thetas[0], ys[0], 3.0, thetas[1])
     areas = {}
     for name, line in bells.lines.items():
@@ -165,42 +165,14 @@ def test_the_pile_shows_the_parts_of_the_precision_and_its_words_stay_apart(alph
 
 
 @pytest.mark.parametrize("kind", views.SPLITS)
-def test_the_parts_of_an_accuracy_add_up_to_it(kind):
-    parts = views.split(24.0, 30, kind, generator())
-    assert parts.shape == (30,)
-    assert parts.min() > 0
-    assert parts.sum() == pytest.approx(24)
-
-
-def test_growing_parts_are_those_of_the_schedule():
-    flow = ContinuousFlow(0.2)  # 1 + β(1) = 25
-    parts = views.split(24.0, 5, "growing")
-    assert parts.tolist() == pytest.approx([flow.alpha(i, 5) for i in range(1, 6)])
-
-
-def test_an_unknown_way_to_cut_is_refused():
-    with pytest.raises(ValueError, match="kind must be one of .* but is 'odd'"):
-        views.split(1.0, 2, "odd")
-
-
-@pytest.mark.parametrize("kind", views.SPLITS)
 def test_a_crowd_lands_where_the_flow_says(kind):
     runs, x, total = 20_000, 0.6, 24.0
-    means, theta = views.crowd(x, views.split(total, 15, kind, generator(1)), runs, generator())
+    means, theta = views._means(x, views.split(total, 15, kind, generator(1)), runs, generator())
     assert means.shape == (16, runs) and (means[0] == 0).all()
     torch.testing.assert_close(theta.precision, torch.full((runs,), 25.0, dtype=torch.float64))
     mean, std = views.flow_at(x, total)
     assert means[-1].mean() == pytest.approx(mean, abs=5 * std / runs**0.5)
     assert means[-1].std() == pytest.approx(std, rel=5 / (2 * runs) ** 0.5)
-
-
-def test_the_formula_is_the_flow_distribution_of_the_core():
-    flow, runs = ContinuousFlow(0.2), 200_000
-    drawn = flow.sample_flow(torch.full((runs,), 0.6), 0.4, generator=generator()).mean
-    mean, std = views.flow_at(0.6, flow.beta(0.4))
-    assert mean == pytest.approx(0.6 * flow.gamma(0.4))
-    assert drawn.mean() == pytest.approx(mean, abs=5 * std / runs**0.5)
-    assert drawn.std() == pytest.approx(std, rel=5 / (2 * runs) ** 0.5)
 
 
 def test_the_split_explorer_says_what_the_flow_computes():
@@ -230,16 +202,16 @@ def test_all_schedules_rise_from_zero_to_the_same_end(sigma_1):
     t = torch.linspace(0, 1, 201, dtype=torch.float64)
     flow = ContinuousFlow(sigma_1)
     for name in views.RIVALS:
-        beta = views.rival_beta(name, t, sigma_1)
+        beta = views.rivals(sigma_1)[name].beta(t)
         assert beta[0] == 0
         assert float(beta[-1]) == pytest.approx(flow.beta(1.0), rel=1e-9)
         assert (beta.diff() > 0).all()
-    torch.testing.assert_close(views.rival_beta("geometric", t, sigma_1), flow.beta(t))
+    torch.testing.assert_close(views.rivals(sigma_1)["geometric"].beta(t), flow.beta(t))
 
 
 def test_only_the_geometric_schedule_makes_entropy_a_straight_line():
     t = torch.linspace(0, 1, 101, dtype=torch.float64)
-    bend = {n: views.entropy(views.rival_beta(n, t, 0.02)).diff().diff() for n in views.RIVALS}
+    bend = {n: views.entropy(s.beta(t)).diff().diff() for n, s in views.rivals(0.02).items()}
     assert bend["geometric"].abs().max() < 1e-12
     assert (bend["linear"] > 0).all()
     assert (bend["cosine"] < 0).all()
@@ -253,13 +225,8 @@ def test_entropy_is_that_of_a_gaussian_in_nats():
 
 def test_the_cosine_schedule_lets_the_width_fall_like_a_cosine():
     t = torch.tensor([0.25, 0.5, 1.0], dtype=torch.float64)
-    width = (1 + views.rival_beta("cosine", t, 0.02)).rsqrt()
+    width = (1 + views.rivals(0.02)["cosine"].beta(t)).rsqrt()
     torch.testing.assert_close(width, (math.acos(0.02) * t).cos())
-
-
-def test_an_unknown_schedule_is_refused():
-    with pytest.raises(ValueError, match="name must be one of .* but is 'square'"):
-        views.rival_beta("square", torch.zeros(1), 0.1)
 
 
 @pytest.mark.parametrize(("sigma_1", "n"), [(0.001, 40), (0.02, 10), (0.5, 2)])

@@ -6,13 +6,14 @@ import pytest
 import torch
 from matplotlib.patches import Rectangle
 
-from bfn_core import BFN, CategoricalParameters, DiscreteFlow, DiscretisedFlow
+from bfn_core import BFN, DiscreteFlow, DiscretisedFlow
 from bfn_core.data.strings import palindromes
-from bfn_core.networks.attention import attend
+from bfn_core.looking_inside import attention_weights
 from bfn_core.networks.transformer import Transformer
 from bfn_core.networks.unet import UNet
+from bfn_core.step_by_step import tell
 from bfn_core.views import networks
-from tests.oracles import generator
+from tests.oracles import generator, shaken
 
 LANGUAGE = palindromes("abc", 2)
 TRIALS = [
@@ -22,14 +23,6 @@ TRIALS = [
     {"trial": "patch = 2", "more than as it is": {"nats": -2.0, "standard error": 0.25,
                                                   "seed by seed": [-2.5, -1.5]}},
 ]
-
-
-@torch.no_grad()
-def shaken(network):
-    """The network with weights of which none is 0, the same every time."""
-    for number, weight in enumerate(network.parameters()):
-        weight.copy_(0.3 * torch.randn(weight.shape, generator=generator(number)))
-    return network
 
 
 @pytest.fixture(scope="module")
@@ -67,50 +60,13 @@ def test_the_drawn_unet_has_a_box_of_its_size_for_every_part():
     assert below.get_width() > down.get_width() and below.get_height() < down.get_height()
 
 
-def test_activations_are_what_the_layers_put_out_and_leave_no_hook(unet):
-    network = unet.network
-    inputs, t = torch.randn(2, 1, 8, 8, generator=generator(1)), torch.tensor([0.2, 0.8])
-    found = networks.activations(network, {"first": network.first, "last": network.last}, inputs, t)
-    with torch.no_grad():
-        torch.testing.assert_close(found["first"], network.first(inputs))
-        by_hand = found["last"].permute(0, 2, 3, 1).unsqueeze(1)
-        torch.testing.assert_close(by_hand, network(inputs, t))
-    assert not network.first._forward_hooks and network.training
-
-
-def test_who_reads_whom_gives_what_attention_reads(reader):
-    theta = reader.flow.sample_flow(LANGUAGE.data, 0.4, generator=generator(2))
-    t = torch.full((len(theta.probs),), 0.4)
-    weights = networks.attention_weights(reader.network, theta.probs, t)
-    assert weights.shape == (2, 9, 2, 4, 4)
-    torch.testing.assert_close(weights.sum(-1), torch.ones(2, 9, 2, 4))
-    for number, block in enumerate(reader.network.blocks):
-        qkv = networks.activations(reader.network, {"": block.qkv}, theta.probs, t)[""]
-        value = qkv.unflatten(-1, (3, 2, -1))[:, :, 2].transpose(1, 2)
-        read = (weights[number] @ value).transpose(1, 2).flatten(2)
-        torch.testing.assert_close(read, attend(qkv, 2))
-
-
-def test_a_path_is_the_belief_s_and_the_guesses_are_the_network_s(unet, images):
-    path = networks.Path(unet, images[0], {"first": unet.network.first}, 10, generator(3))
-    assert path.means.shape == path.guesses.shape == (11, 8, 8)
-    assert path.maps["first"].shape == (11, 8, 8, 8)
-    thetas = [th for _, th in unet.flow.messages(images[:1], 10, generator=generator(3))]
-    torch.testing.assert_close(path.means[7], thetas[6].mean[0, 0])
-    with torch.no_grad():
-        guess = unet.output(thetas[6], 0.7).mean[0, 0]
-    torch.testing.assert_close(path.guesses[7], guess, atol=1e-4, rtol=1e-3)
-    off = (thetas[6].mean[0, 0] - images[0, 0]).square().mean().sqrt()
-    assert path.off(7)[0] == pytest.approx(float(off), rel=1e-4)
-    assert path.off(10)[0] < path.off(1)[0]
-
-
 def test_the_features_explorer_moves_with_every_control(unet, images):
     layers = {"down": unet.network.down[1][0], "up": unet.network.up[0][0]}
     explorer = networks.feature_explorer(unet, images, layers)
     assert "16 maps of 4 × 4 from down" in words(explorer.caption)
-    path = networks.Path(unet, images[0], layers, networks.STEPS, generator(1))
-    belief, guess = path.off(round(0.3 * networks.STEPS))
+    way, i = tell(unet, images[0], networks.STEPS, generator=generator(1)), 12  # t = 0.3
+    belief, guess = (float((part.mean[i] - images[0]).square().mean().sqrt())
+                     for part in (way.theta, way.output))
     assert f"off by {belief:.2f}, the guess by {guess:.2f}" in words(explorer.caption)
     for change in ({"t": 0.7}, {"layer": "up"}, {"image": 2}):
         before = explorer.png
@@ -124,18 +80,17 @@ def test_the_features_explorer_moves_with_every_control(unet, images):
 
 def test_the_attention_explorer_tells_how_much_of_it_goes_to_the_mirror_image(reader):
     explorer = networks.attention_explorer(reader, LANGUAGE, ["abba", "cccc"])
-    reading = networks.Reading(reader, LANGUAGE.encode(["abba"])[0], networks.STEPS, generator(0))
-    i = round(0.4 * networks.STEPS)
-    matrix = reading.weights[0, i, 0]
+    x, i = LANGUAGE.encode(["abba"])[0], round(0.4 * networks.STEPS)
+    way = tell(reader, x, networks.STEPS, generator=generator(0))
+    weights = attention_weights(reader.network, way.theta.probs, way.times)
+    matrix = weights[0, i, 0]
     mirror = sum(float(matrix[place, 3 - place]) for place in range(4)) / 4
     shown = re.findall(r"(\d+)%", words(explorer.caption))
     assert int(shown[0]) == pytest.approx(100 * mirror, abs=0.51)
-    right = sum(float(reading.beliefs[i, d, k]) for d, k in enumerate([0, 1, 1, 0])) / 4
+    right = sum(float(way.theta.probs[i, d, k]) for d, k in enumerate([0, 1, 1, 0])) / 4
     assert int(shown[1]) == pytest.approx(100 * right, abs=0.51)
-    theta = CategoricalParameters(reading.beliefs[i : i + 1].log())
-    with torch.no_grad():
-        guess = reader.output(theta, i / networks.STEPS).probs[0]
-    torch.testing.assert_close(reading.guesses[i], guess, atol=1e-4, rtol=1e-3)
+    right = sum(float(way.output.probs[i, d, k]) for d, k in enumerate([0, 1, 1, 0])) / 4
+    assert int(shown[2]) == pytest.approx(100 * right, abs=0.51)
     for change in ({"t": 0.8}, {"head": (1, 1)}, {"string": "cccc"}):
         before = explorer.png
         explorer.set(**change)
@@ -143,7 +98,7 @@ def test_the_attention_explorer_tells_how_much_of_it_goes_to_the_mirror_image(re
     before = explorer.png
     explorer.controls["again"].click()
     assert explorer.error is None and explorer.png != before
-    assert len(networks.attention_figure(reading.weights[:, i]).axes) == 4
+    assert len(networks.attention_figure(weights[:, i]).axes) == 4
 
 
 def test_the_clock_s_caption_measures_the_waves(unet):

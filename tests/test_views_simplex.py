@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from bfn_core import CategoricalParameters, DiscreteFlow, ExactBFN
+from bfn_core.data.toy import two_letters
 from bfn_core.simplex_flow import expected_entropy, flow_density, flow_ring
 from bfn_core.views import simplex
 from tests.browser.lab import ROOT
@@ -42,16 +43,6 @@ def test_a_walk_is_the_sum_of_its_messages():
     odds = (ends[..., 2] / ends[..., 0]).double().log()
     error = math.sqrt(2 * 9 / odds.numel())
     assert abs(float(odds.mean()) - 9) < 4 * error  # ln θ_x/θ_k ~ N(β K, 2 β K)
-
-
-def test_letters_agree_as_often_as_they_should():
-    words, weights = simplex.two_letters(0.7)
-    assert float(weights.sum()) == pytest.approx(1)
-    same = words[:, 0] == words[:, 1]
-    assert float(weights[same].sum()) == pytest.approx(0.7 + 0.3 / 3)
-    for letter in range(2):
-        shares = torch.zeros(3).double().index_add_(0, words[:, letter], weights)
-        assert torch.allclose(shares, torch.full((3,), 1 / 3).double())
 
 
 # The explorers that ask the kernel.
@@ -102,7 +93,7 @@ def test_the_caption_of_the_network_states_its_knowledge():
     explorer.set(t=0.6, strength=0.5, word="AB", seed=7)
     theta, _ = simplex.walk((0, 1), 50, 2.0, 7)
     belief = CategoricalParameters(theta[30:31].log())
-    exact = ExactBFN(DiscreteFlow(3, 2.0), *simplex.two_letters(0.5))
+    exact = ExactBFN(DiscreteFlow(3, 2.0), *two_letters(0.5))
     word = torch.tensor([[0, 1]])
     blue = float(theta[30, 0, 0] * theta[30, 1, 1])
     green = float(exact.output(belief, 0.6).log_prob(word).sum().exp())

@@ -163,3 +163,16 @@ class PerfectNormal(_InDoubles):
         s = (1 + beta) * theta.mean
         x = (self.mean + self.std**2 * s) / (1 + self.std**2 * beta)
         return Delta(x if self.flow.data_range is None else x.clamp(*self.flow.data_range))
+
+
+def two_letters(strength: float) -> tuple[Tensor, Tensor]:
+    """Words of two letters from A, B, C that agree more often than by chance.
+
+    With probability `strength` the second letter copies the first, otherwise it is drawn anew.
+
+    Returns:
+        The nine words, (9, 2) int64, and their probabilities, (9,).
+    """
+    words = torch.cartesian_prod(torch.arange(3), torch.arange(3))
+    same = (words[:, 0] == words[:, 1]).double()
+    return words, strength * same / 3 + (1 - strength) / 9

@@ -1,7 +1,6 @@
 """Pictures of Bayes' rule for Gaussian beliefs: one message, many messages, the schedule.
 
-Every number comes from `ContinuousFlow`; only the two schedules that the paper does not use are
-written here. Equation numbers are those of Graves et al., arXiv 2308.07037.
+Every number comes from `bfn_core`. Equation numbers are those of Graves et al., arXiv 2308.07037.
 """
 
 import functools
@@ -13,7 +12,9 @@ from matplotlib.ticker import MultipleLocator, PercentFormatter
 from torch.distributions import Normal
 
 from bfn_core.flows import ContinuousFlow
-from bfn_core.schedules import GeometricSchedule
+from bfn_core.one_number import SPLITS, flow_at, split
+from bfn_core.schedules import CosineSchedule, GeometricSchedule, LinearSchedule
+from bfn_core.step_by_step import heard
 
 from .kit import style
 from .kit.explorer import button, choice, explore, log_slider, slider
@@ -44,24 +45,11 @@ def _std(theta):
 # One message at a time
 
 
-def listen(x, alphas, generator):
-    """Bob's beliefs while Alice sends one message after the other.
-
-    Args:
-      x: the number that Alice knows.
-      alphas: the accuracy of every message, m numbers above 0.
-      generator: of the noise in the messages.
-
-    Returns:
-        (ys, thetas): the m messages as floats, and the m + 1 beliefs, prior first, as
-        `GaussianParameters` with a mean and a precision of shape (1,) in float64.
-    """
-    truth = torch.tensor([float(x)], dtype=torch.float64)
-    ys, thetas = [], [FLOW.prior((1,), dtype=torch.float64)]
-    for y, theta in FLOW.messages(truth, alphas, generator=generator):
-        ys.append(float(y))
-        thetas.append(theta)
-    return ys, thetas
+def _told(x, alphas, seed):
+    """The messages about one number, as floats, and the beliefs, prior first."""
+    truth = torch.tensor([x], dtype=torch.float64)
+    ys, thetas = heard(FLOW, truth, alphas, generator=torch.Generator().manual_seed(seed))
+    return [float(y) for y in ys], thetas
 
 
 class _Bells:
@@ -187,7 +175,7 @@ def message_explorer(*, x=0.4, alpha=4.0, seed=18):
             sent.extend([alpha] * (send - presses["send"]))
             presses.update(send=send, again=again)
             alphas = [*sent, alpha]
-            ys, thetas = listen(x, alphas, torch.Generator().manual_seed(seed + again))
+            ys, thetas = _told(x, alphas, seed + again)
             before, after = thetas[-2:]
             bells.show(x, before, ys[-1], alpha, after)
             history.show(x, ys, thetas)
@@ -221,7 +209,7 @@ def message_figure(alphas=(0.5, 4.0, 32.0), *, x=0.4, seed=18):
     """One message at three accuracies: the belief before, the message and the belief after."""
     figure, panels = style.subplots(1, len(alphas), size=(9.2, 3.3))
     for axes, alpha in zip(panels, alphas, strict=True):
-        ys, thetas = listen(x, [alpha], torch.Generator().manual_seed(seed))
+        ys, thetas = _told(x, [alpha], seed)
         bells = _Bells(axes)
         bells.show(x, thetas[0], ys[0], alpha, thetas[1])
         share = alpha / float(thetas[1].precision)
@@ -231,52 +219,12 @@ def message_figure(alphas=(0.5, 4.0, 32.0), *, x=0.4, seed=18):
 
 # Many small messages against one large one
 
-SPLITS = ("equal", "growing", "random")
 
-
-def split(total, n, kind="equal", generator=None):
-    """Cut an accuracy into n parts, (n,) float64, that add up to it.
-
-    Args:
-      total: the accuracy to cut, above 0.
-      n: how many parts.
-      kind: "equal"; "growing", as the paper's schedule does (95); or "random".
-      generator: of the random parts.
-    """
-    if kind not in SPLITS:
-        raise ValueError(f"kind must be one of {SPLITS}, but is {kind!r}")
-    if kind == "growing":
-        schedule = GeometricSchedule((1 + total) ** -0.5)
-        return torch.tensor([schedule.alpha(i, n) for i in range(1, n + 1)], dtype=torch.float64)
-    parts = torch.ones(n, dtype=torch.float64)
-    if kind == "random":
-        parts = torch.rand(n, generator=generator, dtype=torch.float64).clamp(min=1e-3)
-    return total * parts / parts.sum()
-
-
-def crowd(x, alphas, runs, generator):
-    """The means of many Bobs who each hear their own messages, after 0…n messages.
-
-    Args:
-      x: the number that Alice knows; alphas: n accuracies; runs: how many Bobs.
-      generator: of the noise.
-
-    Returns:
-        (means, theta): (n + 1, runs) float64, and the last beliefs.
-    """
+def _means(x, alphas, runs, generator):
+    """The means of many Bobs with messages of their own, (n + 1, runs), and the last beliefs."""
     truth = torch.full((runs,), float(x), dtype=torch.float64)
-    theta = FLOW.prior((runs,), dtype=torch.float64)
-    means = [theta.mean]
-    for _, theta in FLOW.messages(truth, map(float, alphas), generator=generator):
-        means.append(theta.mean)
-    return torch.stack(means), theta
-
-
-def flow_at(x, beta):
-    """Mean and standard deviation of Bob's mean once accuracy `beta` has come, (77)."""
-    gamma = beta / (1 + beta)
-    return gamma * x, math.sqrt(gamma * (1 - gamma))
-
+    thetas = heard(FLOW, truth, alphas, generator=generator)[1]
+    return torch.stack([theta.mean for theta in thetas]), thetas[-1]
 
 def _outline(means, low, high, bins=32):
     """A histogram as a density, and the corners of its outline: (values, density)."""
@@ -336,8 +284,8 @@ def _many_and_one(axes, runs, seed):
     def show(total, n, x, kind):
         generator = torch.Generator().manual_seed(seed)
         alphas = split(total, n, kind, generator)
-        means, theta = crowd(x, alphas, runs, generator)
-        single, large_theta = crowd(x, [total], runs, generator)
+        means, theta = _means(x, alphas, runs, generator)
+        single, large_theta = _means(x, [total], runs, generator)
         received = torch.cat([torch.zeros(1), alphas.cumsum(0) / total])
         way = torch.linspace(0, 1, 200)
         curve.set_data(way, (1 + total * way).rsqrt())
@@ -396,8 +344,8 @@ def split_figure(parts=(2, 10, 100), *, total=16.0, x=0.6, runs=4000, seed=1):
     figure, panels = style.subplots(1, len(parts), size=(9.2, 3.4), sharey=True)
     for axes, n in zip(panels, parts, strict=True):
         generator = torch.Generator().manual_seed(seed)
-        many, _ = crowd(x, split(total, n), runs, generator)
-        one, _ = crowd(x, [total], runs, generator)
+        many, _ = _means(x, split(total, n), runs, generator)
+        one, _ = _means(x, [total], runs, generator)
         landing = _Landing(axes)
         landing.show(x, total, many[-1], one[-1])
         truth = axes.axhline(x, color=COLOURS.data, lw=1.2, ls=(0, (1, 1.5)), label="the true x")
@@ -417,24 +365,12 @@ RIVALS = {
 }
 
 
-def rival_beta(name, t, sigma_1):
-    """β(t) of three schedules that all reach σ₁^(−2) − 1 at t = 1.
-
-    "geometric" is the paper's (72). "linear" spends the same accuracy per unit of time. "cosine"
-    is the cosine schedule of diffusion models: β(t) = tan²(ct), so that the standard deviation of
-    the belief falls like cos(ct).
-
-    Args:
-      name: one of `RIVALS`; t: times in [0, 1], any shape; sigma_1: in (0, 1).
-    """
-    schedule = GeometricSchedule(sigma_1)
-    if name == "geometric":
-        return schedule.beta(t)
-    if name == "linear":
-        return schedule.beta(1.0) * t
-    if name == "cosine":
-        return (math.atan(math.sqrt(schedule.beta(1.0))) * t).tan().square()
-    raise ValueError(f"name must be one of {list(RIVALS)}, but is {name!r}")
+def rivals(sigma_1):
+    """The three schedules, by name, that all reach σ₁^(−2) − 1 at t = 1: the paper's (72) first."""
+    geometric = GeometricSchedule(sigma_1)
+    total = geometric.beta(1.0)
+    kinds = (geometric, LinearSchedule(total), CosineSchedule(total))
+    return dict(zip(RIVALS, kinds, strict=True))
 
 
 def entropy(beta):
@@ -465,12 +401,13 @@ class _Schedules:
         """Draw; return the nats that each message takes, (n,), by the name of the schedule."""
         t = torch.linspace(0, 1, 401, dtype=torch.float64)
         times = torch.linspace(0, 1, n + 1, dtype=torch.float64)
-        end = float(entropy(rival_beta("geometric", times, sigma_1))[-1])
+        schedules = rivals(sigma_1)
+        end = float(entropy(schedules["geometric"].beta(times))[-1])
         self.falls.set_ylim(max(NATS[0], math.floor(end - 0.2)), NATS[1])
         taken = {}
-        for name in RIVALS:
-            self.lines[name].set_data(t, entropy(rival_beta(name, t, sigma_1)))
-            taken[name] = -entropy(rival_beta(name, times, sigma_1)).diff()
+        for name, schedule in schedules.items():
+            self.lines[name].set_data(t, entropy(schedule.beta(t)))
+            taken[name] = -entropy(schedule.beta(times)).diff()
             shares = taken[name] / taken[name].sum()
             self.steps[name].set_data(times.repeat_interleave(2)[1:-1], shares.repeat_interleave(2))
         return taken
@@ -505,9 +442,10 @@ def schedule_explorer(*, sigma_1=0.02, n=10):
 
         def show(sigma_1, n):
             taken = both.show(sigma_1, n)
-            total, nats = GeometricSchedule(sigma_1).beta(1.0), float(taken["geometric"].sum())
+            schedules, nats = rivals(sigma_1), float(taken["geometric"].sum())
+            total = schedules["geometric"].beta(1.0)
             for name, line in spent.items():
-                line.set_data(t, rival_beta(name, t, sigma_1) / total)
+                line.set_data(t, schedules[name].beta(t) / total)
             first, last = (
                 {name: float(part[i] / part.sum()) for name, part in taken.items()} for i in (0, -1)
             )

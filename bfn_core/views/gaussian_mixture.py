@@ -19,6 +19,7 @@ from torch import Tensor
 
 from bfn_core.data.toy import GaussianMixture
 from bfn_core.flows import ContinuousFlow
+from bfn_core.one_number import drawn, flow_over_data
 
 from .kit import plotly_figure, style
 from .kit.browser import BrowserExplorer
@@ -134,22 +135,6 @@ def _band(z, step=0.14, top=0.75):
     return 1 - (1 - shade[0]) / (1 - shade[1])
 
 
-def flow_over_data(mu: Tensor, t: float | Tensor, data=DATA, *, sigma_1=0.02) -> Tensor:
-    """The density of Bob's mean μ at time t when x is any of the data, not one: E_x p_F(μ | x; t).
-
-    For one x it is N(γx, γ(1 − γ)) (77); a bump of the data of width `std` adds (γ std)².
-
-    Args:
-      mu, t: where, and when (in (0, 1]); their shapes are broadcast.
-      data: a `GaussianMixture`.
-      sigma_1: the noise that is left at t = 1.
-    """
-    gamma = ContinuousFlow(sigma_1).schedule.gamma(torch.as_tensor(t, dtype=torch.float64))
-    spread = (gamma * (1 - gamma) + (gamma * data.std) ** 2).sqrt()
-    bumps = zip(data.means, data.probs().tolist(), strict=True)
-    return torch.stack([w * normal(mu, gamma * m, spread) for m, w in bumps]).sum(0)
-
-
 SEEN_FROM = (-38, 38)  # where the eye stands before `flow_surface`: degrees around, and above
 LOW_TO_HIGH = ("#F4FAFE", COLOURS.flow, COLOURS.input, "#00243A")
 
@@ -208,29 +193,6 @@ def _surface_at_rest(times, mu, density):
     return figure
 
 
-def sample_paths(steps, sigma_1, noise: Tensor, data=DATA) -> tuple[Tensor, Tensor]:
-    """Draw samples of a mixture of Gaussians with its perfect network, and keep every belief.
-
-    Args:
-      steps: the number n of messages.
-      sigma_1: the noise that is left at t = 1.
-      noise: standard normal numbers, (at least n, B), float64.
-      data: a `GaussianMixture`.
-
-    Returns:
-        The belief's mean at times 0, 1/n ... 1, (n + 1, B), and the samples x̂, (B,).
-    """
-    flow = ContinuousFlow(sigma_1)
-    theta = flow.prior(noise.shape[1:], dtype=torch.float64)
-    mu = [theta.mean]
-    for i in range(steps):
-        alpha = flow.alpha(i + 1, steps)
-        y = data.guess(theta.mean, flow.beta(i / steps)) + noise[i] / math.sqrt(alpha)
-        theta = flow.update(theta, y, alpha)  # y is the receiver's draw
-        mu.append(theta.mean)
-    return torch.stack(mu), data.guess(theta.mean, flow.beta(1.0))
-
-
 def _samples_and_data(axes, data, sigma_1, samples, paths):
     """Some samples on their way, and all of them against the data."""
     left, right = axes
@@ -251,12 +213,12 @@ def _samples_and_data(axes, data, sigma_1, samples, paths):
     right.legend(loc="lower right")
 
     @functools.cache
-    def drawn(n, draw):
+    def walk(n, draw):
         noise = torch.from_numpy(numpy.random.default_rng(draw).normal(size=(100, samples)))
-        return sample_paths(n, sigma_1, noise, data)
+        return drawn(n, sigma_1, noise, data)
 
     def show(n, draw):
-        mu, x = drawn(n, draw)
+        mu, x = walk(n, draw)
         times = torch.linspace(0, 1, n + 1, dtype=torch.float64)
         lines.set_segments([torch.stack([times, path], -1).numpy() for path in mu[:, :paths].T])
         share = torch.histogram(x, edges).hist / samples

@@ -8,10 +8,10 @@ import torch
 from matplotlib.patches import FancyArrowPatch, Rectangle
 from torch import Tensor, nn
 
-from bfn_core.beliefs import CategoricalParameters, GaussianParameters
 from bfn_core.data.strings import Strings
+from bfn_core.looking_inside import activations, attention_weights
 from bfn_core.model import BFN
-from bfn_core.modes import evaluating
+from bfn_core.step_by_step import tell
 from bfn_core.training.growth import power_law
 
 from .kit import style
@@ -162,49 +162,11 @@ def clock_figure(embedding: nn.Module, t: float = 0.3):
 # Feature maps
 
 
-def activations(network: nn.Module, layers: dict[str, nn.Module], *inputs) -> dict[str, Tensor]:
-    """What each of some layers puts out while network(*inputs) is computed, by name."""
-    found: dict[str, Tensor] = {}
-
-    def keep(name, module, given, result):
-        found[name] = result.detach()
-
-    hooks = [layer.register_forward_hook(partial(keep, name)) for name, layer in layers.items()]
-    try:
-        with torch.no_grad(), evaluating(network):
-            network(*inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return found
-
-
-class Path:
-    """One image as its belief sharpens: n messages, and what the network does after each.
-
-    Attributes:
-        means: of the belief, (n + 1, H, W).
-        guesses: means of the output distribution, (n + 1, H, W).
-        maps: from the name of a layer to its output, (n + 1, channels, h, w).
-    """
-
-    def __init__(self, bfn: BFN, x: Tensor, layers: dict[str, nn.Module], n: int, generator):
-        beliefs = [bfn.flow.prior((1, *x.shape))]
-        beliefs += [theta for _, theta in bfn.flow.messages(x[None], n, generator=generator)]
-        means = torch.cat([theta.mean for theta in beliefs])
-        theta = GaussianParameters(means, torch.cat([b.precision.reshape(1) for b in beliefs]))
-        t = torch.arange(n + 1) / n
-        self.maps = activations(bfn.network, layers, bfn.flow.network_input(theta), t)
-        with torch.no_grad(), evaluating(bfn):
-            self.guesses = bfn.output(theta, t).mean[:, 0]
-        self.means, self.x = means[:, 0], x[0]
-
-    def off(self, i: int) -> tuple[float, float]:
-        """Root mean square distance of the belief's mean and of the guess from x."""
-        belief, guess = (
-            float((part[i] - self.x).square().mean().sqrt()) for part in (self.means, self.guesses)
-        )
-        return belief, guess
+def _seen(bfn: BFN, x: Tensor, layers: dict[str, nn.Module], seed: int):
+    """Means of beliefs and guesses about one image, (n + 1, 1, H, W), and what layers put out."""
+    way = tell(bfn, x, STEPS, generator=torch.Generator().manual_seed(seed))
+    maps = activations(bfn.network, layers, bfn.flow.network_input(way.theta), way.times)
+    return way.theta.mean, way.output.mean, maps
 
 
 def _sheet(maps: Tensor) -> Tensor:
@@ -225,8 +187,7 @@ def feature_explorer(bfn: BFN, images: Tensor, layers: dict[str, nn.Module], *, 
 
     @lru_cache(maxsize=32)
     def path(image, again):
-        generator = torch.Generator().manual_seed(100 * again + image)
-        return Path(bfn, images[image - 1], layers, STEPS, generator)
+        return _seen(bfn, images[image - 1], layers, 100 * again + image)
 
     def draw(axes):
         titles = (("data", COLOURS.data), ("input: mean belief", COLOURS.input),
@@ -239,13 +200,14 @@ def feature_explorer(bfn: BFN, images: Tensor, layers: dict[str, nn.Module], *, 
                               extent=(0, 1, 0, 1))
 
         def show(t, layer, image, again):
-            now, i = path(image, again), round(t * STEPS)
-            for panel, picture in zip(panels, (now.x, now.means[i], now.guesses[i]), strict=True):
+            (means, guesses, found), i = path(image, again), round(t * STEPS)
+            shown = [part[0] for part in (images[image - 1], means[i], guesses[i])]
+            for panel, picture in zip(panels, shown, strict=True):
                 panel.set_data(picture.numpy())
-            of_layer = now.maps[layer]
+            of_layer = found[layer]
             maps.set_data((_sheet(of_layer[i]) / of_layer.abs().quantile(0.99)).numpy())
             channels, high, wide = of_layer.shape[1:]
-            belief, guess = now.off(i)
+            belief, guess = (float((part - shown[0]).square().mean().sqrt()) for part in shown[1:])
             return (
                 f"t = {t:.2f}: {channels} maps of {high} × {wide} from <b>{layer}</b>. The "
                 f"belief's mean is off by <b>{belief:.2f}</b>, the guess by <b>{guess:.2f}</b> "
@@ -272,7 +234,7 @@ def feature_explorer(bfn: BFN, images: Tensor, layers: dict[str, nn.Module], *, 
 
 def feature_figure(bfn: BFN, x: Tensor, layers, steps=(2, 8, 16, 32), *, seed: int = 0):
     """One image, (1, H, W), at some times: belief, guess, and the maps of every layer below."""
-    path = Path(bfn, x, layers, STEPS, torch.Generator().manual_seed(seed))
+    means, guesses, found = _seen(bfn, x, layers, seed)
     heights = [1.1, 1.1, *[1.8] * len(layers)]
     figure, axes = style.subplots(len(heights), len(steps), size=(7.6, sum(heights) + 0.4),
                                   height_ratios=heights)
@@ -280,9 +242,9 @@ def feature_figure(bfn: BFN, x: Tensor, layers, steps=(2, 8, 16, 32), *, seed: i
         for axis in column:
             framed(axis, "")
         column[0].set_title(f"t = {i / STEPS:.2f}", fontsize=10)
-        for axis, picture in zip(column, (path.means[i], path.guesses[i]), strict=False):
-            axis.imshow(picture.numpy(), **GREY)
-        for axis, maps in zip(column[2:], path.maps.values(), strict=True):
+        for axis, mean in zip(column, (means[i], guesses[i]), strict=False):
+            axis.imshow(mean[0].numpy(), **GREY)
+        for axis, maps in zip(column[2:], found.values(), strict=True):
             scale = float(maps.abs().quantile(0.99))
             axis.imshow(_sheet(maps[i]).numpy(), cmap=SIGNED, vmin=-scale, vmax=scale,
                         interpolation="nearest")
@@ -294,35 +256,6 @@ def feature_figure(bfn: BFN, x: Tensor, layers, steps=(2, 8, 16, 32), *, seed: i
 
 
 # Attention
-
-
-def attention_weights(network: nn.Module, inputs: Tensor, t: Tensor) -> Tensor:
-    """Who reads whom: softmax(q kᵀ / √width) of every block, (layers, B, heads, L, L).
-
-    Row l of a matrix says where position l looks; it sums to 1. network: a transformer with
-    `blocks` that have `qkv` and `heads`, and with learned positions.
-    """
-    layers = {str(i): block.qkv for i, block in enumerate(network.blocks)}
-    found = activations(network, layers, inputs, t)
-    weights = []
-    for name, block in enumerate(network.blocks):
-        q, k, _ = found[str(name)].unflatten(-1, (3, block.heads, -1)).permute(2, 0, 3, 1, 4)
-        weights.append((q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])).softmax(-1))
-    return torch.stack(weights)
-
-
-class Reading:
-    """One string as its belief sharpens: beliefs and guesses (n + 1, L, K), and who reads whom,
-    (layers, n + 1, heads, L, L).
-    """
-
-    def __init__(self, bfn: BFN, x: Tensor, n: int, generator) -> None:
-        beliefs = [bfn.flow.prior((1, *x.shape)).logits]
-        beliefs += [theta.logits for _, theta in bfn.flow.messages(x[None], n, generator=generator)]
-        theta, t = CategoricalParameters(torch.cat(beliefs)), torch.arange(n + 1) / n
-        with torch.no_grad(), evaluating(bfn):
-            self.beliefs, self.guesses = theta.probs, bfn.output(theta, t).probs
-        self.weights = attention_weights(bfn.network, theta.probs, t)
 
 
 def _attention(axes, length):
@@ -352,9 +285,10 @@ def attention_explorer(bfn: BFN, language: Strings, strings, *, t: float = 0.4):
     @lru_cache(maxsize=32)
     def reading(string, again):
         generator = torch.Generator().manual_seed(again)
-        return Reading(bfn, x[strings.index(string)], STEPS, generator)
+        way = tell(bfn, x[strings.index(string)], STEPS, generator=generator)
+        return way, attention_weights(bfn.network, way.theta.probs, way.times)
 
-    layers, _, heads = reading(strings[0], 0).weights.shape[:3]
+    layers, _, heads = reading(strings[0], 0)[1].shape[:3]
 
     def picture(axes):
         left, middle, right = axes
@@ -367,15 +301,15 @@ def attention_explorer(bfn: BFN, language: Strings, strings, *, t: float = 0.4):
         ]
 
         def show(t, head, string, again):
-            now, i = reading(string, again), round(t * STEPS)
+            (way, found), i = reading(string, again), round(t * STEPS)
             layer, index = head
-            weights = now.weights[layer, i, index]
+            weights = found[layer, i, index]
+            chances = (way.theta.probs[i], way.output.probs[i])
             mesh.set_array(weights.numpy())
-            for letters, probs in zip(maps, (now.beliefs[i], now.guesses[i]), strict=True):
+            for letters, probs in zip(maps, chances, strict=True):
                 letters.show(probs)
             mirror = float(weights.flip(1).diagonal().mean())
-            target = x[strings.index(string)].unsqueeze(1)
-            right_by = [float(p[i].gather(1, target).mean()) for p in (now.beliefs, now.guesses)]
+            right_by = [float(p.gather(1, way.x.unsqueeze(1)).mean()) for p in chances]
             return (
                 f"t = {t:.2f}: in this head a position gives its mirror image <b>{mirror:.0%}</b> "
                 f"of its attention, on average. The right letters have <b>{right_by[0]:.0%}</b> of "

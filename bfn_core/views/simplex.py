@@ -22,7 +22,10 @@ from plotly import graph_objects
 from torch import Tensor
 
 from bfn_core import CategoricalParameters, DiscreteFlow, ExactBFN
+from bfn_core.beliefs import joined
+from bfn_core.data.toy import two_letters
 from bfn_core.simplex_flow import expected_entropy, flow_logits, flow_ring
+from bfn_core.step_by_step import heard
 
 from .kit import plotly_figure, style
 from .kit.browser import BrowserExplorer
@@ -192,14 +195,9 @@ def walk(x: tuple[int, ...], n: int, beta_1: float, seed: int) -> tuple[Tensor, 
     Returns:
         The beliefs' probabilities (n + 1, len(x), 3) and the messages (n, len(x), 3).
     """
-    flow = DiscreteFlow(3, beta_1)
     generator = torch.Generator().manual_seed(seed)
-    truth = torch.tensor([x])
-    beliefs, messages = [flow.prior(truth.shape).probs[0]], []
-    for y, theta in flow.messages(truth, n, generator=generator):
-        beliefs.append(theta.probs[0])
-        messages.append(y[0])
-    return torch.stack(beliefs), torch.stack(messages)
+    said, beliefs = heard(DiscreteFlow(3, beta_1), torch.tensor([x]), n, generator=generator)
+    return joined(beliefs).probs, torch.cat(said)
 
 
 def _path(axes, x, beta_1):
@@ -298,18 +296,6 @@ def _descendants(box):
 
 
 # The perfect network.
-
-
-def two_letters(strength: float) -> tuple[Tensor, Tensor]:
-    """Words of two letters from A, B, C that agree more often than by chance.
-
-    With probability `strength` the second letter copies the first, otherwise it is drawn anew.
-    Returns:
-        The nine words, (9, 2) int64, and their probabilities, (9,).
-    """
-    words = torch.cartesian_prod(torch.arange(3), torch.arange(3))
-    same = (words[:, 0] == words[:, 1]).double()
-    return words, strength * same / 3 + (1 - strength) / 9
 
 
 def _two_letters(axes, beta_1, n):
@@ -419,9 +405,7 @@ def walk_of_four(*, beliefs=100, n=30, beta_1=4.0, seed=2) -> tuple[Tensor, Tens
     time = torch.arange(n + 1, dtype=torch.float64) / n
     accuracies = flow.schedule.beta(time).diff()
     alphas = [alpha.expand(beliefs) for alpha in accuracies]
-    ways = [flow.prior(x.shape, dtype=torch.float64).probs]
-    ways += [theta.probs for _, theta in flow.messages(x, alphas, generator=generator)]
-    return x, torch.stack(ways)
+    return x, torch.stack([theta.probs for theta in heard(flow, x, alphas, generator=generator)[1]])
 
 
 def tetrahedron(*, beliefs=100, n=30, beta_1=4.0, seed=2, t=0.4):

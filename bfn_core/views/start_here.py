@@ -3,18 +3,14 @@
 Equation numbers are those of Graves et al., arXiv 2308.07037.
 """
 
-import dataclasses
 import functools
 import math
 
 import numpy
 import torch
 from matplotlib.collections import LineCollection
-from torch import Tensor
 
-from bfn_core.data.toy import GaussianMixture
-from bfn_core.distributions import Delta
-from bfn_core.flows import ContinuousFlow
+from bfn_core.one_number import exchange
 
 from .gaussian_mixture import DATA, normal
 from .kit.explorer import button, choice, explore, slider
@@ -22,41 +18,6 @@ from .kit.style import COLOURS
 
 REACH = 1.9  # of the axis of values
 DASHED = {"lw": 1, "ls": (0, (5, 4))}
-
-
-@dataclasses.dataclass(frozen=True)
-class Conversation:
-    """What Alice sent and what Bob made of it; belief i is the one after i messages."""
-
-    x: float  # what Alice tells him
-    y: Tensor  # the messages, (n,)
-    alpha: Tensor  # their accuracies, (n,)
-    mu: Tensor  # mean of Bob's belief, (n + 1,)
-    rho: Tensor  # its precision, (n + 1,)
-    guesses: Tensor  # what Bob expects x to be: by his belief alone, and with a network, (2, n + 1)
-
-    @functools.cached_property
-    def bits(self) -> Tensor:
-        """What the messages have cost so far, (2, n + 1): the sum of α/2 (x − x̂)² (96), in bits."""
-        guess, flow = self.guesses[:, :-1], ContinuousFlow(0.02)  # σ₁ is in α already
-        nats = flow.step_cost(torch.full_like(guess, self.x).T, Delta(guess.T), self.alpha)
-        return torch.nn.functional.pad(nats.T.cumsum(1), (1, 0)) / math.log(2)
-
-
-def converse(x: float, sigma_1: float, noise: Tensor, data: GaussianMixture = DATA) -> Conversation:
-    """Alice sends a message about x for each number of `noise`, standard normal, (n,), float64.
-
-    The network is the perfect one for `data`.
-    """
-    n, flow = len(noise), ContinuousFlow(sigma_1)
-    alpha = flow.alpha(torch.arange(1, n + 1, dtype=torch.float64), n)
-    y = x + noise / alpha.sqrt()
-    beliefs = [flow.prior((1,), dtype=torch.float64)]
-    for message, accuracy in zip(y, alpha, strict=True):
-        beliefs.append(flow.update(beliefs[-1], message.reshape(1), accuracy))
-    mu, rho = (torch.cat(part) for part in zip(*((b.mean, b.precision) for b in beliefs),
-                                               strict=True))
-    return Conversation(x, y, alpha, mu, rho, torch.stack([mu, data.guess(mu, rho - 1)]))
 
 
 def start_explorer(data=DATA, *, x=0.25, steps=16, sigma_1=0.05, seed=0):
@@ -96,7 +57,7 @@ def _story(axes, data, steps, sigma_1, seed):
     @functools.lru_cache(maxsize=16)
     def conversation(x, talk):
         noise = numpy.random.default_rng(seed + talk).normal(size=steps)
-        return converse(x, sigma_1, torch.from_numpy(noise), data)
+        return exchange(x, sigma_1, torch.from_numpy(noise), data)
 
     def show(sent, x, knows, talk):
         c = conversation(x, talk)
