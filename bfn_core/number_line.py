@@ -44,10 +44,14 @@ def perfect(points: int = 201) -> ExactBFN:
     return ExactBFN(ContinuousFlow(SIGMA_1), x.double(), weights)
 
 
+def _levels(count: int) -> Tensor:
+    """½/count, 1½/count …: the middles of equally likely parts of a law, (count,) float64."""
+    return (torch.arange(count, dtype=torch.float64) + 0.5) / count
+
+
 def even_noise(count: int) -> Tensor:
     """ε at evenly spaced levels of N(0, 1), (count, 1), ascending."""
-    level = (torch.arange(count, dtype=torch.float64) + 0.5) / count
-    return torch.special.ndtri(level).unsqueeze(1)
+    return torch.special.ndtri(_levels(count)).unsqueeze(1)
 
 
 def walk(
@@ -96,9 +100,8 @@ def quantiles(kind: str, count: int) -> Tensor:
     if kind == "normal":
         return MEAN + normal_end(STD) * even_noise(count)[:, 0]
     bfn = perfect()
-    level = (torch.arange(count, dtype=torch.float64) + 0.5) / count
     cdf = bfn.log_weights.exp().cumsum(0)
-    return bfn.data[torch.searchsorted(cdf, level).clamp(max=len(cdf) - 1), 0]
+    return bfn.data[torch.searchsorted(cdf, _levels(count)).clamp(max=len(cdf) - 1), 0]
 
 
 @functools.cache
@@ -109,7 +112,7 @@ def ends(kind: str, count: int) -> Tensor:
     if count <= 400:
         return walk(perfect(), Solver("midpoint"), 100, even_noise(count))[2]
     fine = ends(kind, 400)
-    place = ((torch.arange(count, dtype=torch.float64) + 0.5) / count * 400 - 0.5).clamp(0, 399)
+    place = (_levels(count) * 400 - 0.5).clamp(0, 399)
     left = place.long().clamp(max=398)
     return torch.lerp(fine[left], fine[left + 1], place - left)
 
