@@ -14,12 +14,14 @@ def modes_kept(module: nn.Module) -> Iterator[None]:
         yield
     finally:
         for part, mode in modes:
-            part.training = mode
+            if part.training != mode:  # to set an attribute of a module takes long
+                part.training = mode
 
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
     """Dropout and the like off inside; afterwards every submodule is in the mode it was in."""
     with modes_kept(module):
-        module.eval()
+        if any(part.training for part in module.modules()):
+            module.eval()
         yield

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from bfn_core import BFN, ContinuousFlow, DiscreteFlow, DiscretisedFlow
+from bfn_core.modes import evaluating
 from bfn_core.networks.unet import UNet, noise_differences
 
 SMALL = {"channels": 8, "multipliers": (1, 2), "blocks": 1, "attention": (1,)}
@@ -129,3 +130,14 @@ def test_dropout_is_off_when_evaluating():
     assert not torch.equal(network(inputs, t), network(inputs, t))
     network.eval()
     assert torch.equal(network(inputs, t), network(inputs, t))
+
+
+def test_a_part_in_training_is_still_while_the_whole_evaluates_and_gets_its_mode_back():
+    network = random_weights(UNet(dropout=0.5, **SMALL)).eval()
+    network.down[0].train()
+    inputs, t = torch.rand(1, 1, 8, 8), torch.rand(1)
+    assert not torch.equal(network(inputs, t), network(inputs, t))
+    with evaluating(network):
+        assert torch.equal(network(inputs, t), network(inputs, t))
+    parts = [part.training for part in network.down[0].modules()]
+    assert all(parts) and not network.training and not network.up.training
