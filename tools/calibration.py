@@ -4,7 +4,8 @@ Adds an entry of that NAME to assets/cifar10_calibration.json: for some times th
 the middle of p_O, the bits of x under p_O, how wide p_O is and how far its mean is off; and for
 each n the bits of L^n + L^r. Samples go to assets/cifar10_NAME_draw.png and …_mean.png: the same
 seed, messages about draws from p_O and about its mean. WEIGHTS is a run or a file; without it the
-shipped weights are judged.
+shipped weights are judged. `before` are the weights of assets/cifar10_first.json, `after` those of
+cifar10_patch.json, `now` those that ship.
 """
 
 import json

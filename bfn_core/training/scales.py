@@ -332,10 +332,10 @@ _ALL = [
         test_draws=1, sample_count=16, sample_steps=5,
     ),
     Settings(
-        **_MNIST, scale="laptop", steps=8_000, batch=64, warmup=200, ema=0.999,
+        **_MNIST, scale="laptop", steps=12_000, batch=64, warmup=200, ema=0.999,
         channels_last=True,
         network_arguments={
-            "channels": 16, "multipliers": (1, 2, 4), "blocks": 1, "attention": (2,),
+            "channels": 48, "multipliers": (1, 2), "blocks": 1, "attention": (1,), "patch": 2,
         },
     ),
     Settings(
