@@ -7,11 +7,13 @@ from torch import nn
 
 
 @contextmanager
-def modes_kept(module: nn.Module) -> Iterator[None]:
-    """Afterwards every submodule is in the mode, of training or not, that it was in."""
+def modes_kept(module: nn.Module) -> Iterator[list[tuple[nn.Module, bool]]]:
+    """Afterwards every submodule is in the mode, of training or not, that it was in. Lends the list
+    of them, each with that mode.
+    """
     modes = [(part, part.training) for part in module.modules()]
     try:
-        yield
+        yield modes
     finally:
         for part, mode in modes:
             if part.training != mode:  # to set an attribute of a module takes long
@@ -21,7 +23,7 @@ def modes_kept(module: nn.Module) -> Iterator[None]:
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
     """Dropout and the like off inside; afterwards every submodule is in the mode it was in."""
-    with modes_kept(module):
-        if any(part.training for part in module.modules()):
+    with modes_kept(module) as modes:
+        if any(training for _, training in modes):
             module.eval()
         yield

@@ -13,6 +13,7 @@ import torch
 from torch import Generator, Tensor
 from torch.distributions import Normal
 
+from bfn_core.beliefs import joined
 from bfn_core.data.toy import GaussianMixture
 from bfn_core.distributions import Delta
 from bfn_core.flows import ContinuousFlow
@@ -62,9 +63,9 @@ def exchange(x: float, sigma_1: float, noise: Tensor, data: GaussianMixture) -> 
     beliefs = [flow.prior((1,), dtype=torch.float64)]
     for message, accuracy in zip(y, alpha, strict=True):
         beliefs.append(flow.update(beliefs[-1], message.reshape(1), accuracy))
-    mu, rho = (torch.cat(part) for part in zip(*((b.mean, b.precision) for b in beliefs),
-                                               strict=True))
-    return Exchange(x, y, alpha, mu, rho, torch.stack([mu, data.guess(mu, rho - 1)]))
+    theta = joined(beliefs)
+    guesses = torch.stack([theta.mean, data.guess(theta.mean, theta.precision - 1)])
+    return Exchange(x, y, alpha, theta.mean, theta.precision, guesses)
 
 
 def drawn(
