@@ -11,6 +11,7 @@ from bfn_core.training.runs import Run
 from bfn_core.training.tasks import build_network
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+needs_muon = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="came with torch 2.9")
 
 TINY = replace(
     settings_for("text8", "smoke"), steps=6, batch=8, muon=0.02, time_power=0.5, log_every=1,
@@ -22,20 +23,72 @@ def ignore(sentence):
     pass
 
 
-def test_muon_takes_the_blocks_matrices_and_adamw_the_rest():
-    network = build_network(TINY)
-    adamw, muon = optimisers.optimisers_for(network, TINY, ignore)
-    taken = {id(p) for group in muon.param_groups for p in group["params"]}
-    rest = {id(p) for group in adamw.param_groups for p in group["params"]}
-    names = {name for name, p in network.named_parameters() if id(p) in taken}
-    assert names == {
-        f"blocks.0.{layer}.weight" for layer in ("qkv", "out", "mlp.0", "mlp.2")
-    }
+IMAGES = replace(
+    settings_for("mnist", "smoke"), steps=6, batch=8, muon=0.02, log_every=1, checkpoint_every=2,
+    held_out=8, test_examples=8, sample_count=2, sample_steps=2,
+)
+
+
+@needs_muon
+@pytest.mark.parametrize("settings", [TINY, IMAGES], ids=["matrices", "kernels"])
+def test_muon_takes_the_blocks_matrices_or_kernels_and_adamw_the_rest(settings):
+    network = build_network(settings)
+    made = optimisers.Optimisers(network, settings, ignore)
+    adamw, muon = made.all
+    taken = {p.data_ptr() for group in muon.param_groups for p in group["params"]}
+    rest = {p.data_ptr() for group in adamw.param_groups for p in group["params"]}
+    names = {name for name, p in network.named_parameters() if p.data_ptr() in taken}
+    if settings is TINY:
+        assert names == {
+            f"blocks.0.{layer}.weight" for layer in ("qkv", "out", "mlp.0", "mlp.2")
+        }
+    else:
+        kernels = {name for name, p in network.named_parameters() if p.ndim == 4}
+        assert names == kernels - {"first.weight", "last.weight"} and len(names) > 8
     assert not taken & rest and len(taken | rest) == len(list(network.parameters()))
-    (alone,) = optimisers.optimisers_for(network, replace(TINY, muon=None), ignore)
+    (alone,) = optimisers.Optimisers(network, replace(settings, muon=None), ignore).all
     assert len(alone.param_groups[0]["params"]) == len(list(network.parameters()))
 
 
+@needs_muon
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_a_kernel_moves_as_muon_moves_a_matrix(memory_format):
+    torch.manual_seed(0)
+    kernel = torch.randn(6, 4, 3, 3)
+    matrix = torch.nn.Parameter(kernel.flatten(1).clone())
+    weight = torch.nn.Parameter(kernel.clone(memory_format=memory_format))
+    alone = torch.optim.Muon([matrix], lr=0.1)
+    seen = optimisers.Matrices([weight])
+    beside = torch.optim.Muon(seen.all, lr=0.1)
+    for _ in range(3):
+        gradient = torch.randn_like(kernel)
+        matrix.grad = gradient.flatten(1).clone()
+        (weight * gradient).sum().backward()
+        seen.take_gradients()
+        for optimiser in (alone, beside):
+            optimiser.step()
+            optimiser.zero_grad()
+        seen.forget_gradients()
+        assert weight.grad is None and seen.all[0].grad is None
+    # Both orders of a row's numbers give the same orthogonal matrix, up to the rounding of bf16.
+    moved = (weight - kernel).flatten(1)
+    assert (moved - (matrix - kernel.flatten(1))).abs().max() < 0.02 * moved.abs().max()
+    assert weight.is_contiguous(memory_format=memory_format)
+
+
+def test_what_scales_or_clips_a_kernels_gradient_changes_that_of_its_matrix():
+    weight = torch.nn.Parameter(torch.randn(6, 4, 3, 3).to(memory_format=torch.channels_last))
+    seen = optimisers.Matrices([weight])
+    weight.square().sum().backward()
+    seen.take_gradients()
+    torch.nn.utils.clip_grad_norm_([weight], 0.5)
+    assert seen.all[0].grad.norm().item() == pytest.approx(0.5, rel=1e-4)
+    weight.data = weight.data.clone()
+    with pytest.raises(RuntimeError, match="moved after their optimiser"):
+        seen.take_gradients()
+
+
+@needs_muon
 def test_each_optimiser_has_its_own_highest_learning_rate(tmp_path):
     settings = replace(TINY, learning_rate=0.003, muon=0.05, warmup=2, decay=False)
     trainer = loop.Trainer(settings, Run(tmp_path / "run"))
@@ -47,10 +100,9 @@ def test_each_optimiser_has_its_own_highest_learning_rate(tmp_path):
             assert rates == pytest.approx([0.003 * share, 0.05 * share])
 
 
-def test_a_network_without_such_matrices_is_refused(tmp_path):
-    settings = replace(settings_for("mnist", "smoke"), muon=0.02)
-    with pytest.raises(TrainingError, match="muon needs a network with matrices in bl"):
-        training.train(settings, tmp_path / "run")
+def test_a_network_without_such_weights_is_refused():
+    with pytest.raises(TrainingError, match="convolutions in down and up, and Linear has none"):
+        optimisers.Optimisers(torch.nn.Linear(3, 3), TINY, ignore)
 
 
 def test_without_muon_in_torch_adamw_takes_its_place_and_says_so(monkeypatch, tmp_path):
@@ -60,8 +112,9 @@ def test_without_muon_in_torch_adamw_takes_its_place_and_says_so(monkeypatch, tm
     assert any("has no Muon" in sentence for sentence in said)
 
 
-def test_a_run_with_muon_goes_on_as_if_nothing_had_happened(monkeypatch, tmp_path):
-    training.train(TINY, tmp_path / "whole")
+@pytest.mark.parametrize("settings", [TINY, IMAGES], ids=["matrices", "kernels"])
+def test_a_run_with_muon_goes_on_as_if_nothing_had_happened(settings, monkeypatch, tmp_path):
+    training.train(settings, tmp_path / "whole")
     make_step = loop.Trainer.make_step
 
     def die(self):
@@ -71,9 +124,9 @@ def test_a_run_with_muon_goes_on_as_if_nothing_had_happened(monkeypatch, tmp_pat
 
     monkeypatch.setattr(loop.Trainer, "make_step", die)
     with pytest.raises(MemoryError):
-        training.train(TINY, tmp_path / "broken")
+        training.train(settings, tmp_path / "broken")
     monkeypatch.undo()
-    training.train(TINY, tmp_path / "broken", resume=True)
+    training.train(settings, tmp_path / "broken", resume=True)
     whole, broken = (Run(tmp_path / name).read_checkpoint() for name in ("whole", "broken"))
     for name, weight in whole["network"].items():
         assert torch.equal(weight, broken["network"][name]), name

@@ -446,11 +446,16 @@ TABLE = [
         ("an average that clings to its first weights", "min(self.decay, (1 + count) /",
          "max(self.decay, (1 + count) /"),
     ]),
-    ("training/optimisers.py", "test_training.py::test_the_learning_rate_rises_and_falls", [
+    ("training/optimisers.py",
+     "test_training.py::test_the_learning_rate_rises_and_falls "
+     "test_training_muon.py::test_a_kernel_moves_as_muon_moves_a_matrix", [
         ("a warm-up that begins at 0 and ends late", "(step + 1) / max(1, settings.warmup)",
          "step / max(1, settings.warmup)"),
         ("a learning rate that ends above 0", "0.5 * (1 + math.cos(math.pi",
          "0.5 * (1 + math.cos(0.5 * math.pi"),
+        ("kernels whose gradient Muon never sees",
+         "None if kernel.grad is None else as_matrix(kernel.grad)", "None"),
+        ("kernels whose gradients pile up", "kernel.grad = None", "pass"),
     ]),
     ("networks/conditions.py", "test_extensions.py::test_networks_read_labels_and_hints", [
         ("unknown labels taken for the first",

@@ -1,4 +1,6 @@
-"""What moves the weights: AdamW, or Muon for the matrices of a transformer's blocks beside it."""
+"""What moves the weights: AdamW, or beside it Muon, for the matrices of a transformer's blocks or
+the kernels of a U-Net's.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from bfn_core.training.scales import Settings
@@ -21,14 +23,15 @@ class Optimisers:
         network: whose weights they move, where they will stay.
         settings: of the run.
         say: told what cannot be had.
-        blocks_of: the module in whose `blocks` Muon's matrices are; None: the network.
+        blocks_of: the module in which Muon's weights are, see `for_muon`; None: the network.
         scaler: multiplies an fp16 loss, so that small gradients do not vanish; None without fp16.
     """
 
     def __init__(self, network: nn.Module, settings: Settings, say: Callable[[str], None], *,
                  blocks_of: nn.Module | None = None,
                  scaler: torch.amp.GradScaler | None = None) -> None:
-        self.all = optimisers_for(network, settings, say, blocks_of)
+        self.matrices = Matrices(for_muon(blocks_of or network, settings, say))
+        self.all = optimisers_for(network, settings, self.matrices)
         self.scaler = scaler
 
     def groups(self) -> list[dict[str, Any]]:
@@ -48,14 +51,17 @@ class Optimisers:
     def unscale(self) -> None:
         """Divide the gradients by what the loss was multiplied by: to be done before clipping."""
         if self.scaler:
+            self.matrices.take_gradients()
             for optimiser in self.all:
                 self.scaler.unscale_(optimiser)
 
     def step(self) -> None:
         """Move the weights and forget the gradients; with fp16 only where these are finite."""
+        self.matrices.take_gradients()
         for optimiser in self.all:
             self.scaler.step(optimiser) if self.scaler else optimiser.step()
             optimiser.zero_grad()
+        self.matrices.forget_gradients()
         if self.scaler:
             self.scaler.update()
 
@@ -75,36 +81,83 @@ class Optimisers:
             self.scaler.load_state_dict(scaler)
 
 
-def optimisers_for(
-    network: nn.Module,
-    settings: Settings,
-    say: Callable[[str], None],
-    blocks_of: nn.Module | None = None,
-) -> list[Optimizer]:
-    """AdamW for all weights; or, where `settings.muon` is set, Muon for the matrices in
-    `network.blocks` and AdamW for the rest. Each group's "highest" is its highest learning rate.
+def for_muon(
+    network: nn.Module, settings: Settings, say: Callable[[str], None]
+) -> list[nn.Parameter]:
+    """The weights that Muon moves: none without `settings.muon`; else the matrices in
+    `network.blocks`, or where there are no blocks the kernels, (out, in, height, width), of all
+    convolutions in `network.down` and `network.up`.
 
     Args:
-        blocks_of: the module that has the blocks; None: the network.
         say: told if this torch has no Muon; AdamW then takes its place.
 
     Raises:
-        TrainingError: the network has no such matrices.
+        TrainingError: the network has no such weights.
     """
-    matrices = []
-    if settings.muon is not None:
-        blocks = getattr(blocks_of or network, "blocks", nn.Module())
-        matrices = [p for p in blocks.parameters() if p.ndim == 2]
-        if not matrices:
-            raise TrainingError(
-                "the setting muon needs a network with matrices in blocks, and "
-                f"{type(blocks_of or network).__name__} has none: leave it out"
-            )
-        if not hasattr(torch.optim, "Muon"):
-            say(f"torch {torch.__version__} has no Muon (2.9 was the first): AdamW takes its "
-                "place, and learns more slowly.")
-            matrices = []
-    taken = {id(p) for p in matrices}
+    if settings.muon is None:
+        return []
+    if blocks := getattr(network, "blocks", None):
+        found = [p for p in blocks.parameters() if p.ndim == 2]
+    else:
+        ways = [getattr(network, name, nn.Module()) for name in ("down", "up")]
+        found = [p for way in ways for p in way.parameters() if p.ndim == 4]
+    if not found:
+        raise TrainingError(
+            "the setting muon needs a network with matrices in blocks, or with convolutions in "
+            f"down and up, and {type(network).__name__} has none: leave it out"
+        )
+    if not hasattr(torch.optim, "Muon"):
+        say(f"torch {torch.__version__} has no Muon (2.9 was the first): AdamW takes its "
+            "place, and learns more slowly.")
+        return []
+    return found
+
+
+class Matrices:
+    """Weights as the matrices that `torch.optim.Muon` takes: those that are none, kernels of
+    convolutions, are seen as (out, in · height · width) in the same memory.
+
+    Args:
+        weights: of 2 or 4 dimensions, where they will stay.
+    """
+
+    def __init__(self, weights: list[nn.Parameter]) -> None:
+        self.weights = weights
+        self.all = [w if w.ndim == 2 else as_matrix(w.detach()).requires_grad_() for w in weights]
+        self.seen = [(w, m) for w, m in zip(weights, self.all, strict=True) if w is not m]
+
+    def take_gradients(self) -> None:
+        """Let the matrices have the gradients of the kernels, in the same memory again.
+
+        Raises:
+            RuntimeError: a kernel has moved, so that to move its matrix would not move it.
+        """
+        for kernel, matrix in self.seen:
+            if kernel.data_ptr() != matrix.data_ptr():
+                raise RuntimeError("the weights were moved after their optimiser was made")
+            matrix.grad = None if kernel.grad is None else as_matrix(kernel.grad)
+
+    def forget_gradients(self) -> None:
+        """Those of the kernels; an optimiser forgets only what its own have."""
+        for kernel, _ in self.seen:
+            kernel.grad = None
+
+
+def as_matrix(kernel: Tensor) -> Tensor:
+    """A kernel (out, in, height, width) as (out, the rest), without a copy; with `channels_last`
+    the order of the rest is another one, which is nothing to Muon.
+    """
+    plain = kernel.is_contiguous()
+    return (kernel if plain else kernel.permute(0, 2, 3, 1)).view(len(kernel), -1)
+
+
+def optimisers_for(
+    network: nn.Module, settings: Settings, matrices: Matrices
+) -> list[Optimizer]:
+    """Muon for `matrices`, if there are any, and AdamW, the first, for all other weights. Each
+    group's "highest" is its highest learning rate.
+    """
+    taken = {id(p) for p in matrices.weights}
     rest = [p for p in network.parameters() if id(p) not in taken]
     # Fused: one kernel for all weights, which alone need not wait to see whether fp16 overflowed.
     fused = True if rest[0].is_cuda else None
@@ -112,9 +165,9 @@ def optimisers_for(
         AdamW(rest, lr=settings.learning_rate, betas=settings.betas,
               weight_decay=settings.weight_decay, fused=fused)
     ]
-    if matrices:
+    if matrices.all:
         rate = cast(float, settings.muon)
-        found.append(torch.optim.Muon(matrices, lr=rate, weight_decay=settings.weight_decay))
+        found.append(torch.optim.Muon(matrices.all, lr=rate, weight_decay=settings.weight_decay))
     for optimiser in found:
         for group in optimiser.param_groups:
             group["highest"] = group["lr"]

@@ -81,7 +81,7 @@ class Settings:
     cooldown: float = 0.0  # instead keep it, but lower it to 0 in this last share of the steps
     betas: tuple[float, float] = (0.9, 0.98)  # of AdamW
     weight_decay: float = 0.01  # of AdamW and Muon
-    muon: float | None = None  # highest learning rate of Muon, for the matrices of the blocks
+    muon: float | None = None  # highest learning rate of Muon, for the blocks' matrices or kernels
     time_power: float = 1.0  # t = u^power, u uniform; the costs are weighted so that L^∞ stays
     cross_entropy: float = 0.0  # its share of what is minimised, see losses.py; 0: L^∞
     width_weight: float = 0.0  # of −ln p_O(x), for the widths of discretised data; 0: L^∞ alone
