@@ -289,6 +289,20 @@ def test_the_quick_png_holds_exactly_what_was_drawn():
     assert (pixels(made.png) == drawn).all()
 
 
+def test_a_map_does_not_take_the_colours_that_mean_something():
+    """Many colours of a map leave none of a palette for a few pixels of text."""
+    page = numpy.random.default_rng(0).integers(0, 256, (300, 400, 3)).astype(numpy.uint8)
+    named = [style.COLOURS.input, style.COLOURS.output, style.COLOURS.sender]
+    for row, name in enumerate(named):
+        page[10 * row : 10 * row + 3, :20] = tuple(bytes.fromhex(name[1:]))
+    written = io.BytesIO()
+    Image.fromarray(page).save(written, "png")
+    small = style.shrink(written.getvalue())
+    assert len(Image.open(io.BytesIO(small)).getcolors()) <= 256
+    for row, name in enumerate(named):
+        assert (pixels(small)[10 * row : 10 * row + 3, :20] == [*bytes.fromhex(name[1:])]).all()
+
+
 def test_the_bundle_is_a_live_view_a_picture_and_a_sentence_that_stays():
     made, _ = two_curves()
     data, metadata = made.bundle()

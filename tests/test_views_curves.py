@@ -1,6 +1,6 @@
 """Training curves: what was noted is what is drawn."""
 
-from bfn_core.training import settings_for, train
+from bfn_core.training import growth, settings_for, train
 from bfn_core.training.progress import spelled
 from bfn_core.training.runs import Run
 from bfn_core.views.kit import curves
@@ -27,6 +27,14 @@ def test_a_recorded_curve_shows_the_record():
     }
     assert any(list(line.get_ydata()) == [77.87, 77.87] for line in figure.axes[0].lines)
     assert figure.axes[0].get_ylim() == (50, 600)
+
+
+def test_the_axis_of_joined_runs_holds_all_their_steps():
+    """Their settings are those of the last run, whose steps are counted from its own beginning."""
+    then = {**RECORD, "settings": {"steps": 60}}
+    joined = growth.joined(RECORD, {**then, "curve": [{"step": 60, "nats": 80.0}]})
+    assert joined["curve"][-1]["step"] == 160
+    assert curves.curve_figure(joined, {}, **LOOK).axes[0].get_xlim()[1] >= 160
 
 
 def test_a_narrow_axis_has_marks_too():

@@ -261,12 +261,14 @@ def guidance_record_figure(rows: list[dict[str, float]], real: dict[str, float])
 
 
 def candidates_figure(rows: dict[str, dict[int, float]], floor: float):
-    """Total variation from the exact law of a gap against the number of candidates."""
+    """Total variation from the exact law of a gap against the number of candidates; dotted, that of
+    2,000 exact draws.
+    """
     figure, axis = style.subplots(size=(6.4, 3.2))
     for (name, row), colour in zip(rows.items(), (COLOURS.output, COLOURS.other, COLOURS.input),
                                    strict=False):
         axis.plot(list(row), list(row.values()), "o-", color=colour, label=name)
-    axis.axhline(floor, color=COLOURS.data, ls=":", label="as many exact draws")
+    axis.axhline(floor, color=COLOURS.data, ls=":", label="2,000 exact draws")
     ticks = list(next(iter(rows.values())))
     axis.set_xscale("log", base=2)
     axis.set_xticks(ticks, [str(tick) for tick in ticks])

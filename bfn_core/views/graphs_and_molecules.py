@@ -137,7 +137,8 @@ def networks_figure(rows: dict[str, dict[str, tuple[float, float]]], floor: floa
             value, error = row[what]
             axis.errorbar(value, place, xerr=2 * error, fmt="o", color=COLOURS.output, capsize=3)
             axis.annotate(f"{value:.2f}", (value, place), (0, 6), textcoords="offset points",
-                          ha="center", fontsize=9)
+                          ha="center", fontsize=9,
+                          bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
         axis.axvline(line, color=COLOURS.data, ls=":", lw=1.4)
         axis.set(xlabel=label)
         axis.margins(0.12, 0.25)
@@ -456,5 +457,5 @@ def bent_figure(samples: dict[str, dict[str, Tensor]], family: Bent):
         for value in allowed[what]:
             axis.axvline(value, color=COLOURS.text, ls=":", lw=1)
         axis.set(xlabel=label, ylabel="share")
-    axes[1].legend(loc="upper center")
+    axes[1].legend(loc="upper right")
     return figure

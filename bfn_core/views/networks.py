@@ -108,7 +108,8 @@ def _clock(axes, embedding: nn.Module):
     left.set_title("sines and cosines of t: each column is one time", fontsize=10)
     (of_waves,) = right.plot([], [], color=COLOURS.flow, label="sines and cosines")
     (of_layers,) = right.plot([], [], color=COLOURS.output, label="after two layers")
-    now = [axis.axvline(0, color=COLOURS.text, lw=1.5) for axis in axes]
+    now = [axis.axvline(0, ymax=top, color=COLOURS.text, lw=1.5)  # not through the legend
+           for axis, top in zip(axes, (1, 0.84), strict=True)]
     right.set(xlim=(0, 1), ylim=(-1.05, 1.4), xlabel="another time")
     right.set_title("how alike it is to the other times (cosine)", fontsize=10)
     right.legend(loc="upper right", ncols=2)
@@ -389,15 +390,20 @@ def ablation_figure(record: dict, titles: dict[str, str]):
 # What ten times the work would give
 
 
-def growth_figure(panels: dict[str, tuple]):
+def growth_figure(panels: dict[str, tuple], rivals: dict[str, tuple] | None = None,
+                  rival: str = "another run"):
     """Held-out losses over the steps of a run, and power laws that go on to ten times as many.
 
     Args:
         panels: by title, (steps, losses, early, unit): the law is fitted to the first `early`
             losses, whose dots are filled, and asked about the others.
+        rivals: by title, for some of them, (steps, losses) of another run.
+        rival: what the others are called.
     """
     figure, axes = style.subplots(1, len(panels), size=(9.2, 3.4))
     for axis, (title, (steps, losses, early, unit)) in zip(axes, panels.items(), strict=True):
+        if rivals and title in rivals:
+            axis.plot(*rivals[title], "D", ms=4, color=COLOURS.other, label=rival)
         grid = numpy.geomspace(steps[0], 10 * steps[-1], 200)
         laws = [power_law(steps[first:], losses[first:])(grid) for first in (0, 1, 2, 3)]
         axis.fill_between(grid, numpy.min(laws, 0), numpy.max(laws, 0), color=COLOURS.output,

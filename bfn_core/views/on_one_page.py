@@ -39,9 +39,9 @@ def verdict(name: str, record: dict[str, Any], n: int) -> str:
                     f"variation, where the right ones are {right['distance']:.2f}")
     if name == RIGHT.name:
         return (f"All is right. The bill at n = {n} is {row['bill_n'][0]:.2f} nats, in continuous "
-                f"time {row['bill'][0]:.2f}; the entropy is {record['entropy']:.2f}, and messages "
-                f"so faint leave a little more to pay. The samples are {row['distance']:.2f} from "
-                "the law.")
+                f"time {row['bill'][0]:.2f}; the entropy is {record['entropy']:.2f}. (Bills are "
+                f"measured to about {row['bill'][1]:.2f} nats.) The samples are "
+                f"{row['distance']:.2f} from the law.")
     if not said:
         return f"At n = {n} nobody sees it: try another number of messages."
     sentence = "; ".join(said)

@@ -495,6 +495,8 @@ def tetrahedron_at_rest(x: Tensor, ways: Tensor, steps: tuple[int, ...]):
         points = place_in_tetrahedron(ways[i])
         panel.scatter(*points.T, c=colours, s=9, lw=0, depthshade=False)
         for name, corner, colour in zip(FOUR, 1.16 * PEAKS, COLOURS.classes, strict=False):
+            if name == FOUR[-1]:  # seen from the front it would lie on the points of its corner
+                corner = corner + torch.tensor([0.08, 0.0, 0.08])
             panel.text(*corner, name, color=colour, weight="bold", ha="center", va="center")
         around, above = VIEW_FROM
         panel.view_init(elev=above, azim=around)

@@ -139,8 +139,8 @@ def belief_figure(reading: Telling, times=(0.1, 0.3, 0.4, 0.5, 0.7), shown: int 
     middles = [3 * row + 1 for row in range(len(times))] + [3 * len(times) + 0.5]
     axes.set_yticks(middles, [f"t = {t:.1f}" for t in times] + ["truth"])
     axes.tick_params(length=0)
-    axes.set_title("by the messages alone", color=style.COLOURS.input)
-    axes.set_title("by the network", color=style.COLOURS.output, loc="right")
+    axes.set_title("above: by the messages alone", color=style.COLOURS.input)
+    axes.set_title("below: by the network", color=style.COLOURS.output, loc="right")
     return figure
 
 

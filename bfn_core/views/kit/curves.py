@@ -68,7 +68,8 @@ def curve_figure(record, yardsticks, *, limits, unit="nats per example"):
         unit: its name.
     """
     losses = [(point["step"], point["nats"]) for point in record["curve"]]
-    curve = Curve(record["settings"]["steps"], limits, yardsticks, unit, losses)
+    steps = max(record["settings"]["steps"], losses[-1][0])  # of joined runs: all of them
+    curve = Curve(steps, limits, yardsticks, unit, losses)
     curve.draw(losses, [(point["step"], point["validation"]) for point in record["validation"]])
     return curve.figure
 

@@ -16,6 +16,7 @@ import sys
 
 import IPython.display
 import matplotlib
+import numpy
 from IPython.core.interactiveshell import InteractiveShell
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -145,11 +146,34 @@ def to_jpeg(figure, density=2.0):
 def shrink(png):
     """The same picture in 256 colours: about a quarter of the bytes."""
     picture = Image.open(io.BytesIO(png)).convert("RGB")
-    # An octree is fast, but blurs pale greys; the median cut keeps thin lines clean.
-    picture = picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    few = _cut(picture, 256)
+    if lost := _lost(picture, few):  # a map took the places of the colours that mean something
+        few = _cut(picture, 256 - len(lost))
+        palette = few.getpalette()[: 3 * (256 - len(lost))] + [part for rgb in lost for part in rgb]
+        few = Image.new("P", (1, 1))
+        few.putpalette(palette)
+        few = picture.quantize(palette=few, dither=Image.Dither.NONE)
     buffer = io.BytesIO()
-    picture.save(buffer, format="png", optimize=True)
+    few.save(buffer, format="png", optimize=True)
     return buffer.getvalue()
+
+
+def _cut(picture, colours):
+    """The picture in so many colours of its own."""
+    # An octree is fast, but blurs pale greys; the median cut keeps thin lines clean.
+    return picture.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+
+
+def _lost(picture, few, pixels=20, moved=8):
+    """Those of `COLOURS` that many pixels of the picture have, and other ones in the few."""
+    before, after = (numpy.asarray(each.convert("RGB")).astype(int) for each in (picture, few))
+    packed, lost = before @ (1 << 16, 1 << 8, 1), []
+    for name in dict.fromkeys(dataclasses.astuple(COLOURS)):
+        rgb = tuple(bytes.fromhex(name[1:]))
+        there = packed == int(name[1:], 16)
+        if there.sum() >= pixels and abs(after[there] - rgb).max() > moved:
+            lost.append(rgb)
+    return lost
 
 
 def release(figure):
