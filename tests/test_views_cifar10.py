@@ -169,3 +169,12 @@ def test_bytes_are_shown_as_numbers():
     shown = [int(text.get_text()) for text in table.texts]
     assert shown == image[0, 4:6, 6:9].flatten().tolist()
     assert [float(p.get_data().values.sum()) for p in histogram.patches] == [1024] * 3
+
+
+def test_no_curve_is_left_out_in_silence():
+    curve = [{"step": step, "nats": 9000.0} for step in (1, 10, 100)]
+    (axis,) = views.curves_figure(dict.fromkeys("abc", curve), 3072).axes
+    assert [line.get_label() for line in axis.lines] == ["a", "b", "c"]
+    assert len({line.get_color() for line in axis.lines}) == 3
+    with pytest.raises(ValueError, match="zip"):
+        views.curves_figure(dict.fromkeys("abcd", curve), 3072)

@@ -27,7 +27,7 @@ MARKS = (15, 30, 60, 120, 300)  # CPU seconds
 # What was published with the paper, beside the network: see the paper scale in scales.py.
 PUBLISHED = {
     "learning_rate": 1e-4, "betas": (0.9, 0.98), "weight_decay": 0.01, "ema": 0.9999,
-    "warmup": 0, "decay": False, "batch": 512,
+    "warmup": 0, "decay": False, "cooldown": 0.0, "muon": None, "batch": 512,
 }
 
 

@@ -17,7 +17,8 @@ from tools.record import record
 CHANGES = {
     "steps": 800, "precision": "bf16", "ema": 0.99, "validate_every": 400, "test_examples": 2000,
     "width_weight": 0.0,  # L^∞ alone, which both have
-    "network_arguments": {  # of the scale `laptop` when the race was run
+    "muon": None, "cooldown": 0.0,
+    "network_arguments": {  # as the rest, of the scale `laptop` when the race was run
         "image_channels": 3, "channels": 64, "multipliers": (1, 2), "blocks": 1, "attention": (1,),
         "patch": 2, "fourier": 2, "differences": 1e-3,
     },

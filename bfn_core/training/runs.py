@@ -292,8 +292,7 @@ def load(path: str | Path, *, bfn: BFN | None = None) -> BFN:
 
 def shipped(name: str) -> BFN:
     """The BFN whose trained weights this repository ships: "mnist", "cifar10" or "text8";
-    "mnist_full", the winner of notebook 07's race, which reads every pixel by itself; or
-    "mnist_conditional", which may be told a digit's label, or "mnist_enlarge", which is told its
+    or "mnist_conditional", which may be told a digit's label, or "mnist_enlarge", which is told its
     coarse picture (`bfn_core.networks.conditions.coarse_hints`).
 
     Raises:

@@ -332,10 +332,10 @@ _ALL = [
         test_draws=1, sample_count=16, sample_steps=5,
     ),
     Settings(
-        **_MNIST, scale="laptop", steps=12_000, batch=64, warmup=200, ema=0.999,
-        channels_last=True,
+        **_MNIST, scale="laptop", steps=12_000, batch=64, warmup=200, cooldown=0.5, ema=0.9995,
+        muon=0.01, channels_last=True,
         network_arguments={
-            "channels": 48, "multipliers": (1, 2), "blocks": 1, "attention": (1,), "patch": 2,
+            "channels": 16, "multipliers": (1, 2, 4), "blocks": 1, "attention": (2,),
         },
     ),
     Settings(
@@ -369,8 +369,8 @@ _ALL = [
         test_draws=1, sample_count=4, sample_steps=5,
     ),
     Settings(
-        **_CIFAR10, scale="laptop", steps=10_000, batch=32, warmup=200, betas=(0.9, 0.99),
-        ema=0.999, width_weight=1.0, channels_last=True,
+        **_CIFAR10, scale="laptop", steps=10_000, batch=32, warmup=200, cooldown=0.5,
+        betas=(0.9, 0.99), ema=0.9995, muon=0.02, width_weight=1.0, channels_last=True,
         network_arguments={
             "image_channels": 3, "channels": 24, "multipliers": (1, 2, 4), "blocks": 1,
             "attention": (2,), "fourier": 2, "differences": 1e-3,

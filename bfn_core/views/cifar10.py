@@ -255,14 +255,20 @@ def shares_figure(walk: Walk):
 # Training, and what came of it -------------------------------------------------------------------
 
 
+LINES = (COLOURS.output, COLOURS.other, COLOURS.flow)  # of the curves, in their order
+
+
 def _in_bits(curves: dict[str, list[dict]], dimensions: int, notes=None) -> list[Series]:
-    """Training curves in bits per dimension."""
+    """Training curves in bits per dimension, at most three.
+
+    Raises:
+        ValueError: there are more.
+    """
     return [
         Series(name, [point["step"] for point in curve],
                [point["nats"] / dimensions / BIT for point in curve], colour,
                note=(notes or {}).get(name, ""), mode="lines")
-        for (name, curve), colour in zip(curves.items(), (COLOURS.output, COLOURS.other),
-                                         strict=False)
+        for (name, curve), colour in zip(curves.items(), LINES[: len(curves)], strict=True)
     ]
 
 

@@ -277,7 +277,7 @@ def bill_figure(
 # A digit completed, and the same by the reader's hand
 
 COMPLETING_ALT = (
-    "Four squares: the upper half of a handwritten eight, given; the grainy belief after ten of "
+    "Four squares: the upper half of a digit, given; the grainy belief after ten of "
     "thirty messages; the network's guess from it; and the whole digit, whose lower half the "
     "network has drawn."
 )
