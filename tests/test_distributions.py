@@ -16,6 +16,7 @@ from bfn_core.distributions import (
     bin_index,
     discretised_mean,
 )
+from bfn_core.numerics import log_ndtr
 from tests.oracles import brute_message_log_prob, generator
 
 means = st.floats(-30.0, 30.0)
@@ -103,6 +104,32 @@ def test_log_prob_has_finite_gradients_everywhere():
         x = torch.full_like(loc, float(p.centres[k]))
         grads = torch.autograd.grad(p.log_prob(x).sum(), (loc, scale), retain_graph=True)
         assert all(torch.isfinite(g).all() for g in grads)
+
+
+def test_the_slope_of_ln_phi_is_right_far_out_and_torchs_near_0():
+    z = torch.tensor([-1e6, -1e5, -1e4, -1e3, -1e2, -20.1, -19.9, -3.0, 0.0, 8.0])
+    truth = math.sqrt(2 / math.pi) / torch.special.erfcx(z.double() * -math.sqrt(0.5))
+    for dtype, rtol in ((torch.float32, 1e-4), (torch.float64, 1e-10)):
+        own = z.to(dtype).requires_grad_()
+        (slope,) = torch.autograd.grad(log_ndtr(own).sum(), own)
+        torch.testing.assert_close(slope.double(), truth, rtol=rtol, atol=0)
+    near = torch.linspace(-20, 8, 2001).requires_grad_()
+    own, theirs = (torch.autograd.grad(f(near).sum(), near)[0]
+                   for f in (log_ndtr, torch.special.log_ndtr))
+    assert torch.equal(own, theirs)
+
+
+def test_a_narrow_normal_has_right_gradients_in_bins_far_from_it():
+    """As σ_x is wherever the network is sure of a bin: at the paper's σ₁ = 1e−3 they were NaN."""
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        loc = torch.linspace(-0.9, 0.9, 25).to(dtype).requires_grad_()
+        log_std = torch.full_like(loc, math.log(1e-5)).requires_grad_()
+        log_probs = DiscretisedNormal(loc, log_std.exp(), 16).log_probs
+        found.append(torch.autograd.grad(log_probs.sum(), (loc, log_std)))
+    for got, truth in zip(*found, strict=True):
+        off = (got.double() - truth).abs().max() / truth.abs().max()
+        assert float(off) < 1e-3
 
 
 @pytest.mark.parametrize(("loc", "scale"), [(0.1, 0.05), (0.9, 0.6), (-4.0, 1.0), (0.33, 2.0)])
