@@ -375,13 +375,18 @@ class TableSchedule(Schedule):
         return f"{type(self).__name__}({len(self._t)} points to β = {float(self._beta[-1]):g})"
 
     def _on_line(self, value: Any, across: Tensor, up: Tensor) -> Any:
-        """The straight lines through a table at `value`, and their slope there; in its form."""
+        """The straight lines through a table at `value`, and their slope there; in its form.
+
+        Points of a table that single precision cannot tell apart are a jump, which has no slope.
+        """
         of = value if isinstance(value, Tensor) else torch.tensor(value, dtype=across.dtype)
         across, up = across.to(of), up.to(of)
-        slopes = up.diff() / across.diff()
+        width = across.diff()
+        slopes = up.diff() / torch.where(width > 0, width, math.inf)
         place = torch.searchsorted(across, of.detach().contiguous(), right=True) - 1
         place = place.clamp(0, len(slopes) - 1)
         height = up[place] + slopes[place] * (of - across[place])
+        height = torch.where(width[place] > 0, height, up[place + 1])  # a jump at the very end
         if isinstance(value, Tensor):
             return height, slopes[place]
         return float(height), float(slopes[place])

@@ -133,6 +133,18 @@ def test_a_table_goes_through_its_points_and_refuses_others():
             TableSchedule(*bad)
 
 
+def test_a_table_is_read_where_single_precision_cannot_tell_its_points_apart():
+    schedule = TableSchedule([0.0, 0.5, 0.5 + 1e-9, 1.0 - 1e-9, 1.0], [0.0, 1.0, 2.0, 3.0, 4.0])
+    t = torch.tensor([0.25, 0.5, 0.75, 1.0], requires_grad=True)
+    beta = schedule.beta(t)
+    expected = [2**0.5 - 1, 2.0, 12**0.5 - 1, 4.0]
+    torch.testing.assert_close(beta, torch.tensor(expected), rtol=1e-5, atol=0)
+    (slope,) = torch.autograd.grad(beta.sum(), t)
+    assert slope.isfinite().all() and schedule.rate(t).isfinite().all()
+    steep = TableSchedule([0.0, 0.5, 1.0], [0.0, 5.0, 5.0 + 1e-9])
+    assert steep.time(torch.tensor([2.0, 5.0])).tolist() == pytest.approx([0.306574, 1.0], rel=1e-5)
+
+
 @pytest.mark.parametrize("make", [
     lambda s: ContinuousFlow(schedule=s), lambda s: DiscretisedFlow(4, schedule=s),
     lambda s: DiscreteFlow(4, schedule=s),

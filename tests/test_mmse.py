@@ -81,6 +81,19 @@ def test_the_scatter_by_time_in_closed_form():
     assert NORMAL.spread(LinearSchedule(BETA_1)) == pytest.approx(scatter, rel=2e-3)
 
 
+@pytest.mark.parametrize("way", ["equal_bits", "finest"])
+def test_a_schedule_made_for_an_error_that_has_come_to_0_serves_in_single_precision(way):
+    """The last part of the table takes a billionth of the time: at t = 1 it gave NaN."""
+    points, beta = torch.tensor([[0, 0], [1, 1]]), torch.linspace(0, 25, 51)
+    bfn = ExactBFN(DiscreteFlow(2, 25.0), points)
+    schedule = getattr(ErrorCurve.of(bfn, points.repeat(100, 1), beta), way)()
+    assert schedule.beta(torch.ones(1)).tolist() == pytest.approx([25.0])
+    assert schedule.rate(torch.ones(1)).isfinite().all()
+    own = ExactBFN(DiscreteFlow(2, schedule=schedule), points)
+    found = elbo(own, points.repeat(1000, 1), generator=generator(0))
+    assert agree(found.total, math.log(2))
+
+
 def test_a_curve_with_rises_is_smoothed_for_its_slope_only():
     rough = ErrorCurve(BETA[::100], NORMAL.error[::100] * (1 + 0.3 * (-1.0) ** torch.arange(21)))
     assert bool((rough.falling.error.diff() <= 0).all())

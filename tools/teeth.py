@@ -122,6 +122,10 @@ TABLE = [
         ("a straight path that ends at another β(1)", "(1.0 + self.beta_1**0.5)\n",
          "(2.0 + self.beta_1**0.5)\n"),
         ("a table read one line late", "right=True) - 1", "right=True)"),
+        ("a slope of ∞ between points that float32 has for one",
+         "torch.where(width > 0, width, math.inf)", "width",
+         "test_mmse.py::test_a_schedule_made_for_an_error_that_has_come_to_0_serves_in_single_"
+         "precision"),
         ("a table with lines in β", "self._log = self._beta.log1p()", "self._log = self._beta"),
     ]),
     ("beliefs.py", "test_flows.py::test_categorical_update_is_bayes_rule_in_any_order", [
