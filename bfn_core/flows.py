@@ -270,12 +270,15 @@ class GaussianFlow(BayesianFlow):
         return theta.mean
 
     def _denoise(self, theta: GaussianParameters, t: float | Tensor):
-        """(1/γ, √((1−γ)/γ), whether t ≥ t_min), each ready to broadcast against the mean."""
-        time = per_example(t, theta.mean)
-        known = time >= T_MIN
+        """(1/γ, √((1−γ)/γ), whether t ≥ t_min), each ready to broadcast against the mean.
+
+        Where the schedule has told nothing yet, γ = 0, t counts as below t_min.
+        """
+        m = self._at(t, theta.mean)
+        known = (m.t >= T_MIN) & (m.gamma >= torch.finfo(m.gamma.dtype).tiny)
         # The denominator is made safe before it divides: a mask after it leaves NaN gradients.
-        m = self.schedule.at(time.clamp(min=T_MIN))
-        return 1 / m.gamma, (m.rest / m.gamma).sqrt(), known
+        gamma = torch.where(known, m.gamma, 1.0)
+        return 1 / gamma, (m.rest / gamma).sqrt(), known
 
     def rate_cost(self, x: Tensor, output: Output, t: float | Tensor) -> Tensor:
         """α(t)/2 (x − x̂)² = −ln σ₁ σ₁^(−2t) (x − x̂)², where x̂ is the mean of p_O (101)."""

@@ -5,8 +5,18 @@ import sys
 
 import pytest
 import torch
+from torch import nn
 
-from bfn_core import BFN, ContinuousFlow, DiscreteFlow, Estimate, ExactBFN, MixedFlow, elbo
+from bfn_core import (
+    BFN,
+    ContinuousFlow,
+    DiscreteFlow,
+    DiscretisedFlow,
+    Estimate,
+    ExactBFN,
+    MixedFlow,
+    elbo,
+)
 from bfn_core.clocks import ONE_FIRST, TOGETHER, Retimed, paths
 from bfn_core.data.molecules import (
     BENT_PATHS,
@@ -20,6 +30,7 @@ from bfn_core.data.molecules import (
 )
 from bfn_core.exact import told_so_far
 from bfn_core.networks.points import PointNetwork
+from bfn_core.networks.scaled import KINDS, Scaled, Velocity
 from bfn_core.schedules import GeometricSchedule, LinearSchedule, QuadraticSchedule
 from bfn_core.training.brief import fit
 from tests.oracles import agree, generator
@@ -68,6 +79,49 @@ def test_a_clock_that_goes_backwards_is_refused():
                           ({"end": 1.5}, "in this order")):
         with pytest.raises(ValueError, match=said):
             Retimed(QuadraticSchedule(1.0), **options)
+
+
+class Linear(nn.Module):
+    """Raw outputs that are 0 at first, with slopes that are not."""
+
+    def __init__(self, outputs=()):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, inputs, t):
+        if isinstance(inputs, dict):
+            return {name: part * self.weight for name, part in inputs.items()}
+        return (inputs.reshape(*inputs.shape, *[1] * self.weight.dim()) + 1.0) * self.weight
+
+
+@pytest.mark.parametrize("power", [1.0, 20.0])  # 20: γ is too small to be divided by
+@pytest.mark.parametrize("make", [ContinuousFlow, lambda **own: DiscretisedFlow(4, **own)],
+                         ids=["continuous", "discretised"])
+def test_before_its_start_a_clock_costs_nothing_and_teaches_nothing(make, power):
+    flow = make(schedule=Retimed(GeometricSchedule(0.1), power, start=0.5))
+    bfn = BFN(flow, Linear((2,) if isinstance(flow, DiscretisedFlow) else ()))
+    x = torch.tensor([[0.25], [-0.75], [0.25], [0.75]])
+    cost = bfn.loss(x, torch.tensor([0.0, 0.3, 0.501, 0.7]), generator=generator(0))
+    assert cost[:2].tolist() == [0.0, 0.0] and bool((cost[2:] >= 0).all())
+    assert cost[3].item() > 0
+    cost.sum().backward()
+    assert bool(bfn.network.weight.grad.isfinite().all())
+
+
+@pytest.mark.parametrize("name", ONE_FIRST)
+def test_a_network_learns_on_any_path(name):
+    flow = paths(3, 6.0, 0.01, {name: ONE_FIRST[name]})[name]
+    bfn, x = BFN(flow, Linear()), {"kinds": torch.zeros(50, 2).long(), "places": torch.rand(50, 2)}
+    cost = bfn.loss(x, generator=generator(0)).mean()
+    cost.backward()
+    assert bool(cost.isfinite()) and bool(bfn.network.weight.grad.isfinite().all())
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "velocity"])
+def test_a_scale_of_nothing_told_is_nothing(kind):
+    flow = ContinuousFlow(schedule=Retimed(GeometricSchedule(0.1), start=0.5))
+    reads = Velocity(Linear(), flow) if kind == "velocity" else Scaled(Linear(), flow, kind)
+    assert reads(torch.zeros(2, 1), torch.tensor([0.0, 0.3])).tolist() == [[0.0], [0.0]]
 
 
 # Mixed data with the perfect network.

@@ -17,6 +17,7 @@ Lipman et al. 2022, arXiv 2210.02747 (flow matching).
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from bfn_core.beliefs import per_example
@@ -64,7 +65,10 @@ class Scaled(nn.Module):
 
     def scaled(self, mean: Tensor, t: Tensor) -> Tensor:
         """What the network reads of the belief's mean, (B, *shape), at times t, (B,)."""
-        return mean if self.kind == "mean" else mean * self.factor(t, mean)
+        if self.kind == "mean":
+            return mean
+        factor = self.factor(t, mean)  # ∞ where nothing has been told, and the mean is 0
+        return mean * factor.clamp(max=torch.finfo(factor.dtype).max)
 
     def forward(self, inputs: Tensor, t: Tensor) -> Tensor:
         return self.network(self.scaled(inputs, t), t)
