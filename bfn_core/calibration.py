@@ -26,6 +26,7 @@ from bfn_core.distributions import Binned, Categorical, DiscretisedNormal
 from bfn_core.likelihood import Estimate
 from bfn_core.model import BFN
 from bfn_core.modes import evaluating
+from bfn_core.numerics import in_rows
 
 PARTS = 20  # of [0, 1], in which ranks are counted
 
@@ -236,7 +237,7 @@ def _ranks(
     cost = -output.log_prob(x)
     v = torch.rand(x.shape, generator=generator, device=x.device, dtype=cost.dtype)
     rank = (output.cdf(x) - v * (-cost).exp()).clamp(0.0, 1.0)
-    return rank.flatten(1), cost.flatten(1)
+    return in_rows(rank), in_rows(cost)
 
 
 def _counts(x: Tensor, output: Distribution, parts: int) -> Tensor:
@@ -249,7 +250,7 @@ def _counts(x: Tensor, output: Distribution, parts: int) -> Tensor:
     else:
         guess, best = output.probs.max(-1)
         true = x == best
-    guess, true = (each.cpu().double().flatten(1) for each in (guess, true))
+    guess, true = (in_rows(each.cpu().double()) for each in (guess, true))
     place = (guess * parts).long().clamp_(0, parts - 1)
     values = torch.stack([torch.ones_like(guess), guess, true], 1)
     sums = torch.zeros(len(x), 3, parts, dtype=torch.double)

@@ -23,7 +23,7 @@ from bfn_core.checks import check_time
 from bfn_core.distributions import Output
 from bfn_core.flows import BayesianFlow
 from bfn_core.model import BFN
-from bfn_core.numerics import at_least_single, placed, wide
+from bfn_core.numerics import at_least_single, in_rows, placed, wide
 
 
 class ExactBFN(BFN):
@@ -93,7 +93,7 @@ class ExactBFN(BFN):
         The bill of this network comes down to it as β(1) grows (see the top of this file).
         """
         parts = self.data.values() if self.names else [self.data]
-        points = torch.cat([part.flatten(1).cpu().double() for part in parts], 1)
+        points = torch.cat([in_rows(part).cpu().double() for part in parts], 1)
         points, index = points.unique(dim=0, return_inverse=True)
         mass = torch.zeros(len(points), dtype=torch.float64)
         mass.index_add_(0, index, self.log_weights.exp().cpu())

@@ -53,6 +53,7 @@ from bfn_core.numerics import (
     add_at,
     draw_normal,
     float_dtype,
+    in_rows,
     like_data,
     log_softmax,
     marginals,
@@ -289,7 +290,7 @@ class GaussianFlow(BayesianFlow):
 
         In float64, because the exponents reach 1/σ₁².
         """
-        points, mean = wide(points.flatten(1)), wide(theta.mean.flatten(1))
+        points, mean = wide(in_rows(points)), wide(in_rows(theta.mean))
         precision = wide(theta.precision).unsqueeze(1)  # (B, 1)
         return precision * mean @ points.T - (precision - 1) / 2 * points.square().sum(1)
 
@@ -353,7 +354,7 @@ class ContinuousFlow(GaussianFlow):
 
     def mixture(self, weights: Tensor, points: Tensor) -> Delta:
         """All mass on the posterior mean, which costs least."""
-        mean = wide(weights) @ wide(points.flatten(1))
+        mean = wide(weights) @ wide(in_rows(points))
         return Delta(like_data(mean.reshape(len(weights), *points.shape[1:]), points))
 
 
@@ -573,8 +574,8 @@ class DiscreteFlow(BayesianFlow):
 
     def log_likelihood(self, theta: CategoricalParameters, points: Tensor) -> Tensor:
         """Σ_d ln θ_d(x_jd)."""
-        logits = wide(theta.logits.flatten(1, -2))  # (B, D, K)
-        points = points.flatten(1).to(logits.device)
+        logits = wide(theta.logits.unsqueeze(1).flatten(1, -2))  # (B, D, K)
+        points = in_rows(points).to(logits.device)
         score = logits.new_zeros(len(logits), len(points))
         for k in range(self.classes):
             score += logits[..., k] @ (points == k).double().T

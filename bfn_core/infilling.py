@@ -43,7 +43,7 @@ from bfn_core.distributions import Gaussian, Output
 from bfn_core.flows import GaussianFlow
 from bfn_core.model import BFN
 from bfn_core.modes import evaluating
-from bfn_core.numerics import check_generator, placed, wide
+from bfn_core.numerics import check_generator, in_rows, placed, wide
 
 if TYPE_CHECKING:
     from bfn_core.solvers import FixedNoise, Solver
@@ -120,7 +120,7 @@ def heaviest(filling: Filling, count: int) -> tuple[Tensor, Tensor]:
     Returns:
         (M, *shape) and (M,), the heaviest first; M is `count`, or less if fewer are different.
     """
-    x, place = filling.x.flatten(1).unique(dim=0, return_inverse=True)
+    x, place = in_rows(filling.x).unique(dim=0, return_inverse=True)
     weights = torch.zeros(len(x), dtype=torch.float64).index_add_(0, place, filling.weights)
     order = weights.argsort(descending=True)[:count]
     return x[order].view(-1, *filling.x.shape[1:]), weights[order]
@@ -351,7 +351,7 @@ class _Coordinates:
     def __init__(self, bfn: BFN, x: Tensor, known: Tensor, basis: Tensor) -> None:
         if not isinstance(bfn.flow, GaussianFlow):
             raise ValueError(f"basis must be None for data that are not numbers alone: {bfn.flow}")
-        check_floating("x", x)
+        check_floating("x", x, least=0)
         check_range("x", x, -1.0, 1.0)
         shape = (len(basis), x.numel())
         if basis.shape != shape or not _orthonormal(basis):
@@ -369,27 +369,27 @@ class _Coordinates:
 
     def put_into(self, values: Tensor) -> Tensor:
         """The values (N, *shape), their known coordinates replaced by the true ones."""
-        flat = values.flatten(1)
+        flat = in_rows(values)
         return (flat - flat @ self.rows.T @ self.rows + self.truth @ self.rows).view_as(values)
 
     def message(self, output: Output, alpha: Any, generator: Generator | None) -> Tensor:
         """(N, *shape): the same true message to all about what is known."""
         y = self.flow.sender(self.put_into(output.mean), alpha).sample(generator=generator)
-        flat = y.flatten(1)
+        flat = in_rows(y)
         others = (flat[:1] - flat) @ self.rows.T @ self.rows
         return y + others.view_as(y)
 
     def log_probs(self, y: Tensor, output: Output, alpha: Any) -> tuple[Tensor, Tensor]:
         """ln p_S (1, M) and ln p_R (N, M) of the coordinates of a message."""
         precision = per_example(alpha, self.told)
-        coordinates = y.flatten(1) @ self.basis.T
-        expected = output.mean.flatten(1) @ self.basis.T
+        coordinates = in_rows(y) @ self.basis.T
+        expected = in_rows(output.mean) @ self.basis.T
         sent = Gaussian(self.told.unsqueeze(0), precision).log_prob(coordinates[:1])
         return sent, Gaussian(expected, precision).log_prob(coordinates)
 
     def final_cost(self, output: Output, count: int) -> Tensor:
         """−ln N(the true coordinate; the guessed one, σ₁²), (N, M)."""
-        expected = output.mean.flatten(1) @ self.basis.T
+        expected = in_rows(output.mean) @ self.basis.T
         precision = torch.full_like(self.told, self.flow.sigma_1**-2)
         return -Gaussian(expected, precision).log_prob(self.told)
 
@@ -403,7 +403,7 @@ def _where(known: Data, x: Data, others: Data) -> Data:
     """x where it is known, broadcast to N, and the N others elsewhere."""
     if isinstance(x, dict):
         return {name: _where(known[name], x[name], others[name]) for name in x}
-    mask = known.reshape(*known.shape, *[1] * (others.dim() - 1 - known.dim()))
+    mask = known.reshape((*known.shape, *[1] * (others.dim() - 1 - known.dim())))
     return torch.where(mask, x, others.to(x.dtype))
 
 
@@ -421,7 +421,7 @@ def _over(cost: Any, known: Data) -> Tensor:
             known = torch.cat([part.flatten() for part in known.values()])
             return _over(cost, known)
         return torch.stack([_over(cost[name], known[name]) for name in known]).sum(0)
-    return torch.where(known, cost, 0.0).cpu().double().flatten(1).sum(1)
+    return in_rows(torch.where(known, cost, 0.0).cpu().double()).sum(1)
 
 
 def systematic(log_weights: Tensor, device: torch.device, generator: Generator | None) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from bfn_core.flows import BayesianFlow
+from bfn_core.numerics import in_rows
 
 
 class Joint(dict):
@@ -146,4 +147,4 @@ class MixedFlow(BayesianFlow):
 
 
 def _side_by_side(costs: dict[str, Tensor]) -> Tensor:
-    return torch.cat([cost.reshape(len(cost), -1) for cost in costs.values()], 1)
+    return torch.cat([in_rows(cost) for cost in costs.values()], 1)

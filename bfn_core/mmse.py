@@ -33,7 +33,7 @@ from bfn_core.data.toy import GaussianMixture
 from bfn_core.likelihood import Estimate
 from bfn_core.model import BFN
 from bfn_core.modes import evaluating
-from bfn_core.numerics import wide
+from bfn_core.numerics import in_rows, wide
 from bfn_core.schedules import Schedule, TableSchedule
 
 FINE = 4000  # times at which a schedule is looked at
@@ -283,7 +283,7 @@ def message_costs(
             output = bfn.output(flow.sample_flow(x, t, rng), t, **told(condition))
             for j in range(i + 1, len(beta)):
                 cost = flow.step_cost(x, output, float(beta[j] - beta[i]), rng)
-                costs[i, j] = wide(cost).flatten(1).sum(1).mean()
+                costs[i, j] = in_rows(wide(cost)).sum(1).mean()
     return costs
 
 
@@ -313,7 +313,7 @@ def grid_bill(
             theta = flow.sample_flow(x, t, generator)
             output = bfn.output(theta, t, **told(condition))
             cost = flow.step_cost(x, output, float(after) - float(known), generator)
-            total = total + wide(cost.flatten(1).sum(1))
+            total = total + wide(in_rows(cost).sum(1))
     return total
 
 

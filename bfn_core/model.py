@@ -24,7 +24,7 @@ from bfn_core.beliefs import (
 from bfn_core.checks import check_step, check_time, whole
 from bfn_core.distributions import Output
 from bfn_core.flows import BayesianFlow
-from bfn_core.numerics import at_least_single, check_generator, single
+from bfn_core.numerics import at_least_single, check_generator, in_rows, single
 
 if TYPE_CHECKING:
     from bfn_core.samplers import Sampler
@@ -265,4 +265,4 @@ class BFN(nn.Module):
 
 def _sum(cost: Tensor) -> Tensor:
     """Over the variables: (B, *shape) -> (B,)."""
-    return cost.flatten(1).sum(1) if cost.dim() > 1 else cost
+    return in_rows(cost).sum(1)

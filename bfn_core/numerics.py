@@ -169,10 +169,15 @@ def log_ndtr_by_series(z: Tensor) -> Tensor:
     return torch.where(below, tail, torch.log1p(-tail.exp()))
 
 
+def in_rows(x: Tensor) -> Tensor:
+    """One row for each example: (B, *shape) -> (B, D), and (B,) -> (B, 1)."""
+    return x.unsqueeze(1).flatten(1)
+
+
 def marginals(weights: Tensor, index: Tensor, size: int) -> Tensor:
     """ln Σ_j w_j [index_j = k], (B, *shape, K), from weights (B, N) and indices (N, *shape)."""
     weights, shape = wide(weights), index.shape[1:]
-    index = index.flatten(1).to(weights.device)
+    index = in_rows(index).to(weights.device)
     probs = [weights @ (index == k).double() for k in range(size)]
     return torch.stack(probs, -1).log().reshape(len(weights), *shape, size)
 

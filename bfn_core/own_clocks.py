@@ -116,7 +116,7 @@ class OwnClocks(BFN):
         raw, cost = self.network(inputs, times), torch.zeros(count, dtype=like.dtype)
         for (_, group), (own, all_x, at, theta) in zip(groups, told, strict=True):
             output = own.output(torch.cat([raw[name] for name in group]), theta, at)
-            each = _sum(own.rate_cost(all_x, output, at)).reshape(len(group), -1).T
+            each = _sum(own.rate_cost(all_x, output, at)).reshape(len(group), count).T
             unknown = ~known[:, [names.index(name) for name in group]]
             cost = cost + (each * unknown).sum(1)
         return cost

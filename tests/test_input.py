@@ -18,8 +18,12 @@ from bfn_core import (
     DiscretisedFlow,
     Estimate,
     ExactBFN,
+    MixedFlow,
     elbo,
 )
+from bfn_core.beliefs import over
+from bfn_core.calibration import coverage, reliability
+from bfn_core.compression.codec import named
 from bfn_core.distributions import (
     Binned,
     Categorical,
@@ -27,10 +31,12 @@ from bfn_core.distributions import (
     DiscretisedNormal,
     Gaussian,
 )
-from bfn_core.infilling import fill
+from bfn_core.infilling import fill, heaviest
+from bfn_core.mmse import grid_bill
 from bfn_core.model import stratified
 from bfn_core.networks.mlp import MLP
 from bfn_core.numerics import draw_index, draw_normal
+from bfn_core.solvers import Solver
 from tests.oracles import generator
 
 SHAPE = (2, 3)
@@ -235,6 +241,74 @@ def test_draws_in_single_precision_are_what_they_were():
     assert normal.tolist() == pytest.approx([1.54099607, -0.29342890, -2.17878938], rel=1e-6)
     times = stratified(3, like=torch.empty(0), generator=generator(0))
     assert times.tolist() == pytest.approx([0.49625659, 0.82958996, 0.16292334], rel=1e-6)
+
+
+# Examples of one number, (B,), and none at all ---------------------------------------------------
+
+
+POINTS = {
+    "continuous": (ContinuousFlow(0.3), torch.tensor([0.5, -0.5, 0.1])),
+    "discretised": (DiscretisedFlow(4, 0.3), torch.tensor([0.25, -0.75, 0.75])),
+    "discrete": (DiscreteFlow(3, 1.0), torch.tensor([0, 2, 1])),
+}
+POINTS["mixed"] = (MixedFlow(**{kind: flow for kind, (flow, _) in POINTS.items()}),
+                   {kind: x for kind, (_, x) in POINTS.items()})
+
+
+def many(x, count):
+    return over(lambda part: (count, *part.shape[1:]), x)
+
+
+def gap(x):
+    return over(lambda part: part[0], x), over(lambda part: torch.zeros_like(part[0]) > 0, x)
+
+
+SHAPED = {  # each of a perfect network and the data that it knows
+    "loss": lambda bfn, x, g: bfn.loss(x, generator=g),
+    "loss_n": lambda bfn, x, g: bfn.loss_n(x, 3, generator=g),
+    "reconstruction_loss": lambda bfn, x, g: bfn.reconstruction_loss(x, generator=g),
+    "entropy": lambda bfn, x, g: bfn.entropy(),
+    "sample": lambda bfn, x, g: bfn.sample(many(x, 5), 4, generator=g),
+    "solver": lambda bfn, x, g: bfn.sample(many(x, 5), 4, sampler=Solver(), generator=g),
+    "fill": lambda bfn, x, g: fill(bfn, *gap(x), 3, 4, generator=g).x,
+    "fill what is known": lambda bfn, x, g: fill(
+        bfn, gap(x)[0], over(lambda known: ~known, gap(x)[1]), 3, 4, generator=g).weights,
+}
+OF_BINS = {
+    "coverage": lambda bfn, x, g: coverage(bfn, x, (0.5,), generator=g).ranks,
+    "basis": lambda bfn, x, g: fill(
+        bfn, x[0], torch.ones(1) > 0, 3, 4, basis=torch.eye(1), generator=g).weights,
+    "grid_bill": lambda bfn, x, g: grid_bill(bfn, x, [0.0, 1.0, 9.0], generator=g),
+}
+OF_CLASSES = {
+    "reliability": lambda bfn, x, g: reliability(bfn, x, (0.5,), generator=g).true,
+    "heaviest": lambda bfn, x, g: heaviest(fill(bfn, *gap(x), 3, 4, generator=g), 2)[1],
+}
+
+
+@pytest.mark.parametrize(("kind", "method"), [
+    *((kind, method) for kind in POINTS for method in SHAPED),
+    *(("discretised", method) for method in OF_BINS),
+    *(("discrete", method) for method in OF_CLASSES),
+])
+def test_examples_of_one_number_may_be_without_a_dimension_of_their_own(kind, method):
+    act = (SHAPED | OF_BINS | OF_CLASSES)[method]
+    flow, x = POINTS[kind]
+    found, wanted = (act(ExactBFN(flow, data), data, generator(2))
+                     for data in (x, over(lambda part: part.unsqueeze(1), x)))
+    for one, other in zip(named(found).values(), named(wanted).values(), strict=True):
+        one, other = torch.as_tensor(one).flatten(), torch.as_tensor(other).flatten()
+        torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("kind", POINTS)
+@pytest.mark.parametrize("tail", [(), (1,)])
+def test_of_no_examples_there_are_no_costs(kind, tail):
+    flow, x = POINTS[kind]
+    points, none = (over(lambda part, n=n: part[:n].reshape(n, *tail), x) for n in (3, 0))
+    bfn = ExactBFN(flow, points)
+    for cost in (bfn.loss(none), bfn.loss_n(none, 3), bfn.reconstruction_loss(none)):
+        assert cost.shape == (0,)
 
 
 # What elbo is given --------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from bfn_core.flows import DiscreteFlow
 from bfn_core.likelihood import ELBO, Estimate, elbo
 from bfn_core.model import BFN, stratified
 from bfn_core.modes import evaluating
+from bfn_core.numerics import in_rows
 from bfn_core.training.pieces import Tree, count, split
 from bfn_core.training.runs import write_atomically
 from bfn_core.training.scales import Settings
@@ -150,7 +151,7 @@ def bill(
             output = bfn.output(bfn.flow.sample_flow(part, t, generator), t, **beside)
             cost = bfn.flow.rate_cost(part, output, t).cpu().double()  # a Mac's GPU has no float64
             times.append(t.cpu())
-            costs.append(cost.flatten(1).sum(1))
+            costs.append(in_rows(cost).sum(1))
             shares_of.append(cost.sum(0) / count(x))
     t, cost, dimensions = torch.cat(times), torch.cat(costs), torch.stack(shares_of).sum(0)
     group = (t * parts).long().clamp(max=parts - 1)

@@ -31,6 +31,7 @@ from bfn_core.beliefs import cut, in_precision, told
 from bfn_core.flows import BayesianFlow
 from bfn_core.model import BFN, stratified
 from bfn_core.modes import modes_kept
+from bfn_core.numerics import in_rows
 from bfn_core.training import devices
 from bfn_core.training.averaging import MovingAverage
 from bfn_core.training.evaluation import code_length, draw, evaluate, own_loss
@@ -452,7 +453,7 @@ class Trainer:
         if self.added:
             output = self.bfn.output(part.theta, part.t, **options)
             aim, cost = objective(self.bfn.flow, part.x, output, part.t, self.settings)
-            return aim.flatten(1).sum(1), cost.detach().flatten(1).sum(1)
+            return in_rows(aim).sum(1), in_rows(cost.detach()).sum(1)
         if "theta" in self.takes:
             options["theta"] = part.theta
         elif "generator" in self.takes:

@@ -12,6 +12,7 @@ from bfn_core.distributions import Categorical, DiscretisedNormal, Output
 from bfn_core.flows import BayesianFlow, DiscreteFlow, DiscretisedFlow
 from bfn_core.missing import MissingFlow
 from bfn_core.mixed import MixedFlow
+from bfn_core.numerics import in_rows
 from bfn_core.training.scales import Settings
 from bfn_core.training.tasks import TrainingError
 
@@ -56,7 +57,7 @@ def objective(
     if isinstance(flow, MixedFlow):
         parts = [objective(part, x[name], output[name], t, settings)
                  for name, part in flow.flows.items()]
-        aims, costs = (torch.cat([each.flatten(1) for each in both], 1)
+        aims, costs = (torch.cat([in_rows(each) for each in both], 1)
                        for both in zip(*parts, strict=True))
         return aims, costs
     if isinstance(flow, MissingFlow):
