@@ -109,8 +109,10 @@ def add_at(y: Tensor, index: Tensor, value: Tensor) -> Tensor:
 
 
 def pick(table: Tensor, index: Tensor) -> Tensor:
-    """table[..., index]: (..., K) and (...) int64 -> (...)."""
-    return table.gather(-1, index.unsqueeze(-1)).squeeze(-1)
+    """table[..., index]: (..., K) and (...) int64, which broadcast, -> (...)."""
+    shape = torch.broadcast_shapes(table.shape[:-1], index.shape)  # gather would not
+    index = index.expand(shape).unsqueeze(-1)
+    return table.expand(*shape, -1).gather(-1, index).squeeze(-1)
 
 
 def log_ndtr(z: Tensor) -> Tensor:

@@ -9,9 +9,13 @@ from hypothesis import strategies as st
 
 from bfn_core import ContinuousFlow, DiscreteFlow, DiscretisedFlow, GaussianParameters
 from bfn_core.distributions import (
+    Binned,
+    BinnedMessage,
     Categorical,
     CategoricalMessage,
+    Delta,
     DiscretisedNormal,
+    Gaussian,
     bin_centres,
     bin_index,
     discretised_mean,
@@ -194,6 +198,30 @@ def test_comb_receiver_integrates_to_one_and_draws_as_it_says():
     draws = receiver.sample((40_000,), generator=generator(2))
     assert float(draws.mean()) == pytest.approx(float(receiver.mean), abs=0.02)
     assert float(draws.var()) == pytest.approx(float(receiver.variance), rel=0.03)
+
+
+LAWS = {
+    "delta": Delta(torch.tensor([[0.5], [-0.5]])),
+    "gaussian": Gaussian(torch.tensor([[0.5], [-0.5]]), torch.tensor([[4.0], [1.0]])),
+    "categorical": Categorical(torch.tensor([[[0.0, 5.0]], [[5.0, 0.0]]])),
+    "binned": Binned(torch.tensor([[[0.0, 5.0]], [[5.0, 0.0]]]).log_softmax(-1)),
+    "discretised": DiscretisedNormal(torch.tensor([[0.5], [-0.5]]), torch.full((2, 1), 0.7), 4),
+    "message": CategoricalMessage(torch.tensor([[[0.3, 0.7]], [[0.7, 0.3]]]).log(),
+                                  torch.tensor([[[1.0]], [[2.0]]])),
+    "comb": BinnedMessage(torch.tensor([[[0.3, 0.7]], [[0.7, 0.3]]]).log(),
+                          torch.tensor([[[4.0]], [[1.0]]])),
+}
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_values_are_priced_one_for_all_examples_and_many_for_each(name):
+    law = LAWS[name]
+    x = law.sample((5,), generator=generator(0))
+    for price in (law.log_prob, *([law.cdf] if name in ("binned", "discretised") else [])):
+        found = price(x)
+        assert found.shape == (5, 2, 1)
+        torch.testing.assert_close(found, torch.stack([price(each) for each in x]))
+        torch.testing.assert_close(price(x[0, :1]), price(x[0, :1].expand_as(x[0])))
 
 
 def test_categorical_needs_no_special_case_for_two_classes():
