@@ -110,8 +110,8 @@ class GuidedBFN(BFN):
     """The same for BFNs that have no raw output, such as ExactBFN: their guesses are mixed.
 
     Args:
-        conditional, unconditional: BFNs of one flow, whose outputs are means (continuous data) or
-            probabilities of classes (mixed as logits, then normalised).
+        conditional, unconditional: BFNs of one flow, whose outputs are means (continuous data,
+            clipped to its range) or probabilities of classes (mixed as logits, then normalised).
         weight: w, as for `Guided`.
     """
 
@@ -135,7 +135,9 @@ class GuidedBFN(BFN):
         with_it = self.conditional.output(theta, t, **told(condition))
         without = self.unconditional.output(theta, t)
         if isinstance(with_it, Delta):
-            return Delta(mixed(with_it.mean, without.mean, self.weight))
+            mean = mixed(with_it.mean, without.mean, self.weight)
+            bounds = getattr(self.flow, "data_range", None)
+            return Delta(mean if bounds is None else mean.clamp(*bounds))
         if isinstance(with_it, Categorical):
             # Bounded, since two classes that are both impossible leave −∞ + ∞.
             informed, plain = (o.log_probs.clamp_min(LEAST) for o in (with_it, without))

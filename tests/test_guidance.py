@@ -86,6 +86,20 @@ def test_a_weight_of_one_is_conditional_and_of_zero_unconditional(weight, other)
     assert (x == y).double().mean() > 0.999
 
 
+def test_guided_means_stay_where_data_may_lie():
+    """Beyond what is known of c, 3 x̂_c − 2 x̂ is 2.4 here, which no sender would take for x."""
+    points = torch.tensor([[1.0], [0.6], [-1.0], [-0.6]])
+    x = []
+    for data_range in ((-1.0, 1.0), None):
+        flow = ContinuousFlow(0.1, data_range=data_range)
+        guided = GuidedBFN(ExactBFN(flow, points[:2]), ExactBFN(flow, points), 3.0)
+        x.append(guided.output(flow.prior((4, 1)), 0.0).mean)
+    assert x[0].tolist() == [[1.0]] * 4 and x[1].tolist() == [[pytest.approx(2.4)]] * 4
+    guided = GuidedBFN(ExactBFN(ContinuousFlow(0.1), points[:2]),
+                       ExactBFN(ContinuousFlow(0.1), points), 3.0)
+    assert guided.sample((4, 1), 5, generator=generator(0)).abs().max() <= 1.0
+
+
 # Guided, a network.
 
 
