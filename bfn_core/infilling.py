@@ -101,8 +101,8 @@ def ranked(filling: Filling, where: Tensor) -> list[tuple[tuple, float]]:
 
 def class_shares(filling: Filling, where: Tensor, classes: int) -> Tensor:
     """The weighted share of each class at each of the positions `where`, (H, K) in float64."""
-    one_hot = torch.nn.functional.one_hot(filling.x[:, where], classes).double()
-    return (filling.weights.reshape(-1, 1, 1) * one_hot).sum(0)
+    one_hot = wide(torch.nn.functional.one_hot(filling.x[:, where], classes))
+    return (filling.weights.to(one_hot).reshape(-1, 1, 1) * one_hot).sum(0)
 
 
 def effective(log_weights: Tensor) -> float:
@@ -121,7 +121,8 @@ def heaviest(filling: Filling, count: int) -> tuple[Tensor, Tensor]:
         (M, *shape) and (M,), the heaviest first; M is `count`, or less if fewer are different.
     """
     x, place = in_rows(filling.x).unique(dim=0, return_inverse=True)
-    weights = torch.zeros(len(x), dtype=torch.float64).index_add_(0, place, filling.weights)
+    weights = filling.weights.new_zeros(len(x))
+    weights.index_add_(0, place.to(weights.device), filling.weights)
     order = weights.argsort(descending=True)[:count]
     return x[order].view(-1, *filling.x.shape[1:]), weights[order]
 

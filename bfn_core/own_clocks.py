@@ -113,7 +113,7 @@ class OwnClocks(BFN):
             theta = own.sample_flow(all_x, at, generator)
             inputs |= zip(group, own.network_input(theta).chunk(len(group)), strict=True)
             told.append((own, all_x, at, theta))
-        raw, cost = self.network(inputs, times), torch.zeros(count, dtype=like.dtype)
+        raw, cost = self.network(inputs, times), like.new_zeros(count)
         for (_, group), (own, all_x, at, theta) in zip(groups, told, strict=True):
             output = own.output(torch.cat([raw[name] for name in group]), theta, at)
             each = _sum(own.rate_cost(all_x, output, at)).reshape(len(group), count).T
@@ -132,10 +132,10 @@ def _alike(flows: dict[str, Any], x: dict[str, Tensor]) -> list[tuple[Any, list[
 
 def certain(flow: Any, x: Tensor) -> Parameters:
     """The belief at t = 1 in which the noise happened to be 0: about x, and as sharp as it gets."""
-    ones = torch.ones(len(x), dtype=torch.get_default_dtype() if not x.is_floating_point()
-                      else x.dtype)
+    dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
+    ones = torch.ones(len(x), dtype=dtype, device=x.device)
     if isinstance(flow, DiscreteFlow):
-        theta = flow.prior(x.shape, dtype=ones.dtype)
+        theta = flow.prior(x.shape, dtype=dtype, device=x.device)
         told = flow.beta(1.0) * flow.classes
         return CategoricalParameters((theta.logits + told * torch.nn.functional.one_hot(
             x, flow.classes)).log_softmax(-1))
@@ -147,6 +147,11 @@ def _mix(known: Tensor, theta: Parameters, other: Parameters) -> Parameters:
     parts = [torch.where(known.reshape(-1, *[1] * (a.dim() - 1)), a, b)
              for a, b in zip(vars(theta).values(), vars(other).values(), strict=True)]
     return type(theta)(*parts)
+
+
+def _for_each(known: bool | Tensor, x: Tensor) -> Tensor:
+    """Whether a part is known, of each example: (B,), where x is."""
+    return torch.as_tensor(known, device=x.device).expand(len(x))
 
 
 def knowing(
@@ -170,9 +175,10 @@ def knowing(
         raise ValueError(f"known must have the names {list(flow.flows)}, got {list(known)}")
     theta, times = {}, {}
     for name, part in flow.flows.items():
-        own = torch.as_tensor(known[name]).expand(len(x[name]))
+        own = _for_each(known[name], x[name])
         sure = certain(part, x[name])
-        theta[name] = _mix(own, sure, part.prior(x[name].shape, dtype=first(sure).dtype))
+        nothing = part.prior(x[name].shape, dtype=first(sure).dtype, device=x[name].device)
+        theta[name] = _mix(own, sure, nothing)
         times[name] = torch.where(own, 1.0, START)
     return theta, times
 
@@ -196,11 +202,11 @@ def row_belief(
         ValueError: see `knowing`.
     """
     theta, times = knowing(bfn.flow, x, {**known})
-    rng = Generator().manual_seed(seed)
+    rng = torch.Generator(first(x).device).manual_seed(seed)
     for name, flow in bfn.flow.flows.items():
         heard = flow.sample_flow(x[name], max(t, START), rng)  # always: one noise for all
         if not known[name] and t > START:
-            theta[name], times[name] = heard, torch.full((len(x[name]),), t)
+            theta[name], times[name] = heard, torch.full_like(times[name], t)
     return theta, times
 
 
@@ -232,7 +238,7 @@ def complete(
     n, flow = whole("n_steps", n_steps), bfn.flow
     sure, _ = knowing(flow, x, known)
     theta = sure
-    own = {name: torch.as_tensor(k).expand(len(x[name])) for name, k in known.items()}
+    own = {name: _for_each(k, x[name]) for name, k in known.items()}
     with evaluating(bfn):
         for i in range(n + 1):
             t = max(i / n, START)

@@ -32,6 +32,10 @@ class Tempered(BFN):
             raise ValueError(f"temperature must be above 0, but is {temperature}")
         self.base, self.temperature = bfn, temperature
 
+    @property
+    def _reference(self) -> Tensor:
+        return self.base._reference
+
     def output(
         self, theta: Parameters, t: float | Tensor, *, condition: Condition = None
     ) -> Categorical:

@@ -14,14 +14,18 @@ from bfn_core import (
     DiscretisedFlow,
     ExactBFN,
     FixedNoise,
+    MixedFlow,
     Solver,
     elbo,
     numerics,
 )
 from bfn_core import distributions as d
+from bfn_core.beliefs import over
 from bfn_core.distributions import BinnedMessage
-from bfn_core.infilling import fill, filling_steps
+from bfn_core.infilling import Filling, class_shares, fill, filling_steps, heaviest
 from bfn_core.networks.mlp import MLP
+from bfn_core.own_clocks import OwnClocks, complete, expect, row_belief
+from bfn_core.tempered import Tempered
 from tests.accelerator import Pretend
 from tests.oracles import generator
 
@@ -210,6 +214,57 @@ def test_gaps_are_filled(device, name, perfect):
     steps = list(filling_steps(bfn, x[0], known, 20, 8, generator=g))
     assert all(step.log_weights.device.type == device.kind for step in steps)
     assert not perfect or any(step.resampled for step in steps)
+
+
+def test_the_heaviest_candidates_and_their_shares(device):
+    bfn, x = example("discrete")
+    known, g = KNOWN.to(device.kind), drawn_on(device.kind)
+    filled = fill(bfn.to(device.kind), x[0].to(device.kind), known, 4, 8, generator=g)
+    for weights in (filled.weights, filled.weights.cpu().double()):  # steer's are on the CPU
+        here = Filling(filled.x.cpu(), weights.cpu().double())
+        there = Filling(filled.x, weights)
+        for one, other in zip(heaviest(here, 3), heaviest(there, 3), strict=True):
+            torch.testing.assert_close(other.cpu(), one, check_dtype=False)
+        shares = class_shares(there, torch.tensor([2, 3]), 3)
+        torch.testing.assert_close(shares.cpu(), class_shares(here, torch.tensor([2, 3]), 3))
+
+
+def test_a_model_that_is_too_sure_draws_where_its_model_is(device):
+    bfn, x = example("discrete")
+    for model in (bfn, ExactBFN(bfn.flow, x)):
+        sharp = Tempered(model.to(device.kind), 0.5)
+        drawn = sharp.sample((6, 4), 3, generator=drawn_on(device.kind))
+        assert drawn.device.type == device.kind
+
+
+class Own(nn.Module):
+    """Reads a belief and a time for each part."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, inputs, times):
+        return {name: self.weight * part * (1.0 + times[name].reshape(-1, *[1] * (part.dim() - 1)))
+                for name, part in inputs.items()}
+
+
+def test_parts_on_clocks_of_their_own(device):
+    flow = MixedFlow(a=DiscreteFlow(3, 2.0), b=ContinuousFlow(0.1))
+    x = {"a": torch.tensor([[0], [2], [1]]), "b": torch.tensor([[0.5], [-0.5], [0.1]])}
+    bfn, there = OwnClocks(flow, Own()), over(lambda part: part.to(device.kind), x)
+    here = [expect(bfn, x, {"a": True, "b": False}), row_belief(bfn, x, {"a": True, "b": False}, 0)]
+    bfn.to(device.kind)
+    bfn.loss_apart(there, generator=drawn_on(device.kind)).mean().backward()
+    for known in (True, torch.tensor([True, False, True], device=device.kind)):
+        mask = {"a": known, "b": False}
+        assert complete(bfn, there, mask, 3, generator=drawn_on(device.kind))["b"].shape == (3, 1)
+    guess = expect(bfn, there, {"a": True, "b": False})
+    torch.testing.assert_close(guess["b"].mean.cpu(), here[0]["b"].mean)
+    theta, times = row_belief(bfn, there, {"a": True, "b": False}, 0)
+    torch.testing.assert_close(theta["a"].logits.cpu(), here[1][0]["a"].logits)
+    assert times["b"].device.type == device.kind
+    assert row_belief(bfn, there, {"a": True, "b": False}, 0.5)[0]["b"].mean.shape == (3, 1)
 
 
 @pytest.mark.parametrize("name", FLOWS)
