@@ -108,12 +108,14 @@ class BayesianFlow(ABC):
             generator: for the messages.
 
         Raises:
-            ValueError: x or n is not valid.
+            ValueError: x or n is not valid, or once it is its turn, an accuracy not above 0.
         """
         self.check(x)
         if not isinstance(n, Iterable):
             count = whole("n", n)
             n = (self.alpha(i, count) for i in range(1, count + 1))
+        else:
+            n = (self._checked(alpha) for alpha in n)
         return self.trusting()._messages(x, n, generator)
 
     def _messages(self, x: Data, alphas: Iterable, generator: Generator | None) -> Iterator:
@@ -130,7 +132,17 @@ class BayesianFlow(ABC):
         if self.validate:
             check_time(t, wait=True)
 
-    def _check_accuracy(self, alpha: float | Tensor) -> None:
+    def _checked(self, alpha: Any) -> Any:
+        """An accuracy that is one."""
+        self._check_accuracy(alpha)
+        return alpha
+
+    def _check_output_time(self, t: float | Tensor) -> None:
+        """As BFN.output asks, of a t that may lie on an accelerator: nothing waits for it."""
+        if self.validate:
+            check_time(t)
+
+    def _check_accuracy(self, alpha: Any) -> None:
         if not self.validate or on_accelerator(alpha):
             return
         if not within(alpha, torch.finfo(torch.float32).tiny, math.inf):
@@ -168,7 +180,7 @@ class BayesianFlow(ABC):
 
     @abstractmethod
     def output(self, raw: Data, theta: Parameters, t: float | Tensor) -> Output:
-        """p_O(x | θ; t) from the network's raw output."""
+        """p_O(x | θ; t) from the network's raw output. ValueError for its shape or t."""
 
     @abstractmethod
     def receiver(self, output: Output, alpha: float | Tensor) -> Drawn:
@@ -327,6 +339,7 @@ class ContinuousFlow(GaussianFlow):
     def output(self, raw: Tensor, theta: GaussianParameters, t: float | Tensor) -> Delta:
         """The estimate x̂ = μ/γ − √((1−γ)/γ) ε̂ from the predicted noise ε̂ = raw (84)."""
         check_shape("the network's output", raw.shape, theta.mean.shape)
+        self._check_output_time(t)
         inverse, noise, known = self._denoise(theta, t)
         estimate = torch.where(known, theta.mean * inverse - noise * raw, 0.0)
         return Delta(estimate if self.data_range is None else estimate.clamp(*self.data_range))
@@ -431,6 +444,7 @@ class DiscretisedFlow(GaussianFlow):
     ) -> DiscretisedNormal:
         """A normal gathered into bins, from (μ_ε, ln σ_ε) stacked last (105–109)."""
         check_shape("the network's output", raw.shape, (*theta.mean.shape, 2))
+        self._check_output_time(t)
         inverse, noise, known = self._denoise(theta, t)
         mean_noise, log_std_noise = raw.unbind(-1)
         mean = torch.where(known, theta.mean * inverse - noise * mean_noise, 0.0)
@@ -541,6 +555,7 @@ class DiscreteFlow(BayesianFlow):
     def output(self, raw: Tensor, theta: CategoricalParameters, t: float | Tensor) -> Categorical:
         """softmax of the network's K logits (176)."""
         check_shape("the network's output", raw.shape, theta.logits.shape)
+        self._check_output_time(t)
         return Categorical(raw)
 
     def receiver(self, output: Categorical, alpha: float | Tensor) -> CategoricalMessage:

@@ -1,6 +1,7 @@
 """Several kinds of data in one example."""
 
 import copy
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -78,6 +79,9 @@ class MixedFlow(BayesianFlow):
     def alpha(self, i: int | Tensor, n: int) -> dict[str, float | Tensor]:
         """Accuracy of message i of n about each part."""
         return self._each("alpha", i, n)
+
+    def _check_accuracy(self, alpha: Any) -> None:
+        self._each("_check_accuracy", alpha)
 
     def check(self, x: dict[str, Tensor]) -> None:
         if not isinstance(x, dict) or x.keys() != self.flows.keys():

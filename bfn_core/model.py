@@ -124,7 +124,8 @@ class BFN(nn.Module):
             inputs = over(lambda part: part.to(weights.dtype), inputs)
             times = times.to(weights.dtype)
         beside = () if condition is None else (condition,)
-        return self.flow.output(over(single, self.network(inputs, times, *beside)), theta, t)
+        raw = over(single, self.network(inputs, times, *beside))
+        return self.flow.trusting().output(raw, theta, t)
 
     def loss(
         self, x: Data, t: float | Tensor | None = None,

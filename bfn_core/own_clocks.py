@@ -88,7 +88,7 @@ class OwnClocks(BFN):
             if isinstance(flow.schedule, Retimed):
                 own = flow.schedule.clock(own)
             times[name] = own if weights is None else own.to(weights.dtype)
-        return self.flow.output(over(single, self.network(inputs, times)), theta, t)
+        return self.flow.trusting().output(over(single, self.network(inputs, times)), theta, t)
 
     def loss_apart(self, x: Data, *, generator: Generator | None = None) -> Tensor:
         """One draw of what trains it, (B,), in nats: the cost of the unknown parts at many clocks.

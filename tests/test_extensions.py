@@ -439,3 +439,6 @@ def test_x_is_looked_at_once_in_a_step(monkeypatch):
             looks.clear()
             act(x)
             assert sum(getattr(a[0], "shape", None) == x.shape for a in looks) == 1  # or at times
+        looks.clear()
+        bfn.output(flow.prior((2, 4)), torch.tensor([0.5, 0.6]))
+        assert len(looks) == 1

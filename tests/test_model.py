@@ -13,6 +13,7 @@ from bfn_core import (
     DiscretisedFlow,
     Estimate,
     ExactBFN,
+    MixedFlow,
     elbo,
 )
 from bfn_core.distributions import Gaussian
@@ -297,6 +298,12 @@ BAD_INPUT = [
     ("beta_1", lambda: DiscreteFlow(3, -1.0)),
     ("t must", lambda: ContinuousFlow(0.1).beta(1.5)),
     ("t must", lambda: DiscreteFlow(3, 1.0).beta(torch.tensor([0.5, -0.1]))),
+    *(("t must", lambda flow=flow, raw=raw: flow.output(raw, flow.prior((2, 3)), 1.5))
+      for flow, raw in ((ContinuousFlow(0.1), torch.zeros(2, 3)),
+                        (DiscretisedFlow(4, 0.1), torch.zeros(2, 3, 2)),
+                        (DiscreteFlow(4, 1.0), torch.zeros(2, 3, 4)))),
+    ("t must", lambda: ContinuousFlow(0.1).output(
+        torch.zeros(2, 3), ContinuousFlow(0.1).prior((2, 3)), torch.tensor([0.5, NAN]))),
     ("t must", lambda: make("continuous")[0].loss(torch.zeros(2, *SHAPE), torch.tensor([0, NAN]))),
     ("t must", lambda: make("discrete")[0].output(DiscreteFlow(4, 2.0).prior((1, *SHAPE)), 2.0)),
     ("x must", lambda: make("continuous")[0].loss(torch.full((2, *SHAPE), NAN))),
@@ -315,6 +322,10 @@ BAD_INPUT = [
         ),
     ),
     ("alpha", lambda: ContinuousFlow(0.1).sender(torch.zeros(2, 3), -1.0)),
+    ("alpha", lambda: list(ContinuousFlow(0.1).messages(torch.zeros(2, 3), [1.0, -1.0]))),
+    ("alpha", lambda: list(DiscreteFlow(3, 1.0).messages(torch.zeros(2, 3).long(), [NAN]))),
+    ("alpha", lambda: list(MixedFlow(a=DiscreteFlow(3, 1.0), b=ContinuousFlow(0.1)).messages(
+        {"a": torch.zeros(2, 3).long(), "b": torch.zeros(2, 3)}, [{"a": 1.0, "b": -1.0}]))),
     ("n must", lambda: make("discrete")[0].loss_n(torch.zeros(2, *SHAPE, dtype=torch.int64), 0)),
     ("n_steps must", lambda: make("discrete")[0].sample((2, *SHAPE), 0)),
     ("i must", lambda: make("continuous")[0].loss_n(torch.zeros(2, *SHAPE), 5, 6)),
