@@ -65,6 +65,7 @@ from bfn_core.numerics import (
 from bfn_core.schedules import Form, GeometricSchedule, Moment, QuadraticSchedule, Schedule
 
 CLOSE = 1e-6  # how far float32 may leave x from the centre of its bin, however it was computed
+IMPOSSIBLE = -1e30  # stands for ln 0, which times 0 would be NaN
 T_MIN = 1e-6  # below it the belief holds nothing and the network's output is not used (84)
 
 
@@ -589,7 +590,7 @@ class DiscreteFlow(BayesianFlow):
 
     def log_likelihood(self, theta: CategoricalParameters, points: Tensor) -> Tensor:
         """Σ_d ln θ_d(x_jd)."""
-        logits = wide(theta.logits.unsqueeze(1).flatten(1, -2))  # (B, D, K)
+        logits = wide(theta.logits.unsqueeze(1).flatten(1, -2)).clamp(min=IMPOSSIBLE)  # (B, D, K)
         points = in_rows(points).to(logits.device)
         score = logits.new_zeros(len(logits), len(points))
         for k in range(self.classes):

@@ -16,6 +16,7 @@ from bfn_core import (
     MixedFlow,
     elbo,
 )
+from bfn_core.beliefs import CategoricalParameters
 from bfn_core.distributions import Gaussian
 from bfn_core.model import stratified
 from bfn_core.networks.mlp import MLP
@@ -215,6 +216,14 @@ def test_exact_posterior_by_hand():
     torch.testing.assert_close(bfn.posterior(theta), posterior, rtol=1e-4, atol=1e-6)
     mean = (posterior @ data.double()).float()
     torch.testing.assert_close(bfn.output(theta, t).mean, mean, rtol=1e-4, atol=1e-6)
+
+
+def test_a_belief_that_rules_classes_out_leaves_the_points_that_agree():
+    """ln 0 is −∞, which times 0, for a point of another class, would be NaN."""
+    bfn = ExactBFN(DiscreteFlow(3, 1.0), torch.tensor([[0, 0], [0, 1], [2, 2]]))
+    theta = CategoricalParameters(torch.tensor([[[1.0, 0.0, 0.0], [0.25, 0.75, 0.0]]]).log())
+    torch.testing.assert_close(
+        bfn.output(theta, 1.0).probs, torch.tensor([[[1.0, 0.0, 0.0], [0.25, 0.75, 0.0]]]))
 
 
 def test_equal_points_count_once_and_weights_may_have_any_sum():
