@@ -241,9 +241,10 @@ class GaussianFlow(BayesianFlow):
         self.sigma_1 = geometric.sigma_1
 
     def _shown(self) -> str:
-        """The arguments in a repr."""
-        own = "" if isinstance(self.schedule, GeometricSchedule) else f", {self.schedule}"
-        return f"sigma_1={self.sigma_1}{own}"
+        """The arguments in a repr; no schedule where sigma_1 says it."""
+        said = (type(self.schedule) is GeometricSchedule
+                and math.isclose(self.schedule.sigma_1, self.sigma_1))
+        return f"sigma_1={self.sigma_1}" + ("" if said else f", {self.schedule}")
 
     def gamma(self, t: Form) -> Form:
         """γ(t) = β/(1 + β), the share of the truth in the mean; the paper's is 1 − σ₁^(2t) (80)."""
@@ -330,7 +331,8 @@ class ContinuousFlow(GaussianFlow):
         self.data_range = data_range
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._shown()})"
+        own = "" if self.data_range == (-1.0, 1.0) else f", data_range={self.data_range}"
+        return f"{type(self).__name__}({self._shown()}{own})"
 
     def check(self, x: Tensor) -> None:
         check_floating("x", x)
@@ -502,7 +504,7 @@ class DiscreteFlow(BayesianFlow):
             raise ValueError(f"beta_1 must be that of the schedule, {self.beta_1:g}, got {beta_1}")
 
     def __repr__(self) -> str:
-        own = "" if isinstance(self.schedule, QuadraticSchedule) else f", {self.schedule}"
+        own = "" if type(self.schedule) is QuadraticSchedule else f", {self.schedule}"
         return f"{type(self).__name__}(classes={self.classes}, beta_1={self.beta_1}{own})"
 
     def check(self, x: Tensor) -> None:

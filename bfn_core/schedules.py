@@ -374,6 +374,11 @@ class TableSchedule(Schedule):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self._t)} points to β = {float(self._beta[-1]):g})"
 
+    @property
+    def points(self) -> tuple[Tensor, Tensor]:
+        """The times and the accuracies of the table, (M,) each, float64."""
+        return self._t, self._beta
+
     def _on_line(self, value: Any, across: Tensor, up: Tensor) -> Any:
         """The straight lines through a table at `value`, and their slope there; in its form.
 

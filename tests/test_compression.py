@@ -21,8 +21,10 @@ from bfn_core import (
     data,
     elbo,
 )
+from bfn_core.clocks import Retimed
 from bfn_core.distributions import DiscretisedNormal
 from bfn_core.networks.mlp import MLP
+from bfn_core.schedules import GeometricSchedule, TableSchedule
 from tests.oracles import correlated_bins, correlated_table, draw, generator
 
 pytest.importorskip("constriction")
@@ -30,6 +32,7 @@ pytest.importorskip("constriction")
 from bfn_core.compression import Codec, Packed, Stack, compress, decompress
 from bfn_core.compression.__main__ import main
 from bfn_core.compression.channels import channels_of, helmert, rounded
+from bfn_core.compression.codec import digest_of
 from bfn_core.compression.stack import seed_words
 
 BITS = 1 / np.log(2)
@@ -356,6 +359,33 @@ def test_another_model_is_refused():
     for wrong in (other, faster):
         with pytest.raises(ValueError, match="packed with another model"):
             decompress(wrong, packed)
+
+
+def test_a_model_on_another_schedule_or_range_is_another_model():
+    """All of these end at σ₁ = 0.1, or say so."""
+    table = ([0.0, 0.5, 1.0], [0.0, 5.0, 99.0])
+    flows = [
+        ContinuousFlow(0.1),
+        ContinuousFlow(0.1, schedule=GeometricSchedule(0.01)),
+        ContinuousFlow(0.1, data_range=(-1.0, 0.9)),
+        ContinuousFlow(0.1, data_range=None),
+        ContinuousFlow(0.1, schedule=TableSchedule(*table)),
+        ContinuousFlow(0.1, schedule=TableSchedule(table[0], [0.0, 6.0, 99.0])),
+        ContinuousFlow(0.1, schedule=Retimed(TableSchedule(*table))),
+        ContinuousFlow(0.1, schedule=Retimed(TableSchedule(table[0], [0.0, 6.0, 99.0]))),
+        MixedFlow(x=ContinuousFlow(0.1, schedule=TableSchedule(*table))),
+        MixedFlow(x=ContinuousFlow(0.1, schedule=TableSchedule(table[0], [0.0, 6.0, 99.0]))),
+    ]
+    assert len({digest_of(BFN(flow, None)) for flow in flows}) == len(flows)
+    points = torch.tensor([[0.5], [-0.5]])
+    packed = compress(ExactBFN(flows[0], points), points, 3)
+    with pytest.raises(ValueError, match="packed with another model"):
+        decompress(ExactBFN(flows[1], points), packed)
+    # What is the same model stays it, and what was packed before stays readable.
+    assert repr(flows[0]) == "ContinuousFlow(sigma_1=0.1)"
+    assert "Schedule" not in repr(ContinuousFlow(schedule=GeometricSchedule(0.1)))
+    assert digest_of(BFN(flows[0], None)) == "190f2fbf9ab9cce3"
+    assert digest_of(BFN(DiscreteFlow(3, 2.0), None)) == "c02a598f02890249"
 
 
 def test_a_flipped_word_never_passes_for_the_data():

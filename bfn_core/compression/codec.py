@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,12 +25,14 @@ from torch import Tensor
 
 from bfn_core.beliefs import Condition, Data, Parameters, cut, first, told
 from bfn_core.checks import real, whole
+from bfn_core.clocks import Retimed
 from bfn_core.compression.channels import channels_of, places_of
 from bfn_core.compression.packed import Packed
 from bfn_core.compression.stack import Stack, seed_words
 from bfn_core.distributions import Output
 from bfn_core.flows import ContinuousFlow
 from bfn_core.model import BFN
+from bfn_core.schedules import Schedule, TableSchedule
 
 CELLS = 2.0  # to a standard deviation: narrower ones save no bits
 
@@ -270,10 +272,21 @@ def blocks_shapes(shapes: dict[str, tuple], size: int) -> dict[str, tuple]:
 def digest_of(bfn: BFN) -> str:
     """Sixteen hexadecimal digits that tell a model from others: of its flow and weights."""
     content = hashlib.sha256(repr(bfn.flow).encode())
+    for flow in getattr(bfn.flow, "flows", {"": bfn.flow}).values():
+        for numbers in _tables(getattr(flow, "schedule", None)):  # a repr says but the end
+            content.update(numbers.numpy().tobytes())
     for name, tensor in sorted(bfn.state_dict().items()):
         content.update(f"{name} {tuple(tensor.shape)}".encode())
         content.update(tensor.contiguous().numpy().tobytes())
     return content.hexdigest()[:16]
+
+
+def _tables(schedule: Schedule | None) -> Iterator[Tensor]:
+    """The tables in a schedule, or in one that it retimes."""
+    if isinstance(schedule, TableSchedule):
+        yield from schedule.points
+    elif isinstance(schedule, Retimed):
+        yield from _tables(schedule.schedule)
 
 
 def checksum_of(symbols: dict[str, np.ndarray]) -> str:
