@@ -758,6 +758,34 @@ def test_other_data_train_with_the_same_loop(tmp_path, data, name, unit, samples
     assert (tmp_path / "run" / samples).stat().st_size > 100
 
 
+def unreachable(file, target, home=None):
+    """`files.fetch` where there is no network."""
+    raise files.NoNetwork(f"{file.name} could not be fetched")
+
+
+@pytest.mark.filterwarnings("ignore::bfn_core.data.StandInWarning")
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("data", DATA_SETS)
+def test_without_network_training_goes_on_at_every_scale(data, scale, monkeypatch, tmp_path):
+    monkeypatch.setenv("BFN_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(files, "fetch", unreachable)
+    task = training.load_task(settings_for(data, scale, labels=data != "text8"))
+    assert "stand-in" in task.name
+    assert len(task.train) > 8 * len(task.held_out) > 0
+    if data != "text8":
+        labels = (task.train_condition, task.held_out_condition, task.test_condition)
+        assert [len(part) for part in (task.train, task.held_out, task.test)] == [*map(len, labels)]
+        assert set(labels[0].tolist()) == set(range(10 if data == "mnist" else 2))
+
+
+@pytest.mark.filterwarnings("ignore::bfn_core.data.StandInWarning")
+def test_a_stand_in_that_is_too_small_says_what_it_stands_in_for(monkeypatch, tmp_path):
+    monkeypatch.setenv("BFN_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(files, "fetch", unreachable)
+    with pytest.raises(TrainingError, match="too short for sequences of 90000 .*NO NETWORK"):
+        training.load_task(settings_for("text8", "laptop", length=90_000))
+
+
 # Scales ------------------------------------------------------------------------------------------
 
 
