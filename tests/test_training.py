@@ -358,7 +358,7 @@ def replace_by_another_run(path):
         (replace_by_another_file_of_torch, "not a checkpoint of bfn_core"),
         (replace_by_a_pickle_that_runs, "not a checkpoint of bfn_core"),
         (replace_by_a_plain_pickle, "damaged or cut short"),
-        (replace_by_another_shape, "of another network"),
+        (replace_by_another_shape, "was begun with network_arguments = .*'channels': 16"),
         (replace_by_another_run, "checkpoint.pt was begun with seed = 1, not 0"),
     ],
 )
@@ -401,6 +401,37 @@ def test_a_run_can_be_made_longer(finished, tmp_path):
     result = training.train(replace(TINY, steps=11), folder, resume=True)
     assert result.step == 11 and metrics(folder)[-1]["step"] == 11
     assert Run(folder).read_settings()["settings"].steps == 11
+
+
+def test_fewer_steps_than_were_made_are_refused(finished, tmp_path):
+    folder = copy_of(finished, tmp_path)
+    before = contents(folder)
+    with pytest.raises(TrainingError, match="has made 9 steps, so steps must be .*, got 6"):
+        training.train(replace(TINY, steps=6), folder, resume=True)
+    assert contents(folder) == before
+
+
+def test_the_settings_tell_of_all_sessions(tmp_path):
+    folder = tmp_path / "run"
+
+    def sessions(**changes):
+        asked = iter([False, True])
+        training.train(replace(TINY, **changes), folder, resume=True, stop=lambda: next(asked))
+        found = Run(folder).read_settings()["sessions"]
+        assert {"device", "threads", "versions", "processes"} < found[-1].keys()
+        return [(each["from step"], each["steps"], each["accumulation"]) for each in found]
+
+    assert sessions() == [(0, 9, 1)]
+    assert sessions(steps=7) == [(0, 9, 1), (2, 7, 1)]
+    record = json.loads(Run(folder).settings.read_text("utf-8"))
+    del record["sessions"]  # as runs begun by earlier versions have it
+    Run(folder).write_json(Run(folder).settings, record)
+    assert sessions(accumulation=2) == [(4, 9, 2)]
+    # One that is killed before its first checkpoint has left nothing.
+    record = json.loads(Run(folder).settings.read_text("utf-8"))
+    record["sessions"].append({**record["sessions"][0], "from step": 6, "steps": 99})
+    Run(folder).write_json(Run(folder).settings, record)
+    assert sessions() == [(4, 9, 2), (6, 9, 1)]
 
 
 def test_resume_in_an_empty_place_begins(tmp_path):

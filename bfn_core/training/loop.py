@@ -144,6 +144,7 @@ class Trainer:
         self.say = say if say and self.main else lambda sentence: None
         self.step = 0
         self.seconds = 0.0  # of training, over all resumptions
+        self.earlier: list[dict[str, Any]] = []  # the sessions that made the steps until here
         self.window: list[Tensor] = []  # (loss, gradient norm) since the last line of metrics
         self.saved_step: int | None = None
         self.interrupted = False
@@ -316,20 +317,26 @@ class Trainer:
         )
 
     def facts(self) -> dict[str, Any]:
-        """What settings.json holds."""
+        """What settings.json holds: the last session's, and of all sessions what may change."""
         device = str(self.device)
         if self.device.type == "cuda":
             device = devices.name_of(self.device)
+        machine = {
+            "device": device,
+            "threads": torch.get_num_threads(),
+            "processes": self.accelerator.num_processes,
+            "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        }
+        session = {"from step": self.step, "steps": self.settings.steps,
+                   "accumulation": self.settings.accumulation, **machine}
         return {
             **self.identity(),
             **({"initial weights": self.initial} if self.initial else {}),
             "notice": self.task.notice,
             "parameters": self.parameters,
-            "device": device,
-            "threads": torch.get_num_threads(),
-            "processes": self.accelerator.num_processes,
-            "versions": {"python": platform.python_version(), "torch": torch.__version__},
+            **machine,
             "command": " ".join(sys.argv),
+            "sessions": [*self.earlier, session],
         }
 
     def identity(self) -> dict[str, Any]:
@@ -347,11 +354,12 @@ class Trainer:
         Raises:
             TrainingError: it does not fit.
         """
-        run = self.run
+        run, sessions = self.run, []
         if run.settings.exists():
             begun = run.read_settings()
             begun["settings"] = begun["settings"].to_dict()
             check_same(run.folder, begun, self.identity())
+            sessions = begun.get("sessions", [])  # which runs begun earlier do not have
         if not run.checkpoint.exists():
             self.say(f"{run.folder} has no checkpoint yet: starting from the beginning.")
             if self.main:
@@ -360,19 +368,26 @@ class Trainer:
         # To the CPU: each optimiser moves what it wants on the device, and leaves its counters.
         state = run.read_checkpoint()
         try:
-            fit(self.plain, state["network"], run.checkpoint)
-            fit(self.ema.module, state["ema"], run.checkpoint)
             begun = {"data": state["data"], **json.loads(state.get("identity", "{}"))}
             begun["settings"] = json.loads(state["settings"])
             check_same(run.checkpoint, begun, self.identity())
+            if state["step"] > self.settings.steps:
+                raise TrainingError(f"{run.folder} has made {state['step']:,} steps, so steps must "
+                                    f"be at least that, got {self.settings.steps:,}; nothing was "
+                                    "changed")
+            fit(self.ema.module, state["ema"], run.checkpoint)
             self.optimisers.load(state["optimisers"], state.get("scaler"))
             self.ema.n_averaged.copy_(state["averaged"])
             self.step, self.seconds = state["step"], state["seconds"]
             self.window = [values.to(self.device) for values in state["window"]]
+            # Last, so that a BFN of the reader's own is as it was if anything is refused.
+            fit(self.plain, state["network"], run.checkpoint)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise TrainingError(f"{run.checkpoint} is not used, and nothing was changed: it is not "
                                 f"a checkpoint of this run ({error})") from None
         self.saved_step = self.step
+        # A session of which no checkpoint has kept a step is forgotten with its steps.
+        self.earlier = [each for each in sessions if each["from step"] < self.step]
         if self.main:
             run.cut_metrics(self.step)
             if self.step < self.settings.steps:  # those of an earlier end; the checkpoint has more

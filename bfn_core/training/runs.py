@@ -355,12 +355,23 @@ def fit(
         assign: the tensors themselves become the module's, which may be on the device "meta".
 
     Raises:
-        TrainingError: naming the file and the misfit.
+        TrainingError: naming the file and the misfit; the module is then as it was.
     """
     try:
-        module.load_state_dict(weights, assign=assign)
+        # torch copies what fits before it complains of the rest.
+        if not (misfit := misfit_of(weights, module.state_dict())):
+            module.load_state_dict(weights, assign=assign)
     except (RuntimeError, AttributeError, TypeError) as error:
-        misfit = str(error).strip().splitlines()[-1].strip()[:200]
-        raise TrainingError(
-            f"{path} is not used, and nothing was changed: it is of another network ({misfit})"
-        ) from None
+        misfit = str(error).strip().splitlines()[-1].strip()
+    if misfit:
+        raise TrainingError(f"{path} is not used, and nothing was changed: it is of another "
+                            f"network ({misfit[:200]})")
+
+
+def misfit_of(weights: dict[str, Tensor], own: dict[str, Tensor]) -> str:
+    """The first name or shape in which weights differ from a module's own; empty if none does."""
+    for name in {**own, **weights}:
+        theirs, ours = (tuple(w[name].shape) if name in w else "none" for w in (weights, own))
+        if theirs != ours:
+            return f"{name}: {theirs} in the file, {ours} in the network"
+    return ""
