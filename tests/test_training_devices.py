@@ -274,6 +274,30 @@ def test_fp16_leaves_out_a_step_that_overflows_and_goes_on(tmp_path):
     assert [record["gradient_norm"] is None for record in records] == [False, False, True, False]
 
 
+@pytest.mark.parametrize("wrong", [float("inf"), float("nan")])
+@pytest.mark.parametrize(
+    ("name", "weight"),
+    [("text8", "blocks.0.mlp.2.weight"), ("text8", "head.bias"),  # Muon's, AdamW's
+     ("mnist", "up.0.0.conv1.weight"), ("mnist", "last.bias")],
+)
+def test_in_fp16_no_weight_moves_where_one_optimisers_gradients_overflow(
+    name, weight, wrong, tmp_path
+):
+    settings = replace(SMOKE[name], precision="fp16", muon=0.02)
+    with card(of=T4):
+        trainer = begun(settings, tmp_path / "run", 4.0)
+        trainer.make_step()
+        parameters = dict(trainer.plain.named_parameters())
+        hook = parameters[weight].register_hook(lambda gradient: torch.full_like(gradient, wrong))
+        before = {name: p.detach().clone() for name, p in parameters.items()}
+        trainer.make_step()
+        moved = [name for name, p in parameters.items() if not torch.equal(p, before[name])]
+        assert moved == [] and trainer.optimisers.scale == 2.0
+        hook.remove()
+        trainer.make_step()
+        assert not torch.equal(parameters[weight], before[weight])
+
+
 def test_a_resumed_fp16_run_keeps_its_scale(tmp_path):
     settings = replace(SMOKE["text8"], steps=2, precision="fp16")
     with card(of=T4):
