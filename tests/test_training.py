@@ -685,6 +685,58 @@ def test_evaluation_gives_figures_with_errors_and_repeats_exactly(finished, tmp_
     assert again["elbo"]["infinity"] == before["elbo"]["infinity"]
 
 
+def test_a_quick_look_leaves_the_table_of_a_run_and_a_full_one_renews_it(
+    finished, tmp_path, capsys
+):
+    from bfn_core.training.__main__ import main
+
+    folder = copy_of(finished, tmp_path)
+    path = Run(folder).evaluation
+
+    def look(*words):
+        assert main(["mnist", "--run", str(folder), "--evaluate", *words]) == 0
+        return json.loads(path.read_text("utf-8"))
+
+    fewer = ("--n", "25", "--set", "test_examples=5")
+    at_end = path.read_bytes()
+    look(*fewer)
+    assert path.read_bytes() == at_end and "stays as it is" in capsys.readouterr().out
+    one = look("--n", "3")
+    assert list(one["elbo"]) == ["3", "infinity"] and one["step"] == 9
+    two = look("--n", "2")
+    assert list(two["elbo"]) == ["2", "3", "infinity"] and two["elbo"]["3"] == one["elbo"]["3"]
+    before = path.read_bytes()
+    look(*fewer)
+    look("--set", "test_examples=5")  # all five n, but not the two of the table
+    assert path.read_bytes() == before
+    path.write_text(json.dumps({**json.loads(at_end), "step": 3}), "utf-8")
+    assert look(*fewer)["step"] == 9  # the table was that of other weights
+    old = json.loads(at_end)
+    del old["step"]  # as runs of earlier versions have it
+    path.write_text(json.dumps(old), "utf-8")
+    assert look("--n", "3")["elbo"].keys() == {"3", "infinity"}
+    path.write_text(json.dumps(old), "utf-8")
+    whole = look("--set", "test_examples=5", "--set", "test_draws=2")
+    assert list(whole["elbo"]) == ["10", "25", "50", "100", "infinity"]
+    assert (whole["examples"], whole["draws per example"], whole["step"]) == (5, 2, 9)
+
+
+def test_a_run_that_has_not_ended_has_no_record(tmp_path):
+    from tools.record import record
+
+    asked = iter([False, True])
+    training.train(TINY, tmp_path / "run", stop=lambda: next(asked))
+    (tmp_path / "run" / "evaluation.json").write_text("{}", "utf-8")
+    (tmp_path / "kept.safetensors").write_bytes(b"earlier")
+    with pytest.raises(SystemExit, match="run has not ended"):
+        record(tmp_path / "run", tmp_path / "kept")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept.safetensors", "run"]
+    training.train(replace(TINY, steps=3), tmp_path / "run", resume=True)
+    written = record(tmp_path / "run", tmp_path / "kept")
+    assert len(written["sessions"]) == 2 and "step" not in written["evaluation"]
+    assert (tmp_path / "kept.safetensors").stat().st_size > 1000
+
+
 def test_the_bill_over_t_sums_to_the_loss(finished):
     """An untrained network returns the belief, whose cost at each time is known otherwise."""
     settings = replace(TINY, test_examples=300)

@@ -391,6 +391,16 @@ TABLE = [
         ("what x itself tells left out", "task.known(x, cut(task.train_condition, chosen))",
          "cut(task.train_condition, chosen)"),
     ]),
+    ("training/runs.py",
+     "test_training_own.py::test_a_bfn_that_is_refused_stays_as_it_is", [
+        ("weights of another network of which some are taken",
+         "misfit_of(weights, module.state_dict())", "\"\""),
+    ]),
+    ("training/reader.py",
+     "test_training_reader.py::test_a_run_that_was_judged_before_its_end_has_not_ended", [
+        ("figures of weights that were trained on since",
+         "found if found.get(\"step\", settings.steps) == step else None", "found"),
+    ]),
     ("mmse.py", "test_mmse.py::test_the_left_sum_of_a_grid_written_out "
      "test_mmse.py::test_normal_data_have_one_best_schedule_for_every_wish", [
         ("an error that keeps the schedule's rate", "wide(cost) * (2.0 / rate)", "wide(cost) * 2.0",

@@ -633,6 +633,7 @@ class Trainer:
                          data=self.task.name, step=self.step)
         figures = evaluate(bfn, self.task, settings, accelerator=self.accelerator)
         if self.main:
+            figures["step"] = self.step
             figures["training seconds"] = round(self.seconds, 1)
             figures["parameters"] = self.parameters
             run.write_json(run.evaluation, figures)

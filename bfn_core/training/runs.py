@@ -140,6 +140,16 @@ class Run:
         except (OSError, ValueError) as error:
             raise TrainingError(f"{path} cannot be read ({error})") from None
 
+    def last_step(self) -> int:
+        """The step that made the weights that `load` has given."""
+        from safetensors import safe_open
+
+        if not self.weights.exists():
+            return self.read_checkpoint()["step"]
+        with safe_open(self.weights, "pt") as file:
+            facts = json.loads(file.metadata()["bfn_core"])
+        return facts.get("step", facts["settings"]["steps"])
+
     def append(self, record: dict[str, Any]) -> None:
         """Add a line to the metrics.
 
