@@ -36,7 +36,7 @@ from bfn_core.training.averaging import MovingAverage
 from bfn_core.training.evaluation import code_length, draw, evaluate, own_loss
 from bfn_core.training.losses import added, check_objective, objective
 from bfn_core.training.memory import keep_memory
-from bfn_core.training.optimisers import Optimisers, share
+from bfn_core.training.optimisers import ALL, Optimisers, share
 from bfn_core.training.pieces import Tree, count, dropped
 from bfn_core.training.progress import Interruption, Pace, Progress, tensorboard
 from bfn_core.training.ranges import check, made
@@ -342,7 +342,7 @@ class Trainer:
     def identity(self) -> dict[str, Any]:
         """What a run must have in common with the one that it goes on with."""
         found = {"settings": self.settings.to_dict(), "data": self.task.name,
-                 "shape": self.task.shape}
+                 "shape": self.task.shape, "optimisers": self.optimisers.names()}
         if self.given:
             parts = {"bfn": self.given, "flow": self.given.flow, "network": self.given.network}
             found["own"] = {name: type(part).__name__ for name, part in parts.items()}
@@ -355,20 +355,22 @@ class Trainer:
             TrainingError: it does not fit.
         """
         run, sessions = self.run, []
+        # To the CPU: each optimiser moves what it wants on the device, and leaves its counters.
+        state = run.read_checkpoint() if run.checkpoint.exists() else {}
+        names = ALL[: len(state["optimisers"])] if state else self.optimisers.names()
         if run.settings.exists():
-            begun = run.read_settings()
+            begun = {**run.read_settings(), "optimisers": names}
             begun["settings"] = begun["settings"].to_dict()
             check_same(run.folder, begun, self.identity())
-            sessions = begun.get("sessions", [])  # which runs begun earlier do not have
-        if not run.checkpoint.exists():
+            sessions = begun.get("sessions", [])  # which runs of earlier versions do not have
+        if not state:
             self.say(f"{run.folder} has no checkpoint yet: starting from the beginning.")
             if self.main:
                 run.cut_metrics(-1)
             return
-        # To the CPU: each optimiser moves what it wants on the device, and leaves its counters.
-        state = run.read_checkpoint()
         try:
-            begun = {"data": state["data"], **json.loads(state.get("identity", "{}"))}
+            begun = {"data": state["data"], **json.loads(state.get("identity", "{}")),
+                     "optimisers": names}
             begun["settings"] = json.loads(state["settings"])
             check_same(run.checkpoint, begun, self.identity())
             if state["step"] > self.settings.steps:
@@ -774,11 +776,14 @@ def check_same(where: Path, begun: dict[str, Any], now: dict[str, Any]) -> None:
 
     Only the number of steps may change, and the learning rate's schedule with it; the pieces of a
     batch, which change nothing but rounding; what is tested and drawn, which training does not
-    depend on; and the place of a text file, whose content is part of the data's name.
+    depend on; the place of a text file, whose content is part of the data's name; and a rate of
+    Muon where there was none.
     """
     # What was begun before a setting existed was begun with its default.
     new, old = now["settings"], Settings.from_dict(begun["settings"]).to_dict()
     free = ("steps", "accumulation", "text", *JUDGED)
+    if new["muon"] is None and begun["optimisers"] == now["optimisers"]:  # its torch had none
+        free = (*free, "muon")
     others = [name for name in new if name not in free and old[name] != new[name]]
     mine, theirs = (record.get("own") or {} for record in (now, begun))
     difference = ""
@@ -786,6 +791,11 @@ def check_same(where: Path, begun: dict[str, Any], now: dict[str, Any]) -> None:
         difference = f"on {begun['data']}, but now {now['data']} is at hand"
     elif others:
         difference = f"with {others[0]} = {old[others[0]]}, not {new[others[0]]}"
+    elif begun["optimisers"] != now["optimisers"]:
+        difference = ("with Muon, which this torch does not have: 2.9 was the first"
+                      if "Muon" in begun["optimisers"] else
+                      "with AdamW for all weights, as its torch had no Muon: go on with "
+                      "--set muon=null (None in Python)")
     elif begun.get("shape", now["shape"]) != now["shape"]:
         difference = f"on examples of shape {begun['shape']}, not {now['shape']}"
     elif theirs and theirs != mine:

@@ -15,6 +15,8 @@ from torch.optim import AdamW, Optimizer
 from bfn_core.training.scales import Settings
 from bfn_core.training.tasks import TrainingError
 
+ALL = ["AdamW", "Muon"]  # in the order in which a checkpoint has them
+
 
 class Optimisers:
     """All optimisers of a run, as one; with fp16, the scaling of its gradients too.
@@ -35,6 +37,10 @@ class Optimisers:
         self.scaler = scaler
         # AdamW alone, fused, need not wait to see whether gradients in fp16 overflowed.
         self.as_one = self.all[0] if len(self.all) == 1 else cast(Optimizer, Together(self.all))
+
+    def names(self) -> list[str]:
+        """The optimisers, of `ALL`: they need not be those that the settings name."""
+        return ALL[: len(self.all)]
 
     def groups(self) -> list[dict[str, Any]]:
         """The groups of weights, each with a learning rate of its own; AdamW's is the first."""
