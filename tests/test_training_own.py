@@ -561,6 +561,8 @@ MISTAKES = {
     "whole": ({"task": torch.ones(40, 3).long()}, ValueError, "takes: x must be a floating"),
     "shape": ({"task": X[:, :2]}, TrainingError, r"does not work for examples of shape \(2,\)"),
     "flips": ({"task": X, "settings": replace(SMALL, flips=True)}, TrainingError, "flips is for"),
+    "dropout": ({"task": X, "settings": replace(SMALL, condition_dropout=0.5)}, TrainingError,
+                r"condition_dropout is for examples with conditions, and my data \(\w+\) has none"),
     "cross_entropy": ({"task": X, "settings": replace(SMALL, cross_entropy=1.0)}, TrainingError,
                       "cross_entropy takes the place of bfn.loss"),
     "condition": ({"task": task_of(X, condition=X)}, TrainingError,

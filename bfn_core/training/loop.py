@@ -194,6 +194,10 @@ class Trainer:
             task = limited(self.given_task, self.settings)
             checked(task, flow)
             self.task = task.to(self.device)
+        known = self.task.train_condition is not None or self.task.hint is not None
+        if self.settings.condition_dropout and not known:
+            raise TrainingError("the setting condition_dropout is for examples with conditions, "
+                                f"and {self.task.name} has none: leave it out")
         shape = self.task.shape
         if self.settings.flips and not (isinstance(shape, tuple) and len(shape) == 3):
             raise TrainingError("the setting flips is for images, (C, H, W), and "
