@@ -14,8 +14,10 @@ from bfn_core import environment, training
 from bfn_core.training import TrainingError, devices, loop, settings_for
 from bfn_core.training.__main__ import main
 from bfn_core.training.devices import Card
+from bfn_core.training.optimisers import highest_share
 from bfn_core.training.progress import Pace, spelled
 from bfn_core.training.runs import Run
+from bfn_core.training.scales import USUAL
 from tests.accelerator import Pretend
 
 SMOKE = {name: settings_for(name, "smoke") for name in ("mnist", "cifar10", "text8")}
@@ -354,6 +356,18 @@ def test_the_plan_and_the_pace_are_said(tmp_path):
                for s in said)
     (pace,) = [s for s in said if "a step: about" in s]
     assert pace.endswith("to go, validation not counted.")
+
+
+def test_a_warm_up_that_leaves_little_of_the_rate_is_named(tmp_path):
+    said = []
+    for warmup in (1000, 20):
+        settings = replace(SMOKE["text8"], steps=500, warmup=warmup)
+        training.train(settings, tmp_path / str(warmup), say=said.append, stop=lambda: True)
+    long, short = [sentence for sentence in said if "a network of" in sentence]
+    assert "The warm-up of 1,000 steps leaves at most 13 % of the learning rate" in long
+    assert "--set warmup=50 leaves more" in long and "warm-up" not in short
+    for data, scale in USUAL:
+        assert highest_share(settings_for(data, scale)) > 0.6
 
 
 def test_the_time_to_go_is_that_of_the_timed_steps(monkeypatch):

@@ -36,7 +36,7 @@ from bfn_core.training.averaging import MovingAverage
 from bfn_core.training.evaluation import code_length, draw, evaluate, own_loss
 from bfn_core.training.losses import added, check_objective, objective
 from bfn_core.training.memory import keep_memory
-from bfn_core.training.optimisers import ALL, Optimisers, share
+from bfn_core.training.optimisers import ALL, Optimisers, highest_share, share
 from bfn_core.training.pieces import Tree, count, dropped
 from bfn_core.training.progress import Interruption, Pace, Progress, tensorboard
 from bfn_core.training.ranges import check, made
@@ -304,6 +304,11 @@ class Trainer:
         card = devices.card() if settings.precision == "bf16" else None
         if card and card.precision != "bf16":
             sentence += f" This GPU only emulates bf16: --set precision={card.precision} is faster."
+        top = highest_share(settings)
+        if top < 0.5:
+            sentence += (f" The warm-up of {settings.warmup:,} steps leaves at most "
+                         f"{100 * top:.0f} % of the learning rate: --set warmup="
+                         f"{settings.steps // 10} leaves more.")
         return sentence
 
     def too_large(self) -> str:

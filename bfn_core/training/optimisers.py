@@ -210,3 +210,9 @@ def share(settings: Settings, step: int) -> float:
         return rise * min(1.0, (settings.steps - step) / (settings.cooldown * settings.steps))
     fall = 0.5 * (1 + math.cos(math.pi * step / settings.steps)) if settings.decay else 1.0
     return rise * fall
+
+
+def highest_share(settings: Settings) -> float:
+    """The largest `share` of all steps: 1, unless the warm-up takes up much of the run."""
+    # From the end of the warm-up on it only falls.
+    return max(share(settings, step) for step in range(min(settings.steps, settings.warmup + 1)))
