@@ -1,6 +1,6 @@
 """A run's directory: its settings, its metrics, and a checkpoint replaced whole or not at all.
 
-    settings.json         what was run, on which data, with which versions
+    settings.json         what was run, on which data, with which versions, in which sessions
     metrics.jsonl         one line per log_every steps, and one per validation
     checkpoint.pt         everything needed to go on as if nothing had happened
     weights.safetensors   the averaged weights, once the run has ended
