@@ -401,6 +401,10 @@ TABLE = [
         ("figures of weights that were trained on since",
          "found if found.get(\"step\", settings.steps) == step else None", "found"),
     ]),
+    ("training/tasks.py",
+     "test_training.py::test_without_network_training_goes_on_at_every_scale", [
+        ("all of a stand-in held out", "len(source.train) // 10 if", "len(source.train) if"),
+    ]),
     ("mmse.py", "test_mmse.py::test_the_left_sum_of_a_grid_written_out "
      "test_mmse.py::test_normal_data_have_one_best_schedule_for_every_wish", [
         ("an error that keeps the schedule's rate", "wide(cost) * (2.0 / rate)", "wide(cost) * 2.0",
