@@ -2,12 +2,15 @@
 
 import gzip
 import http.server
+import io
 import multiprocessing
 import os
 import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +84,44 @@ def test_a_file_is_fetched_once_and_then_found(server, folder):
         assert files.read_checked(path, file) == CONTENT
     assert len(server.requests) == 1
     assert left_in(folder) == ["file.bin"]
+
+
+def test_who_waits_for_a_file_is_told(server, folder, capsys):
+    file = replace(remote(f"{server.url}/missing/x", f"{server.url}/ok/file.bin"), megabytes=170)
+    files.locate(file, ("",))
+    shown = capsys.readouterr()
+    line = "Fetching file.bin (170 MB) from 127.0.0.1, once.\n"
+    assert (shown.out, shown.err) == ("", 2 * line)  # from its mirror too
+    files.locate(file, ("",))
+    assert capsys.readouterr() == ("", "")
+
+
+def test_who_sees_the_terminal_sees_how_much_has_come(server, folder, monkeypatch):
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", terminal)
+    files.locate(remote(f"{server.url}/ok/file.bin"), ("",))
+    assert "100%" in terminal.getvalue() and "102k/102k" in terminal.getvalue()
+
+
+def test_who_waits_for_another_process_is_told(folder, monkeypatch, capsys):
+    monkeypatch.setattr(files, "PATIENCE", 0.1)
+
+    def wait():
+        with files.locked(folder):
+            pass
+
+    with ThreadPoolExecutor() as pool:
+        with files.locked(folder):
+            waiting = pool.submit(wait)
+            for _ in range(100):
+                if err := capsys.readouterr().err:
+                    break
+                time.sleep(0.05)
+            assert not waiting.done()
+        waiting.result(timeout=10)
+    assert err == f"Waiting for another process that is at work in {folder}.\n"
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="permissions are another thing there")

@@ -358,7 +358,7 @@ def replace_by_another_run(path):
         (replace_by_another_file_of_torch, "not a checkpoint of bfn_core"),
         (replace_by_a_pickle_that_runs, "not a checkpoint of bfn_core"),
         (replace_by_a_plain_pickle, "damaged or cut short"),
-        (replace_by_another_shape, "of another network"),
+        (replace_by_another_shape, "was begun with network_arguments = .*'channels': 16"),
         (replace_by_another_run, "checkpoint.pt was begun with seed = 1, not 0"),
     ],
 )
@@ -401,6 +401,37 @@ def test_a_run_can_be_made_longer(finished, tmp_path):
     result = training.train(replace(TINY, steps=11), folder, resume=True)
     assert result.step == 11 and metrics(folder)[-1]["step"] == 11
     assert Run(folder).read_settings()["settings"].steps == 11
+
+
+def test_fewer_steps_than_were_made_are_refused(finished, tmp_path):
+    folder = copy_of(finished, tmp_path)
+    before = contents(folder)
+    with pytest.raises(TrainingError, match="has made 9 steps, so steps must be .*, got 6"):
+        training.train(replace(TINY, steps=6), folder, resume=True)
+    assert contents(folder) == before
+
+
+def test_the_settings_tell_of_all_sessions(tmp_path):
+    folder = tmp_path / "run"
+
+    def sessions(**changes):
+        asked = iter([False, True])
+        training.train(replace(TINY, **changes), folder, resume=True, stop=lambda: next(asked))
+        found = Run(folder).read_settings()["sessions"]
+        assert {"device", "threads", "versions", "processes"} < found[-1].keys()
+        return [(each["from step"], each["steps"], each["accumulation"]) for each in found]
+
+    assert sessions() == [(0, 9, 1)]
+    assert sessions(steps=7) == [(0, 9, 1), (2, 7, 1)]
+    record = json.loads(Run(folder).settings.read_text("utf-8"))
+    del record["sessions"]  # as runs begun by earlier versions have it
+    Run(folder).write_json(Run(folder).settings, record)
+    assert sessions(accumulation=2) == [(4, 9, 2)]
+    # One that is killed before its first checkpoint has left nothing.
+    record = json.loads(Run(folder).settings.read_text("utf-8"))
+    record["sessions"].append({**record["sessions"][0], "from step": 6, "steps": 99})
+    Run(folder).write_json(Run(folder).settings, record)
+    assert sessions() == [(4, 9, 2), (6, 9, 1)]
 
 
 def test_resume_in_an_empty_place_begins(tmp_path):
@@ -654,6 +685,58 @@ def test_evaluation_gives_figures_with_errors_and_repeats_exactly(finished, tmp_
     assert again["elbo"]["infinity"] == before["elbo"]["infinity"]
 
 
+def test_a_quick_look_leaves_the_table_of_a_run_and_a_full_one_renews_it(
+    finished, tmp_path, capsys
+):
+    from bfn_core.training.__main__ import main
+
+    folder = copy_of(finished, tmp_path)
+    path = Run(folder).evaluation
+
+    def look(*words):
+        assert main(["mnist", "--run", str(folder), "--evaluate", *words]) == 0
+        return json.loads(path.read_text("utf-8"))
+
+    fewer = ("--n", "25", "--set", "test_examples=5")
+    at_end = path.read_bytes()
+    look(*fewer)
+    assert path.read_bytes() == at_end and "stays as it is" in capsys.readouterr().out
+    one = look("--n", "3")
+    assert list(one["elbo"]) == ["3", "infinity"] and one["step"] == 9
+    two = look("--n", "2")
+    assert list(two["elbo"]) == ["2", "3", "infinity"] and two["elbo"]["3"] == one["elbo"]["3"]
+    before = path.read_bytes()
+    look(*fewer)
+    look("--set", "test_examples=5")  # all five n, but not the two of the table
+    assert path.read_bytes() == before
+    path.write_text(json.dumps({**json.loads(at_end), "step": 3}), "utf-8")
+    assert look(*fewer)["step"] == 9  # the table was that of other weights
+    old = json.loads(at_end)
+    del old["step"]  # as runs of earlier versions have it
+    path.write_text(json.dumps(old), "utf-8")
+    assert look("--n", "3")["elbo"].keys() == {"3", "infinity"}
+    path.write_text(json.dumps(old), "utf-8")
+    whole = look("--set", "test_examples=5", "--set", "test_draws=2")
+    assert list(whole["elbo"]) == ["10", "25", "50", "100", "infinity"]
+    assert (whole["examples"], whole["draws per example"], whole["step"]) == (5, 2, 9)
+
+
+def test_a_run_that_has_not_ended_has_no_record(tmp_path):
+    from tools.record import record
+
+    asked = iter([False, True])
+    training.train(TINY, tmp_path / "run", stop=lambda: next(asked))
+    (tmp_path / "run" / "evaluation.json").write_text("{}", "utf-8")
+    (tmp_path / "kept.safetensors").write_bytes(b"earlier")
+    with pytest.raises(SystemExit, match="run has not ended"):
+        record(tmp_path / "run", tmp_path / "kept")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept.safetensors", "run"]
+    training.train(replace(TINY, steps=3), tmp_path / "run", resume=True)
+    written = record(tmp_path / "run", tmp_path / "kept")
+    assert len(written["sessions"]) == 2 and "step" not in written["evaluation"]
+    assert (tmp_path / "kept.safetensors").stat().st_size > 1000
+
+
 def test_the_bill_over_t_sums_to_the_loss(finished):
     """An untrained network returns the belief, whose cost at each time is known otherwise."""
     settings = replace(TINY, test_examples=300)
@@ -756,6 +839,34 @@ def test_other_data_train_with_the_same_loop(tmp_path, data, name, unit, samples
     assert found["data"] == name
     assert 0.5 < found["elbo"]["infinity"][unit] < 20
     assert (tmp_path / "run" / samples).stat().st_size > 100
+
+
+def unreachable(file, target, home=None):
+    """`files.fetch` where there is no network."""
+    raise files.NoNetwork(f"{file.name} could not be fetched")
+
+
+@pytest.mark.filterwarnings("ignore::bfn_core.data.StandInWarning")
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("data", DATA_SETS)
+def test_without_network_training_goes_on_at_every_scale(data, scale, monkeypatch, tmp_path):
+    monkeypatch.setenv("BFN_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(files, "fetch", unreachable)
+    task = training.load_task(settings_for(data, scale, labels=data != "text8"))
+    assert "stand-in" in task.name
+    assert len(task.train) > 8 * len(task.held_out) > 0
+    if data != "text8":
+        labels = (task.train_condition, task.held_out_condition, task.test_condition)
+        assert [len(part) for part in (task.train, task.held_out, task.test)] == [*map(len, labels)]
+        assert set(labels[0].tolist()) == set(range(10 if data == "mnist" else 2))
+
+
+@pytest.mark.filterwarnings("ignore::bfn_core.data.StandInWarning")
+def test_a_stand_in_that_is_too_small_says_what_it_stands_in_for(monkeypatch, tmp_path):
+    monkeypatch.setenv("BFN_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(files, "fetch", unreachable)
+    with pytest.raises(TrainingError, match="too short for sequences of 90000 .*NO NETWORK"):
+        training.load_task(settings_for("text8", "laptop", length=90_000))
 
 
 # Scales ------------------------------------------------------------------------------------------

@@ -14,8 +14,10 @@ from bfn_core import environment, training
 from bfn_core.training import TrainingError, devices, loop, settings_for
 from bfn_core.training.__main__ import main
 from bfn_core.training.devices import Card
+from bfn_core.training.optimisers import highest_share
 from bfn_core.training.progress import Pace, spelled
 from bfn_core.training.runs import Run
+from bfn_core.training.scales import USUAL
 from tests.accelerator import Pretend
 
 SMOKE = {name: settings_for(name, "smoke") for name in ("mnist", "cifar10", "text8")}
@@ -274,6 +276,30 @@ def test_fp16_leaves_out_a_step_that_overflows_and_goes_on(tmp_path):
     assert [record["gradient_norm"] is None for record in records] == [False, False, True, False]
 
 
+@pytest.mark.parametrize("wrong", [float("inf"), float("nan")])
+@pytest.mark.parametrize(
+    ("name", "weight"),
+    [("text8", "blocks.0.mlp.2.weight"), ("text8", "head.bias"),  # Muon's, AdamW's
+     ("mnist", "up.0.0.conv1.weight"), ("mnist", "last.bias")],
+)
+def test_in_fp16_no_weight_moves_where_one_optimisers_gradients_overflow(
+    name, weight, wrong, tmp_path
+):
+    settings = replace(SMOKE[name], precision="fp16", muon=0.02)
+    with card(of=T4):
+        trainer = begun(settings, tmp_path / "run", 4.0)
+        trainer.make_step()
+        parameters = dict(trainer.plain.named_parameters())
+        hook = parameters[weight].register_hook(lambda gradient: torch.full_like(gradient, wrong))
+        before = {name: p.detach().clone() for name, p in parameters.items()}
+        trainer.make_step()
+        moved = [name for name, p in parameters.items() if not torch.equal(p, before[name])]
+        assert moved == [] and trainer.optimisers.scale == 2.0
+        hook.remove()
+        trainer.make_step()
+        assert not torch.equal(parameters[weight], before[weight])
+
+
 def test_a_resumed_fp16_run_keeps_its_scale(tmp_path):
     settings = replace(SMOKE["text8"], steps=2, precision="fp16")
     with card(of=T4):
@@ -330,6 +356,18 @@ def test_the_plan_and_the_pace_are_said(tmp_path):
                for s in said)
     (pace,) = [s for s in said if "a step: about" in s]
     assert pace.endswith("to go, validation not counted.")
+
+
+def test_a_warm_up_that_leaves_little_of_the_rate_is_named(tmp_path):
+    said = []
+    for warmup in (1000, 20):
+        settings = replace(SMOKE["text8"], steps=500, warmup=warmup)
+        training.train(settings, tmp_path / str(warmup), say=said.append, stop=lambda: True)
+    long, short = [sentence for sentence in said if "a network of" in sentence]
+    assert "The warm-up of 1,000 steps leaves at most 13 % of the learning rate" in long
+    assert "--set warmup=50 leaves more" in long and "warm-up" not in short
+    for data, scale in USUAL:
+        assert highest_share(settings_for(data, scale)) > 0.6
 
 
 def test_the_time_to_go_is_that_of_the_timed_steps(monkeypatch):

@@ -1,5 +1,6 @@
 """Muon beside AdamW, and times that are not drawn uniformly."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -110,6 +111,41 @@ def test_without_muon_in_torch_adamw_takes_its_place_and_says_so(monkeypatch, tm
     said = []
     assert training.train(TINY, tmp_path / "run", say=said.append).finished
     assert any("has no Muon" in sentence for sentence in said)
+
+
+@needs_muon
+@pytest.mark.parametrize("earlier", [False, True], ids=["now", "by an earlier version"])
+def test_a_run_that_was_begun_without_muon_goes_on_without_it(earlier, monkeypatch, tmp_path):
+    asked = iter([False, True])
+    run = Run(tmp_path / "run")
+    with monkeypatch.context() as older:
+        older.delattr(torch.optim, "Muon")
+        training.train(TINY, run.folder, stop=lambda: next(asked))
+    record, state = json.loads(run.settings.read_text("utf-8")), run.read_checkpoint()
+    assert record["optimisers"] == ["AdamW"]
+    if earlier:
+        del record["optimisers"], state["identity"]
+        run.write_json(run.settings, record)
+        run.write_checkpoint(state)
+    with pytest.raises(TrainingError, match="AdamW for all .* no Muon: go on with --set muon=null"):
+        training.train(TINY, run.folder, resume=True)
+    with pytest.raises(TrainingError, match="muon = 0.02, not 0.03"):
+        training.train(replace(TINY, muon=0.03), run.folder, resume=True)
+    assert training.train(replace(TINY, muon=None), run.folder, resume=True).finished
+    record = json.loads(run.settings.read_text("utf-8"))
+    assert (record["settings"]["muon"], record["optimisers"]) == (None, ["AdamW"])
+
+
+@needs_muon
+def test_a_run_with_muon_needs_a_torch_that_has_it(monkeypatch, tmp_path):
+    asked = iter([False, True])
+    training.train(TINY, tmp_path / "run", stop=lambda: next(asked))
+    assert Run(tmp_path / "run").read_settings()["optimisers"] == ["AdamW", "Muon"]
+    monkeypatch.delattr(torch.optim, "Muon")
+    for settings, said in ((TINY, "with Muon, which this torch does not have"),
+                           (replace(TINY, muon=None), "muon = 0.02, not None")):
+        with pytest.raises(TrainingError, match=said):
+            training.train(settings, tmp_path / "run", resume=True)
 
 
 @pytest.mark.parametrize("settings", [TINY, IMAGES], ids=["matrices", "kernels"])

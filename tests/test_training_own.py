@@ -1,5 +1,6 @@
 """Training on one's own examples, with one's own network, and with one's own loss."""
 
+import copy
 import json
 import math
 import signal
@@ -560,6 +561,8 @@ MISTAKES = {
     "whole": ({"task": torch.ones(40, 3).long()}, ValueError, "takes: x must be a floating"),
     "shape": ({"task": X[:, :2]}, TrainingError, r"does not work for examples of shape \(2,\)"),
     "flips": ({"task": X, "settings": replace(SMALL, flips=True)}, TrainingError, "flips is for"),
+    "dropout": ({"task": X, "settings": replace(SMALL, condition_dropout=0.5)}, TrainingError,
+                r"condition_dropout is for examples with conditions, and my data \(\w+\) has none"),
     "cross_entropy": ({"task": X, "settings": replace(SMALL, cross_entropy=1.0)}, TrainingError,
                       "cross_entropy takes the place of bfn.loss"),
     "condition": ({"task": task_of(X, condition=X)}, TrainingError,
@@ -639,6 +642,24 @@ def test_a_run_goes_on_only_with_what_it_was_begun_with(tmp_path):
     wider = BFN(bfn.flow, MLP(4, (4,), hidden=16, depth=1))
     with pytest.raises(TrainingError, match=r"begun on examples of shape \[3\], not \[4\]"):
         training.train(SMALL, tmp_path / "hand", task=wide, bfn=wider, resume=True)
+
+
+def test_a_bfn_that_is_refused_stays_as_it_is(tmp_path):
+    x, bfn = example()
+    training.train(SMALL, tmp_path / "run", task=x, bfn=bfn)
+    deeper = BFN(bfn.flow, MLP(3, (3,), hidden=16, depth=2))  # some of whose weights would fit
+    plain = example(seed=1)[1]
+    before = [copy.deepcopy(each.state_dict()) for each in (deeper, plain)]
+    for settings, given in ((SMALL, deeper), (replace(SMALL, steps=3), plain)):
+        with pytest.raises(TrainingError, match="nothing was changed"):
+            training.train(settings, tmp_path / "run", task=x, bfn=given, resume=True)
+    with pytest.raises(TrainingError, match=r"another network .*: none in the file, \(16,\)"):
+        training.load(tmp_path / "run", bfn=deeper)
+    run = Run(tmp_path / "run")
+    run.write_checkpoint({**run.read_checkpoint(), "optimisers": [{}]})
+    with pytest.raises(TrainingError, match="nothing was changed"):
+        training.train(SMALL, run.folder, task=x, bfn=plain, resume=True)
+    assert all(map(same, before, (deeper.state_dict(), plain.state_dict())))
 
 
 def test_own_settings_are_settings(tmp_path, capsys):

@@ -20,6 +20,7 @@ from bfn_core.training import (
     train,
     train_or_load,
 )
+from bfn_core.training.__main__ import main
 from bfn_core.training.runs import Run
 
 
@@ -125,6 +126,23 @@ def test_mine_may_have_been_stopped(tmp_path):
     says = choose("mnist", "mine", tmp_path).says
     assert "3 of 4 steps" in says and "at step 2: " in says.lower()
     assert choose("mnist", "mine", tmp_path).evaluation is None
+
+
+def test_a_run_that_was_judged_before_its_end_has_not_ended(tmp_path):
+    asked = iter([False, False, True])
+    train(small(), tmp_path, stop=lambda: next(asked))
+    run = Run(tmp_path)
+    assert main(["mnist", "--run", str(tmp_path), "--evaluate", "--n", "3"]) == 0
+    chosen = choose("mnist", "mine", tmp_path)
+    assert "3 of 4 steps" in chosen.says and "Test ELBO, n = ∞" in chosen.says
+    assert chosen.evaluation == run.read_json(run.evaluation)
+    # Without a step, as earlier versions wrote it, or of an earlier one.
+    for other in ({}, {"step": 2}):
+        found = {k: v for k, v in chosen.evaluation.items() if k != "step"}
+        run.write_json(run.evaluation, {**found, **other})
+        again = choose("mnist", "mine", tmp_path)
+        assert "3 of 4 steps" in again.says and "At step 2: " in again.says
+        assert again.evaluation is None
 
 
 def test_until_there_is_a_run_the_shipped_model_stands_in_and_it_says_so(tmp_path):

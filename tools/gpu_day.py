@@ -30,7 +30,7 @@ import torch
 
 from bfn_core.training import TrainingError, evaluate, load, sentences, settings_for, train
 from bfn_core.training.devices import name_of, synchronise
-from bfn_core.training.evaluation import bill
+from bfn_core.training.evaluation import bill, by_n, named
 from bfn_core.training.loop import Trainer, accelerator_for
 from bfn_core.training.runs import Run, save_weights
 from bfn_core.training.scales import Settings
@@ -148,16 +148,15 @@ def judge(name: str, run: Run, weights: Path, options: argparse.Namespace) -> No
     bfn, task = load(weights).to(device), load_task(settings, device)
     before = run.read_json(run.evaluation) if run.evaluation.exists() else {}
     for n in sorted(NS, key=lambda n: n or 0):  # ∞ first, then the dear ones
-        done = "infinity" if n is None else str(n)
-        if before.get("half precision") and done in before["elbo"]:
+        if before.get("half precision") and named(n) in before["elbo"]:
             continue
         if time.monotonic() > options.ends - RESERVE:
-            say(f"{name}: no time is left to judge n = {done} and beyond")
+            say(f"{name}: no time is left to judge n = {named(n)} and beyond")
             break
         found = evaluate(bfn, task, settings, (n,))
         say(*sentences(found))
-        elbo = before["elbo"] if before.get("half precision") else {}
-        before = {**before, **found, "half precision": True, "elbo": {**elbo, **found["elbo"]}}
+        elbo = {**(before["elbo"] if before.get("half precision") else {}), **found["elbo"]}
+        before = {**before, **found, "half precision": True, "elbo": by_n(elbo)}
         if n is None:
             before["bill"] = bill(bfn, task, settings)
         run.write_json(run.evaluation, before)

@@ -28,7 +28,14 @@ POINTS = 50  # of the curve
 
 
 def record(run: Path, target: Path, remark: str = "") -> dict:
-    """Gather the run's files into one JSON file beside its samples; returns what was written."""
+    """Gather the run's files into one JSON file beside its samples; returns what was written.
+
+    Raises:
+        SystemExit: the run has not ended, though it may have been evaluated.
+    """
+    if not (run / "weights.safetensors").exists():
+        raise SystemExit(f"{run} holds no weights.safetensors: the run has not ended, so it has no "
+                         "record; --resume goes on with it")
     facts = json.loads((run / "settings.json").read_text(encoding="utf-8"))
     lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     metrics = [json.loads(line) for line in lines]
@@ -36,6 +43,7 @@ def record(run: Path, target: Path, remark: str = "") -> dict:
     every = max(1, len(steps) // POINTS)
     evaluation = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
     bill = evaluation.pop("bill", None)
+    evaluation.pop("step", None)  # the last, which the settings say
     written = {
         "command": command(Settings.from_dict(facts["settings"])),
         **{name: value for name, value in facts.items() if name != "command"},

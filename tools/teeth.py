@@ -410,6 +410,20 @@ TABLE = [
         ("what x itself tells left out", "task.known(x, cut(task.train_condition, chosen))",
          "cut(task.train_condition, chosen)"),
     ]),
+    ("training/runs.py",
+     "test_training_own.py::test_a_bfn_that_is_refused_stays_as_it_is", [
+        ("weights of another network of which some are taken",
+         "misfit_of(weights, module.state_dict())", "\"\""),
+    ]),
+    ("training/reader.py",
+     "test_training_reader.py::test_a_run_that_was_judged_before_its_end_has_not_ended", [
+        ("figures of weights that were trained on since",
+         "found if found.get(\"step\", settings.steps) == step else None", "found"),
+    ]),
+    ("training/tasks.py",
+     "test_training.py::test_without_network_training_goes_on_at_every_scale", [
+        ("all of a stand-in held out", "len(source.train) // 10 if", "len(source.train) if"),
+    ]),
     ("mmse.py", "test_mmse.py::test_the_left_sum_of_a_grid_written_out "
      "test_mmse.py::test_normal_data_have_one_best_schedule_for_every_wish", [
         ("an error that keeps the schedule's rate", "wide(cost) * (2.0 / rate)", "wide(cost) * 2.0",
@@ -475,6 +489,11 @@ TABLE = [
         ("kernels whose gradient Muon never sees",
          "None if kernel.grad is None else as_matrix(kernel.grad)", "None"),
         ("kernels whose gradients pile up", "kernel.grad = None", "pass"),
+        ("in fp16 an overflow in Muon's weights that is not seen",
+         "for optimiser in self.optimisers for group",
+         "for optimiser in self.optimisers[:1] for group",
+         "test_training_devices.py"
+         "::test_in_fp16_no_weight_moves_where_one_optimisers_gradients_overflow"),
     ]),
     ("networks/conditions.py", "test_extensions.py::test_networks_read_labels_and_hints", [
         ("unknown labels taken for the first",

@@ -10,14 +10,17 @@ import contextlib
 import hashlib
 import os
 import stat
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 TIMEOUT = (5, 20)  # seconds to wait for a connection, and for a byte, before giving up
+PATIENCE = 1.0  # seconds to wait for another process without a word
 LOCK = ".bfn_core.lock"  # the empty file that `locked` locks, and takes away again
 
 
@@ -36,6 +39,7 @@ class RemoteFile:
     name: str
     sha256: str | None  # None: not known, so whatever arrives whole is taken
     urls: tuple[str, ...]
+    megabytes: int | None = None  # said to who waits for it, where it takes long
 
 
 def data_dir() -> Path:
@@ -124,8 +128,10 @@ def fetch(file: RemoteFile, target: Path, home: Path | None = None) -> None:
     mode = _mode_of_new_files(target.parent)
     pooch.get_logger().setLevel(logging.WARNING)
     reasons, unreachable = [], 0
+    size = f" ({file.megabytes} MB)" if file.megabytes else ""
     for url in file.urls:
         try:
+            tell(f"Fetching {file.name}{size} from {urlsplit(url).hostname}, once.")
             # pooch writes to a temporary file, and renames it once its digest is right.
             pooch.retrieve(
                 url, file.sha256 and f"sha256:{file.sha256}", target.name, target.parent,
@@ -158,9 +164,16 @@ def _download(url: str, output: str, pooch: Any, mode: int) -> None:
     """
     from pooch import HTTPDownloader
 
-    HTTPDownloader(timeout=TIMEOUT)(url, output, pooch)
+    seen = sys.stderr is not None and sys.stderr.isatty()
+    HTTPDownloader(progressbar=seen, timeout=TIMEOUT)(url, output, pooch)
     with contextlib.suppress(OSError):  # some file systems have no permissions
         os.chmod(output, mode)
+
+
+def tell(sentence: str) -> None:
+    """Say on stderr why it takes a while; what a program or a notebook prints stays as it is."""
+    if sys.stderr is not None:  # as in a program without a console
+        print(sentence, file=sys.stderr, flush=True)
 
 
 def _mode_of_new_files(folder: Path) -> int:
@@ -192,7 +205,13 @@ def locked(folder: Path, timeout: float = -1) -> Iterator[None]:
     """
     lock = _lock(folder / LOCK)
     try:
-        lock.acquire(timeout)
+        try:
+            lock.acquire(PATIENCE if timeout < 0 else timeout)
+        except TimeoutError:
+            if timeout >= 0:
+                raise
+            tell(f"Waiting for another process that is at work in {folder}.")
+            lock.acquire()
     except TimeoutError:
         raise BlockingIOError(f"another process is at work in {folder}") from None
     except (OSError, NotImplementedError):

@@ -179,6 +179,7 @@ CIFAR10_ARCHIVE = RemoteFile(
             "https://mindspore-website.obs.cn-north-4.myhuaweicloud.com/notebook/datasets",
         )
     ),
+    megabytes=170,
 )
 _CIFAR10_SHA256 = {
     "data_batch_1.bin": "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",

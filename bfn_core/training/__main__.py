@@ -179,7 +179,7 @@ def train_run(options: argparse.Namespace) -> int:
 
 def evaluate_run(options: argparse.Namespace) -> int:
     settings = chosen(options)
-    from bfn_core.training.evaluation import bill, evaluate, sentences
+    from bfn_core.training.evaluation import bill, by_n, evaluate, named, sentences
     from bfn_core.training.loop import accelerator_for
     from bfn_core.training.runs import Run, load
     from bfn_core.training.tasks import load_task
@@ -188,14 +188,22 @@ def evaluate_run(options: argparse.Namespace) -> int:
     run = Run(options.run)
     bfn = load(options.run).to(device)
     task = load_task(settings, device)
-    trained_on = run.read_settings()["data"]
-    if trained_on != task.name:
-        raise TrainingError(f"{options.run} was trained on {trained_on}, but only {task.name} is "
-                            "at hand to evaluate it on")
+    begun = run.read_settings()
+    if begun["data"] != task.name:
+        raise TrainingError(f"{options.run} was trained on {begun['data']}, but only {task.name} "
+                            "is at hand to evaluate it on")
     found = evaluate(bfn, task, settings, (*options.n, None) if options.n else NS)
+    found["step"] = run.last_step()
     for line in sentences(found):
         say(line)
     before = run.read_json(run.evaluation) if run.evaluation.exists() else {}
+    same = bool(before) and before.get("step", begun["settings"].steps) == found["step"]
+    if same and all(before[name] == found[name] for name in ("examples", "draws per example")):
+        found["elbo"] = by_n({**before["elbo"], **found["elbo"]})
+    elif same and {*map(named, NS), *before["elbo"]} - found["elbo"].keys():
+        say(f"{run.evaluation} stays as it is, of {before['examples']:,} examples with "
+            f"{before['draws per example']} draws each: what is found without --n replaces it.")
+        return 0
     found["bill"] = bill(bfn, task, settings)
     run.write_json(run.evaluation, {**before, **found})
     return 0

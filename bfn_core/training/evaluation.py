@@ -116,7 +116,7 @@ def evaluate(
             bfn, cut(x, judged), n, repeats=settings.test_draws, seed=settings.seed,
             condition=cut(known, judged), accelerator=accelerator,
         )
-        found["infinity" if n is None else str(n)] = figures(bound, task)
+        found[named(n)] = figures(bound, task)
     return {
         "data": task.name,
         "split": "test",
@@ -125,6 +125,16 @@ def evaluate(
         "unit": "nats per example",
         "elbo": found,
     }
+
+
+def named(n: int | None) -> str:
+    """n as a name in `evaluate`'s table; None: n = ∞."""
+    return "infinity" if n is None else str(n)
+
+
+def by_n(table: dict[str, Any]) -> dict[str, Any]:
+    """`evaluate`'s table, ∞ last, as whoever shows the last row expects it."""
+    return dict(sorted(table.items(), key=lambda row: float(row[0])))
 
 
 @torch.no_grad()

@@ -37,7 +37,7 @@ from bfn_core.training.averaging import MovingAverage
 from bfn_core.training.evaluation import code_length, draw, evaluate, own_loss
 from bfn_core.training.losses import added, check_objective, objective
 from bfn_core.training.memory import keep_memory
-from bfn_core.training.optimisers import Optimisers, share
+from bfn_core.training.optimisers import ALL, Optimisers, highest_share, share
 from bfn_core.training.pieces import Tree, count, dropped
 from bfn_core.training.progress import Interruption, Pace, Progress, tensorboard
 from bfn_core.training.ranges import check, made
@@ -145,6 +145,7 @@ class Trainer:
         self.say = say if say and self.main else lambda sentence: None
         self.step = 0
         self.seconds = 0.0  # of training, over all resumptions
+        self.earlier: list[dict[str, Any]] = []  # the sessions that made the steps until here
         self.window: list[Tensor] = []  # (loss, gradient norm) since the last line of metrics
         self.saved_step: int | None = None
         self.interrupted = False
@@ -194,6 +195,10 @@ class Trainer:
             task = limited(self.given_task, self.settings)
             checked(task, flow)
             self.task = task.to(self.device)
+        known = self.task.train_condition is not None or self.task.hint is not None
+        if self.settings.condition_dropout and not known:
+            raise TrainingError("the setting condition_dropout is for examples with conditions, "
+                                f"and {self.task.name} has none: leave it out")
         shape = self.task.shape
         if self.settings.flips and not (isinstance(shape, tuple) and len(shape) == 3):
             raise TrainingError("the setting flips is for images, (C, H, W), and "
@@ -300,6 +305,11 @@ class Trainer:
         card = devices.card() if settings.precision == "bf16" else None
         if card and card.precision != "bf16":
             sentence += f" This GPU only emulates bf16: --set precision={card.precision} is faster."
+        top = highest_share(settings)
+        if top < 0.5:
+            sentence += (f" The warm-up of {settings.warmup:,} steps leaves at most "
+                         f"{100 * top:.0f} % of the learning rate: --set warmup="
+                         f"{settings.steps // 10} leaves more.")
         return sentence
 
     def too_large(self) -> str:
@@ -317,26 +327,32 @@ class Trainer:
         )
 
     def facts(self) -> dict[str, Any]:
-        """What settings.json holds."""
+        """What settings.json holds: the last session's, and of all sessions what may change."""
         device = str(self.device)
         if self.device.type == "cuda":
             device = devices.name_of(self.device)
+        machine = {
+            "device": device,
+            "threads": torch.get_num_threads(),
+            "processes": self.accelerator.num_processes,
+            "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        }
+        session = {"from step": self.step, "steps": self.settings.steps,
+                   "accumulation": self.settings.accumulation, **machine}
         return {
             **self.identity(),
             **({"initial weights": self.initial} if self.initial else {}),
             "notice": self.task.notice,
             "parameters": self.parameters,
-            "device": device,
-            "threads": torch.get_num_threads(),
-            "processes": self.accelerator.num_processes,
-            "versions": {"python": platform.python_version(), "torch": torch.__version__},
+            **machine,
             "command": " ".join(sys.argv),
+            "sessions": [*self.earlier, session],
         }
 
     def identity(self) -> dict[str, Any]:
         """What a run must have in common with the one that it goes on with."""
         found = {"settings": self.settings.to_dict(), "data": self.task.name,
-                 "shape": self.task.shape}
+                 "shape": self.task.shape, "optimisers": self.optimisers.names()}
         if self.given:
             parts = {"bfn": self.given, "flow": self.given.flow, "network": self.given.network}
             found["own"] = {name: type(part).__name__ for name, part in parts.items()}
@@ -348,32 +364,42 @@ class Trainer:
         Raises:
             TrainingError: it does not fit.
         """
-        run = self.run
+        run, sessions = self.run, []
+        # To the CPU: each optimiser moves what it wants on the device, and leaves its counters.
+        state = run.read_checkpoint() if run.checkpoint.exists() else {}
+        names = ALL[: len(state["optimisers"])] if state else self.optimisers.names()
         if run.settings.exists():
-            begun = run.read_settings()
+            begun = {**run.read_settings(), "optimisers": names}
             begun["settings"] = begun["settings"].to_dict()
             check_same(run.folder, begun, self.identity())
-        if not run.checkpoint.exists():
+            sessions = begun.get("sessions", [])  # which runs of earlier versions do not have
+        if not state:
             self.say(f"{run.folder} has no checkpoint yet: starting from the beginning.")
             if self.main:
                 run.cut_metrics(-1)
             return
-        # To the CPU: each optimiser moves what it wants on the device, and leaves its counters.
-        state = run.read_checkpoint()
         try:
-            fit(self.plain, state["network"], run.checkpoint)
-            fit(self.ema.module, state["ema"], run.checkpoint)
-            begun = {"data": state["data"], **json.loads(state.get("identity", "{}"))}
+            begun = {"data": state["data"], **json.loads(state.get("identity", "{}")),
+                     "optimisers": names}
             begun["settings"] = json.loads(state["settings"])
             check_same(run.checkpoint, begun, self.identity())
+            if state["step"] > self.settings.steps:
+                raise TrainingError(f"{run.folder} has made {state['step']:,} steps, so steps must "
+                                    f"be at least that, got {self.settings.steps:,}; nothing was "
+                                    "changed")
+            fit(self.ema.module, state["ema"], run.checkpoint)
             self.optimisers.load(state["optimisers"], state.get("scaler"))
             self.ema.n_averaged.copy_(state["averaged"])
             self.step, self.seconds = state["step"], state["seconds"]
             self.window = [values.to(self.device) for values in state["window"]]
+            # Last, so that a BFN of the reader's own is as it was if anything is refused.
+            fit(self.plain, state["network"], run.checkpoint)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise TrainingError(f"{run.checkpoint} is not used, and nothing was changed: it is not "
                                 f"a checkpoint of this run ({error})") from None
         self.saved_step = self.step
+        # A session of which no checkpoint has kept a step is forgotten with its steps.
+        self.earlier = [each for each in sessions if each["from step"] < self.step]
         if self.main:
             run.cut_metrics(self.step)
             if self.step < self.settings.steps:  # those of an earlier end; the checkpoint has more
@@ -619,6 +645,7 @@ class Trainer:
                          data=self.task.name, step=self.step)
         figures = evaluate(bfn, self.task, settings, accelerator=self.accelerator)
         if self.main:
+            figures["step"] = self.step
             figures["training seconds"] = round(self.seconds, 1)
             figures["parameters"] = self.parameters
             run.write_json(run.evaluation, figures)
@@ -759,11 +786,14 @@ def check_same(where: Path, begun: dict[str, Any], now: dict[str, Any]) -> None:
 
     Only the number of steps may change, and the learning rate's schedule with it; the pieces of a
     batch, which change nothing but rounding; what is tested and drawn, which training does not
-    depend on; and the place of a text file, whose content is part of the data's name.
+    depend on; the place of a text file, whose content is part of the data's name; and a rate of
+    Muon where there was none.
     """
     # What was begun before a setting existed was begun with its default.
     new, old = now["settings"], Settings.from_dict(begun["settings"]).to_dict()
     free = ("steps", "accumulation", "text", *JUDGED)
+    if new["muon"] is None and begun["optimisers"] == now["optimisers"]:  # its torch had none
+        free = (*free, "muon")
     others = [name for name in new if name not in free and old[name] != new[name]]
     mine, theirs = (record.get("own") or {} for record in (now, begun))
     difference = ""
@@ -771,6 +801,11 @@ def check_same(where: Path, begun: dict[str, Any], now: dict[str, Any]) -> None:
         difference = f"on {begun['data']}, but now {now['data']} is at hand"
     elif others:
         difference = f"with {others[0]} = {old[others[0]]}, not {new[others[0]]}"
+    elif begun["optimisers"] != now["optimisers"]:
+        difference = ("with Muon, which this torch does not have: 2.9 was the first"
+                      if "Muon" in begun["optimisers"] else
+                      "with AdamW for all weights, as its torch had no Muon: go on with "
+                      "--set muon=null (None in Python)")
     elif begun.get("shape", now["shape"]) != now["shape"]:
         difference = f"on examples of shape {begun['shape']}, not {now['shape']}"
     elif theirs and theirs != mine:

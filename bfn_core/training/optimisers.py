@@ -15,6 +15,8 @@ from torch.optim import AdamW, Optimizer
 from bfn_core.training.scales import Settings
 from bfn_core.training.tasks import TrainingError
 
+ALL = ["AdamW", "Muon"]  # in the order in which a checkpoint has them
+
 
 class Optimisers:
     """All optimisers of a run, as one; with fp16, the scaling of its gradients too.
@@ -33,10 +35,16 @@ class Optimisers:
         self.matrices = Matrices(for_muon(blocks_of or network, settings, say))
         self.all = optimisers_for(network, settings, self.matrices)
         self.scaler = scaler
+        # AdamW alone, fused, need not wait to see whether gradients in fp16 overflowed.
+        self.as_one = self.all[0] if len(self.all) == 1 else cast(Optimizer, Together(self.all))
+
+    def names(self) -> list[str]:
+        """The optimisers, of `ALL`: they need not be those that the settings name."""
+        return ALL[: len(self.all)]
 
     def groups(self) -> list[dict[str, Any]]:
         """The groups of weights, each with a learning rate of its own; AdamW's is the first."""
-        return [group for optimiser in self.all for group in optimiser.param_groups]
+        return self.as_one.param_groups
 
     def set_rates(self, share: float) -> None:
         """Set the learning rates to a share of the highest."""
@@ -52,14 +60,13 @@ class Optimisers:
         """Divide the gradients by what the loss was multiplied by: to be done before clipping."""
         if self.scaler:
             self.matrices.take_gradients()
-            for optimiser in self.all:
-                self.scaler.unscale_(optimiser)
+            self.scaler.unscale_(self.as_one)
 
     def step(self) -> None:
         """Move the weights and forget the gradients; with fp16 only where these are finite."""
         self.matrices.take_gradients()
+        self.scaler.step(self.as_one) if self.scaler else self.as_one.step()
         for optimiser in self.all:
-            self.scaler.step(optimiser) if self.scaler else optimiser.step()
             optimiser.zero_grad()
         self.matrices.forget_gradients()
         if self.scaler:
@@ -79,6 +86,23 @@ class Optimisers:
             optimiser.load_state_dict(state)
         if self.scaler and scaler:
             self.scaler.load_state_dict(scaler)
+
+
+class Together:
+    """Optimisers as the one that a GradScaler takes: it looks for gradients that are not finite in
+    all their weights, and then moves all of these or none.
+    """
+
+    def __init__(self, optimisers: list[Optimizer]) -> None:
+        self.optimisers = optimisers
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        return [group for optimiser in self.optimisers for group in optimiser.param_groups]
+
+    def step(self) -> None:
+        for optimiser in self.optimisers:
+            optimiser.step()
 
 
 def for_muon(
@@ -186,3 +210,9 @@ def share(settings: Settings, step: int) -> float:
         return rise * min(1.0, (settings.steps - step) / (settings.cooldown * settings.steps))
     fall = 0.5 * (1 + math.cos(math.pi * step / settings.steps)) if settings.decay else 1.0
     return rise * fall
+
+
+def highest_share(settings: Settings) -> float:
+    """The largest `share` of all steps: 1, unless the warm-up takes up much of the run."""
+    # From the end of the warm-up on it only falls.
+    return max(share(settings, step) for step in range(min(settings.steps, settings.warmup + 1)))

@@ -15,7 +15,7 @@ from bfn_core.beliefs import cut, told
 from bfn_core.model import BFN
 from bfn_core.modes import evaluating
 from bfn_core.training import devices
-from bfn_core.training.scales import DATA_SETS, OWN, SCALES, SHIPPED, Settings
+from bfn_core.training.scales import DATA_SETS, OWN, SCALES, SHIPPED, USUAL, Settings
 from bfn_core.training.tasks import (
     NETWORKS,
     Task,
@@ -153,6 +153,7 @@ def _discords(settings: Settings) -> Iterator[str]:
     """What is in range by itself, but not together with the rest."""
     yield from _discords_of_the_flow(settings)
     yield from _discords_of_the_data(settings)
+    yield from _without_effect(settings)
     if settings.network == OWN:
         if settings.initial:
             yield ("the setting initial is for bfn_core's networks; load(path, bfn=it) gives one "
@@ -202,6 +203,23 @@ def _discords_of_the_data(settings: Settings) -> Iterator[str]:
         yield f"the setting coarse needs binary pixels or numbers, got {settings.levels} classes"
     if settings.network != OWN and on_text != reads_text(settings.network):
         yield f"the network {settings.network} does not read {'text' if on_text else 'images'}"
+
+
+def _without_effect(settings: Settings) -> Iterator[str]:
+    """What is not as usual and changes nothing, though whoever set it means that it does."""
+    usual = USUAL.get((settings.data, settings.scale))
+    if usual is None:  # of one's own data: these are looked at when they are there
+        return
+    idle = {"discrete": "sigma_1", "discretised": "beta_1", "continuous": "beta_1"}
+    name = idle.get(settings.flow)
+    if name and getattr(settings, name) not in (None, getattr(usual, name)):
+        yield f"the setting {name} is not for the flow {settings.flow}: leave it out"
+    if settings.flow == "discrete" and settings.data != "text8" and settings.levels != 2:
+        yield ("the setting levels must be 2 for images with the flow discrete, which are drawn in "
+               f"black and white, got {settings.levels}")
+    if settings.condition_dropout and not (settings.labels or settings.coarse):
+        yield ("the setting condition_dropout is for a network that is told something: set labels "
+               "or coarse too, or leave it out")
 
 
 def arguments_of(network: str) -> list[str]:

@@ -141,8 +141,10 @@ def _mine(name: str, folder: str | Path | None) -> Chosen:
     settings, bfn = run.read_settings()["settings"], load(folder)
     if settings.data != name:
         raise TrainingError(f"{run.folder} holds a run on {settings.data}, not on {name}")
-    figures = run.read_json(run.evaluation) if run.evaluation.exists() else None
-    step = settings.steps if figures else run.read_checkpoint()["step"]
+    figures, step = None, run.last_step()
+    if run.evaluation.exists():
+        found = run.read_json(run.evaluation)  # of weights that may have been trained on since
+        figures = found if found.get("step", settings.steps) == step else None
     figure = sentences(figures)[-1] if figures else _held_out(run)
     says = _told(f"Your model, from {run.folder}", bfn, settings, step, figure)
 

@@ -1,6 +1,6 @@
 """A run's directory: its settings, its metrics, and a checkpoint replaced whole or not at all.
 
-    settings.json         what was run, on which data, with which versions
+    settings.json         what was run, on which data, with which versions, in which sessions
     metrics.jsonl         one line per log_every steps, and one per validation
     checkpoint.pt         everything needed to go on as if nothing had happened
     weights.safetensors   the averaged weights, once the run has ended
@@ -139,6 +139,16 @@ class Run:
             return json.loads(path.read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise TrainingError(f"{path} cannot be read ({error})") from None
+
+    def last_step(self) -> int:
+        """The step that made the weights that `load` has given."""
+        from safetensors import safe_open
+
+        if not self.weights.exists():
+            return self.read_checkpoint()["step"]
+        with safe_open(self.weights, "pt") as file:
+            facts = json.loads(file.metadata()["bfn_core"])
+        return facts.get("step", facts["settings"]["steps"])
 
     def append(self, record: dict[str, Any]) -> None:
         """Add a line to the metrics.
@@ -355,12 +365,23 @@ def fit(
         assign: the tensors themselves become the module's, which may be on the device "meta".
 
     Raises:
-        TrainingError: naming the file and the misfit.
+        TrainingError: naming the file and the misfit; the module is then as it was.
     """
     try:
-        module.load_state_dict(weights, assign=assign)
+        # torch copies what fits before it complains of the rest.
+        if not (misfit := misfit_of(weights, module.state_dict())):
+            module.load_state_dict(weights, assign=assign)
     except (RuntimeError, AttributeError, TypeError) as error:
-        misfit = str(error).strip().splitlines()[-1].strip()[:200]
-        raise TrainingError(
-            f"{path} is not used, and nothing was changed: it is of another network ({misfit})"
-        ) from None
+        misfit = str(error).strip().splitlines()[-1].strip()
+    if misfit:
+        raise TrainingError(f"{path} is not used, and nothing was changed: it is of another "
+                            f"network ({misfit[:200]})")
+
+
+def misfit_of(weights: dict[str, Tensor], own: dict[str, Tensor]) -> str:
+    """The first name or shape in which weights differ from a module's own; empty if none does."""
+    for name in {**own, **weights}:
+        theirs, ours = (tuple(w[name].shape) if name in w else "none" for w in (weights, own))
+        if theirs != ours:
+            return f"{name}: {theirs} in the file, {ours} in the network"
+    return ""

@@ -164,7 +164,7 @@ def settings_for(data: str, scale: str | None = None, **changes: Any) -> Setting
         raise ValueError(f"scale is {scale!r}, but must be one of {', '.join(SCALES)}")
     if unknown := sorted(set(changes) - {f.name for f in fields(Settings)}):
         raise ValueError(f"there is no setting {unknown[0]!r}")
-    settings = _SETTINGS[data, scale]
+    settings = USUAL[data, scale]
     if settings.precision != "no" and "precision" not in changes and (card := devices.card()):
         settings = replace(settings, precision=card.precision)
     settings = replace(settings, **changes)
@@ -281,7 +281,7 @@ def command(settings: Settings, run: str = "RUN") -> str:
     if OWN in (settings.data, settings.flow, settings.network):
         raise ValueError("no command trains on data, or a network, that are handed in to `train`")
     words = [f"python -m bfn_core.training {settings.data} --scale {settings.scale}"]
-    old = _SETTINGS[settings.data, settings.scale]  # not this machine's: the command is for any
+    old = USUAL[settings.data, settings.scale]  # not this machine's: the command is for any
     if settings.text is not None:
         old = on_text(old, settings.text, settings.alphabet)
         words.append(f"--text {_word(settings.text)}")
@@ -436,4 +436,4 @@ _ALL = [
         sample_count=8, sample_steps=1_000,
     ),
 ]
-_SETTINGS = {(settings.data, settings.scale): settings for settings in _ALL}
+USUAL = {(settings.data, settings.scale): settings for settings in _ALL}

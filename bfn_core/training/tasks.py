@@ -265,36 +265,46 @@ def load_task(
     source, name = _source(settings)
     source = source.to(device)
     conditions: dict[str, Any] = {}
+    beside = f". {source.notice}" if source.notice else ""  # the network may be to blame
     if isinstance(source, data.Text):
         length = cast(int, settings.length)
         if len(source.test) < length:  # the shortest part, a twentieth
             raise TrainingError(
                 f"{name} is too short for sequences of {length} characters: it needs at least "
-                f"{20 * length:,}; try --set length={max(8, len(source.test) // 8)}"
+                f"{20 * length:,}; try --set length={max(8, len(source.test) // 8)}{beside}"
             )
         train = source.train.unfold(0, length, 1)
         held_out = source.validation.unfold(0, length, length)[: settings.held_out]
         test = source.test.unfold(0, length, length)
     else:
-        train, held_out = source.train[: -settings.held_out], source.train[-settings.held_out :]
-        test = source.test
-        conditions = _labels(source, settings) if settings.labels else {}
+        kept = _held_out(source, settings)
+        train, held_out, test = source.train[:-kept], source.train[-kept:], source.test
+        conditions = _labels(source, settings, kept) if settings.labels else {}
         if settings.coarse:
             conditions["hint"] = partial(coarse_hints, size=settings.coarse)
     if min(map(len, (train, held_out, test))) < 1:
-        raise TrainingError(f"{name} has too few examples for these settings")
+        raise TrainingError(f"{name} has too few examples for these settings{beside}")
     return Task(
         name, source.notice, train, held_out, test[: settings.test_examples],
         _preparation(settings, flow), getattr(source, "alphabet", None), **conditions,
     )
 
 
-def _labels(source: data.Images, settings: Settings) -> dict[str, Tensor]:
-    """The classes of the images of each part, as a network is told them."""
+def _held_out(source: data.Images, settings: Settings) -> int:
+    """How many training images are held out: of a stand-in, for which the settings of the larger
+    scales were not made, a tenth at most.
+    """
+    return min(settings.held_out, len(source.train) // 10 if source.stand_in else settings.held_out)
+
+
+def _labels(source: data.Images, settings: Settings, kept: int) -> dict[str, Tensor]:
+    """The classes of the images of each part, of which `kept` are held out, as a network is told
+    them.
+    """
     labels, test = source.train_labels.long(), source.test_labels.long()
     return {
-        "train_condition": labels[: -settings.held_out],
-        "held_out_condition": labels[-settings.held_out :],
+        "train_condition": labels[:-kept],
+        "held_out_condition": labels[-kept:],
         "test_condition": test[: settings.test_examples],
     }
 
