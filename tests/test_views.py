@@ -303,6 +303,18 @@ def test_a_map_does_not_take_the_colours_that_mean_something():
         assert (pixels(small)[10 * row : 10 * row + 3, :20] == [*bytes.fromhex(name[1:])]).all()
 
 
+def test_a_few_pale_cells_of_one_map_do_not_take_the_colour_of_another():
+    """Colours of many pixels share out a palette by their number."""
+    shade = numpy.linspace(0, 1, 500)[:, None]
+    blue, green = (255 + shade * (numpy.array(rgb) - 255) for rgb in ((0, 114, 178), (0, 158, 115)))
+    page = numpy.repeat(numpy.concatenate([blue, green[::20]])[None], 40, 0).astype(numpy.uint8)
+    page[2:, 500:] = 255  # of green two pixels each
+    written = io.BytesIO()
+    Image.fromarray(page).save(written, "png")
+    moved = numpy.abs(pixels(style.shrink(written.getvalue())).astype(int) - page)
+    assert moved.max() < 12
+
+
 def test_the_bundle_is_a_live_view_a_picture_and_a_sentence_that_stays():
     made, _ = two_curves()
     data, metadata = made.bundle()
