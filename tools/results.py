@@ -14,6 +14,7 @@ TITLES = {
     "mnist_enlarge": "the same, told the means of 4 × 4 pixels",
     "cifar10": "CIFAR-10, 256 bins",
     "text8": "text8, its first 12.5 million characters",
+    "text8_chain": "the same, with a table of four letters inside the network",
 }
 # Graves et al. 2023, tables 3 to 5, at n = ∞.
 PAPER = {
@@ -23,10 +24,11 @@ PAPER = {
 }
 UNITS = {"mnist": ("nats", 1, 2), "mnist_conditional": ("nats", 1, 2),
          "mnist_enlarge": ("nats", 1, 2), "cifar10": ("bits per dimension", 3072, 3),
-         "text8": ("bits per character", 128, 3)}
+         "text8": ("bits per character", 128, 3),
+         "text8_chain": ("bits per character", 128, 3)}
 # Of the other codes, the ones to beat.
 BASELINES = {"cifar10": ("WebP, file by file", "PNG, file by file"),
-             "text8": ("5-gram", "lzma, after the training part")}
+             "text8": ("4-gram", "5-gram", "lzma, after the training part")}
 
 
 def table() -> str:
@@ -58,22 +60,29 @@ def figure(name: str, record: dict) -> str:
 
 
 def training(name: str, record: dict) -> str:
-    """Size, steps, time, device and remark of a run, with a link to its record."""
+    """Size, steps, time, device and what went before a run, with a link to its record."""
     settings, evaluation = record["settings"], record["evaluation"]
     minutes = evaluation["training seconds"] / 60
-    remark = f" ({record['remark']})" if record.get("remark") else ""
+    begun = "".join(f", {clause}" for clause in earlier(record.get("remark", "")))
     return (
         f"{record['parameters'] / 1e6:.2f} M parameters, {settings['steps']:,} steps of "
-        f"{settings['batch']}, {minutes:.0f} minutes on a {record['device'].upper()}{remark}; "
+        f"{settings['batch']}, {minutes:.0f} minutes on a {record['device'].upper()}{begun}; "
         f"[record](assets/{name}.json)"
     )
+
+
+def earlier(remark: str) -> list[str]:
+    """Of a remark's clauses those that say from which weights the run began: without them steps
+    and minutes would be too few. What else the machine did stands in the record alone.
+    """
+    return [clause for clause in remark.split("; ") if clause.startswith("begun from")]
 
 
 def codes(name: str) -> str:
     """What general compressors need."""
     if name == "mnist_enlarge":
         return told_codes()
-    if name not in BASELINES:
+    if name not in BASELINES:  # or they stand in the row above
         return ""
     found = json.loads((CHECKOUT / f"{name}_baselines.json").read_text(encoding="utf-8"))["codes"]
     return "; ".join(f"{code}: {found[code]['bits']:.2f}" for code in BASELINES[name])

@@ -1,4 +1,4 @@
-"""What the shipped text8 model writes and knows: `python -m tools.text8 words|writing|calibration`.
+"""What the shipped text8 model writes and knows: `python -m tools.text8 words|writing|…`.
 
 words [FILE]  writes assets/words.txt.xz, against which spelling is judged: the words of Debian's
               package wamerican (/usr/share/dict/american-english, from SCOWL) in text8's 27
@@ -6,28 +6,34 @@ words [FILE]  writes assets/words.txt.xz, against which spelling is judged: the 
 writing       writes assets/text8_writing.json: how much of what the shipped weights write is
               spelled right, for several numbers of messages, and when which kind of letter is
               settled. It needs the text too, to see how many of its own words the list knows.
+              (writing text8_chain: the same of those weights.)
 calibration   writes assets/text8_calibration.json: how often the likeliest letters are the true
               ones, by their probability, on test text; the same for sharpened guesses, and for
               the text backwards, a language that the weights have not learnt.
 heart         writes assets/text8_heart.json: what the text that the weights were trained on costs
               them, and what the text that they never read does.
+experts       writes assets/text8_experts.json: what the same test text costs a table of four
+              letters (networks/chains.py), the shipped transformer, and text8_chain, in which
+              they are multiplied; in all, and by the time.
 """
 
 import lzma
 import math
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from bfn_core import BFN, data, elbo
+from bfn_core.baselines.text import ngram
 from bfn_core.calibration import reliability
 from bfn_core.characters import KINDS, settled
 from bfn_core.data.assets import CHECKOUT
 from bfn_core.data.vocabulary import spelling, whole_words
 from bfn_core.tempered import Tempered
-from bfn_core.training import shipped
+from bfn_core.training import bill, load_task, settings_for, shipped
 from tools.record import renew_digests, weights, write
 
 STEPS = (5, 10, 25, 50, 100, 200)
@@ -38,6 +44,7 @@ TIMES = (0.2, 0.4, 0.6, 0.8)  # at which guesses are held against the truth
 JUDGED = 256  # sequences, spread evenly over the test text
 HEARD = 1000  # sequences of either part, spread evenly over it, each priced at so many times:
 REPEATS = 4
+PRICED = 2000  # sequences
 
 
 def words(source: Path = Path("/usr/share/dict/american-english")) -> None:
@@ -49,9 +56,9 @@ def words(source: Path = Path("/usr/share/dict/american-english")) -> None:
     print(f"{len(listed):,} words, {path.stat().st_size:,} bytes")
 
 
-def writing() -> dict[str, Any]:
-    """Samples of the shipped weights, for each number of messages."""
-    bfn, known = shipped("text8"), data.words()
+def writing(name: str = "text8") -> dict[str, Any]:
+    """Samples of the shipped weights of that name, for each number of messages."""
+    bfn, known = shipped(name), data.words()
     length = bfn.network.length
     generator = torch.Generator().manual_seed(0)
     rows, settling = {}, {}
@@ -67,6 +74,7 @@ def writing() -> dict[str, Any]:
     text = data.text8(stand_in=False)
     test = text.test.unfold(0, length, length)[:: len(text.test) // length // 1000]
     return {
+        "weights": weights(name),
         "data": text.name,
         "samples": COUNT,
         "length": length,
@@ -124,10 +132,33 @@ def heart() -> dict[str, Any]:
             "sequences": HEARD, "length": length, "times": REPEATS, "rows": rows}
 
 
-def _keep(name: str, measured: dict[str, Any]) -> None:
-    """Write assets/text8_{name}.json, and the digests anew."""
-    measured = {"command": f"python -m tools.text8 {name}", **measured}
-    write(CHECKOUT / f"text8_{name}.json", measured)
+def experts() -> dict[str, Any]:
+    """The bills of a table, a transformer and their product: of the same text and messages."""
+    both = shipped("text8_chain")
+    table = BFN(both.flow, both.network.chain)
+    settings = settings_for("text8", "laptop", test_examples=PRICED)
+    task, rows = load_task(settings), {}
+    x = task.prepare(task.test)
+    unit = both.network.length * math.log(2)
+    for name, bfn in (("table", table), ("transformer", shipped("text8")), ("both", both)):
+        started = time.process_time()
+        all_told = elbo(bfn, x, generator=torch.Generator().manual_seed(0)).total
+        rows[name] = {"bits per character": all_told.mean / unit,
+                      "standard error": all_told.standard_error / unit,
+                      "bill": bill(bfn, task, settings),
+                      "CPU seconds": round(time.process_time() - started, 1)}
+        print(name, rows[name], flush=True)
+    code = ngram(data.text8(stand_in=False).train, task.test, 27, both.network.chain.order)
+    return {"weights": {name: weights(name) for name in ("text8", "text8_chain")},
+            "device": "cpu", "seed": settings.seed, "data": task.name, "sequences": len(x),
+            "length": both.network.length, "order": both.network.chain.order, "rows": rows,
+            "code": {"bits per character": code.mean, "standard error": code.standard_error}}
+
+
+def _keep(what: str, measured: dict[str, Any], name: str = "text8") -> None:
+    """Write assets/NAME_{what}.json, and the digests anew."""
+    command = ["python -m tools.text8", what] + [name] * (name != "text8")
+    write(CHECKOUT / f"{name}_{what}.json", {"command": " ".join(command), **measured})
     renew_digests()
 
 
@@ -154,11 +185,13 @@ def _settling(guesses: torch.Tensor, n: int) -> dict[str, Any]:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["words"]:
         words(*map(Path, sys.argv[2:]))
-    elif sys.argv[1:] == ["writing"]:
-        _keep("writing", writing())
+    elif sys.argv[1:2] == ["writing"] and len(sys.argv) < 4:
+        _keep("writing", writing(*sys.argv[2:]), *sys.argv[2:])
     elif sys.argv[1:] == ["calibration"]:
         _keep("calibration", calibration())
     elif sys.argv[1:] == ["heart"]:
         _keep("heart", heart())
+    elif sys.argv[1:] == ["experts"]:
+        _keep("experts", experts())
     else:
         sys.exit(__doc__)

@@ -49,18 +49,26 @@ def ngram(train: Tensor, test: Tensor, classes: int, order: int, weight: float =
             f"train (N,) and test (sequences, length) must not be empty, got {tuple(train.shape)} "
             f"and {tuple(test.shape)}"
         )
-    probs = torch.full((classes,), 1.0 / classes, dtype=torch.float64)  # of one context of length 0
     cost = torch.zeros(test.shape, dtype=torch.float64)
-    for size in range(1, order + 1):
-        count = torch.bincount(_codes(train, size, classes), minlength=classes**size).double()
-        count = count.reshape(-1, classes)  # (contexts, K)
-        shorter = probs.reshape(-1, classes).repeat(len(count) * classes // probs.numel(), 1)
-        seen = count.sum(1, keepdim=True)
-        probs = ((count + weight * shorter) / (seen + weight)).flatten()
+    for size, probs in enumerate(contexts(train, classes, order, weight), 1):
         if test.shape[1] >= size:
             # A later, longer context overwrites the shorter one, where it exists.
-            cost[:, size - 1 :] = -probs[_codes(test, size, classes)].log2()
+            cost[:, size - 1 :] = -probs.flatten()[_codes(test, size, classes)].log2()
     return Estimate.of(cost.mean(1))
+
+
+def contexts(train: Tensor, classes: int, order: int, weight: float) -> list[Tensor]:
+    """The tables that `ngram` counts, for contexts of 0 to order − 1 characters: (K,), (K, K), …,
+    float64, the character itself last.
+    """
+    tables = []
+    for size in range(1, order + 1):
+        count = torch.bincount(_codes(train, size, classes), minlength=classes**size).double()
+        count = count.reshape((classes,) * size)
+        shorter = tables[-1] if tables else torch.full((classes,), 1.0 / classes).double()
+        seen = count.sum(-1, keepdim=True)
+        tables.append((count + weight * shorter) / (seen + weight))
+    return tables
 
 
 def _codes(text: Tensor, size: int, classes: int) -> Tensor:

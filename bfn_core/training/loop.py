@@ -209,6 +209,9 @@ class Trainer:
         settings = self.settings
         torch.manual_seed(mix(settings.seed, "weights"))
         bfn = made(settings, self.task, self.device, self.given)
+        count = getattr(bfn.network, "count", None)
+        if count is not None and self.given is None:  # what it takes from the text itself
+            count(text_of(self.task))
         self.begin_from_weights(bfn)
         if settings.channels_last:
             bfn.network.to(memory_format=torch.channels_last)
@@ -660,6 +663,8 @@ def told_more(weights: dict[str, Tensor], network: nn.Module) -> dict[str, Tenso
     What reads a label is the network's own, new. A first layer that reads hints beside what it has
     read, as its last inputs, reads them with zeros: it begins as if there were none.
     """
+    if (beginning := getattr(network, "beginning", None)) is not None:
+        return beginning(weights)
     own = network.state_dict()
     found = {**{name: own[name] for name in own if name.startswith("conditions.")}, **weights}
     old, new = weights.get("first.weight"), own.get("first.weight")
@@ -669,6 +674,12 @@ def told_more(weights: dict[str, Tensor], network: nn.Module) -> dict[str, Tenso
         zeros = old.new_zeros(old.shape[0], rest, *old.shape[2:])
         found["first.weight"] = torch.cat([old, zeros], 1)
     return found
+
+
+def text_of(task: Task) -> Tensor:
+    """The text that a task's training sequences, one for each beginning, were cut from: (N,)."""
+    train = cast(Tensor, task.train)
+    return torch.cat([train[:, 0], train[-1, 1:]])
 
 
 VOTE_SECONDS = 2.0  # between two questions whether any process was interrupted

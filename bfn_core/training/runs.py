@@ -303,7 +303,8 @@ def load(path: str | Path, *, bfn: BFN | None = None) -> BFN:
 def shipped(name: str) -> BFN:
     """The BFN whose trained weights this repository ships: "mnist", "cifar10" or "text8";
     or "mnist_conditional", which may be told a digit's label, or "mnist_enlarge", which is told its
-    coarse picture (`bfn_core.networks.conditions.coarse_hints`).
+    coarse picture (`bfn_core.networks.conditions.coarse_hints`); or "text8_chain", whose network
+    has a table of letters inside (`bfn_core.networks.chains`).
 
     Raises:
         DataError: there are no such weights, or they cannot be had; `data.record(name)` says

@@ -348,6 +348,7 @@ def build_flow(settings: Settings) -> BayesianFlow:
 NETWORKS = {
     "unet": ("unet", "UNet"),
     "transformer": ("transformer", "Transformer"),
+    "chain_transformer": ("chains", "ChainTransformer"),
     "published_unet": ("published", "PublishedUNet"),
     "published_vdm": ("published", "PublishedVDM"),
     "published_transformer": ("published", "PublishedTransformer"),

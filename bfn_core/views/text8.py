@@ -455,6 +455,30 @@ def steps_chart(record, codes, paper, alt):
                  y="bits per character", label="n = %{x}", yardsticks=codes)
 
 
+EXPERTS = {"table": ("a table of four letters", style.COLOURS.other),
+           "transformer": ("the transformer", style.COLOURS.receiver),
+           "both": ("both, multiplied", style.COLOURS.output)}
+
+
+def experts_chart(record, alt):
+    """What each network of `tools.text8 experts` pays, by the time, to read off."""
+    length, series = record["length"], []
+    for name, (title, colour) in EXPERTS.items():
+        bill = record["rows"][name]["bill"]
+        scale = len(bill["t"])  # nats of one stretch → per unit of time
+        bits, error = ([bits_per_character(scale * nats, length) for nats in bill[part]]
+                       for part in ("nats", "standard error"))
+        series.append(Series(title, bill["t"], bits, colour, error, record["command"]))
+    figure, axes = style.subplots(size=(7.2, 3.4))
+    for line in series:
+        axes.errorbar(line.x, line.y, 2 * numpy.array(line.error), color=line.colour, marker="o",
+                      markersize=4, capsize=2, label=line.name)
+    axes.set(xlabel="time t", ylabel="bits per character and unit of time", xlim=(0, 1), ylim=0)
+    axes.legend(loc="upper right")
+    return chart(series, figure, alt, x="time t", y="bits per character and unit of time",
+                 unit="bits", label="t = %{x:.3f}", limits=(0, axes.get_ylim()[1]))
+
+
 def spelling_chart(writing, alt):
     """`spelling_figure`, to read off."""
     rows = writing["spelling"]
