@@ -152,10 +152,12 @@ def _bars(axis, rows: dict[str, Estimate], ours: str = "", limit: float | None =
     axis.grid(False, axis="y")
 
 
-def bars_figure(rows: dict[str, Estimate], unit: str, limit: float | None = None):
-    """Horizontal bars with two standard errors, the first on top."""
+def bars_figure(rows: dict[str, Estimate], unit: str, limit: float | None = None, ours: str = ""):
+    """Horizontal bars with two standard errors, the first on top; what does not begin with `ours`
+    is no network's, and in another colour.
+    """
     figure, axis = style.subplots(size=(6.8, 0.7 + 0.36 * len(rows)))
-    _bars(axis, rows, limit=limit)
+    _bars(axis, rows, ours, limit)
     axis.invert_yaxis()
     axis.set(xlabel=unit, xlim=(0, limit))
     return figure

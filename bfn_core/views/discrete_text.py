@@ -23,21 +23,31 @@ def belief_figure(language, beliefs, titles, colours):
 
 def belief_chart(language, beliefs, titles, colours, alt):
     """`belief_figure`, whose cells say probability and bits to the pointer."""
-    share, traces, axes = 1 / len(beliefs), [], {}
+    share, traces, axes, heads = 1 / len(beliefs), [], {}, []
     for i, (probs, colour) in enumerate(zip(beliefs, colours, strict=True)):
         name = "" if i == 0 else str(i + 1)
         traces.append(map_trace(probs, language.alphabet, colour, xaxis=f"x{name}", yaxis="y"))
         axes[f"xaxis{name}"] = {"domain": [share * i + 0.01, share * (i + 1) - 0.01], "dtick": 1,
                                 "title": {"text": "position"}, "showgrid": False,
                                 "automargin": True}
-    above = [{"text": title, "x": share * (i + 0.5), "xref": "paper", "y": 1.02, "yref": "paper",
+        heads += likeliest(probs, language.alphabet, f"x{name}")
+    above = [{"text": title, "x": share * (i + 0.5), "xref": "paper", "y": 1.1, "yref": "paper",
               "yanchor": "bottom", "showarrow": False, "font": {"color": colour}}
              for i, (title, colour) in enumerate(zip(titles, colours, strict=True))]
     figure = plotly_figure.new(
-        traces, height=400, annotations=above, margin={"l": 10, "r": 10, "t": 30, "b": 10},
+        traces, height=430, annotations=above + heads,
+        margin={"l": 10, "r": 10, "t": 60, "b": 10},
         yaxis={"autorange": "reversed", "showgrid": False, "automargin": True}, **axes,
     )
     return PlotlyFigure(figure, belief_figure(language, beliefs, titles, colours), alt)
+
+
+def likeliest(probs, alphabet, axis):
+    """Plotly's annotations: above each column of a map of probs, (L, K), its likeliest letter."""
+    return [{"text": f"<b>{html.escape(alphabet[int(row.argmax())])}</b>", "x": d, "xref": axis,
+             "y": 1.01, "yref": "paper", "yanchor": "bottom", "showarrow": False,
+             "font": {"size": 17}, "opacity": round(0.15 + 0.85 * float(row.max()), 3)}
+            for d, row in enumerate(probs, 1)]
 
 
 def _beliefs(axes, models, language, n_steps):

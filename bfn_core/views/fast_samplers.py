@@ -206,7 +206,7 @@ def errors_explorer(budget: int = 11) -> Explorer:
     return explore(
         picture, controls, size=(6.4, 4.0),
         description="The errors of six samplers against calls of the network, on logarithmic "
-        "axes: straight lines that fall as steeply as the order of the rule.",
+        "axes: most fall as steeply as the order of the rule, and that of fixed noise rises.",
     )
 
 
