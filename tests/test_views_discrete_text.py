@@ -103,3 +103,16 @@ def test_badges_say_which_strings_are_valid():
     shown = views.badges(["1+1=<2", "bad"], torch.tensor([True, False]))
     assert "1+1=&lt;2" in shown and shown.count("✓") == shown.count("✗") == 1
     assert shown.index("✓") < shown.index("bad") < shown.index("✗")
+
+
+def test_the_chart_has_what_the_picture_has_above_its_columns():
+    probs = PERFECT.flow.prior((1, 6)).probs[0].clone()
+    probs[2] = torch.eye(12)[LANGUAGE.alphabet.index("=")]
+    made = views.belief_chart(LANGUAGE, [probs, probs], ["left", "right"], ["#111111"] * 2, "alt")
+    notes = made.json["layout"]["annotations"]
+    heads = [note for note in notes if note["xref"] in ("x", "x2")]
+    assert len(heads) == 12 and [note["x"] for note in heads[:6]] == [1, 2, 3, 4, 5, 6]
+    assert heads[2]["text"] == heads[8]["text"] == "<b>=</b>" and heads[2]["opacity"] == 1
+    assert heads[0]["opacity"] == pytest.approx(0.15 + 0.85 / 12, abs=1e-3)
+    titles = [note["xanchor"] for note in notes if note["text"] in ("left", "right")]
+    assert titles == ["center", "center"]

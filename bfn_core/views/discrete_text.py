@@ -32,7 +32,8 @@ def belief_chart(language, beliefs, titles, colours, alt):
                                 "automargin": True}
         heads += likeliest(probs, language.alphabet, f"x{name}")
     above = [{"text": title, "x": share * (i + 0.5), "xref": "paper", "y": 1.1, "yref": "paper",
-              "yanchor": "bottom", "showarrow": False, "font": {"color": colour}}
+              "xanchor": "center", "yanchor": "bottom", "showarrow": False,
+              "font": {"color": colour}}
              for i, (title, colour) in enumerate(zip(titles, colours, strict=True))]
     figure = plotly_figure.new(
         traces, height=430, annotations=above + heads,
