@@ -106,7 +106,7 @@ def test_the_product_begins_between_its_experts_and_learns_their_powers():
     both.load_state_dict(weights)
     assert both.beginning(weights) is weights
     beliefs = torch.rand(4, 6, K, generator=generator(4)).softmax(-1)
-    t = torch.tensor([0.0, 0.3, 0.5, 1.0])
+    t = torch.tensor([0.0, 0.25, 0.5, 1.0])
     middle = 0.5 * chain(beliefs) + 0.5 * alone(beliefs, t).log_softmax(-1)
     assert torch.allclose(both(beliefs, t), middle, atol=1e-5)
 
@@ -115,6 +115,8 @@ def test_the_product_begins_between_its_experts_and_learns_their_powers():
     found = both(beliefs, t)
     assert torch.allclose(found[0], alone(beliefs, t)[0].log_softmax(-1), atol=1e-5)
     assert torch.allclose(found[2], chain(beliefs)[2], atol=1e-5)
+    half = 0.5 * (alone(beliefs, t)[1].log_softmax(-1) + chain(beliefs)[1])
+    assert torch.allclose(found[1], half, atol=1e-5)
     last = alone(beliefs, t)[3].log_softmax(-1) + 0.5 * beliefs[3].log()
     assert torch.allclose(found[3], last, atol=1e-5)
     found.square().sum().backward()

@@ -410,6 +410,18 @@ TABLE = [
         ("what x itself tells left out", "task.known(x, cut(task.train_condition, chosen))",
          "cut(task.train_condition, chosen)"),
     ]),
+    ("networks/chains.py", "test_chains.py::test_its_guess_is_the_exact_posterior", [
+        ("a letter that hears what stands before it alone",
+         "found[place] = (said.pop() * rest).sum(0,", "found[place] = said.pop().sum(0,"),
+        ("what is heard counted twice", "torch.bmm(back, rest * heard[place])",
+         "torch.bmm(back, rest * heard[place] ** 2)"),
+        ("states sorted the wrong way round", "message.reshape(k, middle, size).transpose(0, 1)",
+         "message.reshape(middle, k, size)"),
+        ("powers of the knot before a time alone",
+         "torch.lerp(self.powers[:, low], self.powers[:, low + 1], place - low)",
+         "self.powers[:, low]",
+         "test_chains.py::test_the_product_begins_between_its_experts_and_learns_their_powers"),
+    ]),
     ("training/runs.py",
      "test_training_own.py::test_a_bfn_that_is_refused_stays_as_it_is", [
         ("weights of another network of which some are taken",
