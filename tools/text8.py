@@ -45,7 +45,7 @@ TIMES = (0.2, 0.4, 0.6, 0.8)  # at which guesses are held against the truth
 JUDGED = 256  # sequences, spread evenly over the test text
 HEARD = 1000  # sequences of either part, spread evenly over it, each priced at so many times:
 REPEATS = 4
-PRICED = 1000  # sequences
+PRICED = 3000  # sequences
 
 
 def words(source: Path = Path("/usr/share/dict/american-english")) -> None:

@@ -455,8 +455,8 @@ def steps_chart(record, codes, paper, alt):
                  y="bits per character", label="n = %{x}", yardsticks=codes)
 
 
-EXPERTS = {"table": ("a table of four letters", style.COLOURS.other),
-           "transformer": ("the transformer", style.COLOURS.receiver),
+EXPERTS = {"table": ("a table of four letters", style.COLOURS.data),
+           "transformer": ("the transformer", style.COLOURS.other),
            "both": ("both, multiplied", style.COLOURS.output)}
 
 
