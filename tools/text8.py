@@ -34,6 +34,7 @@ from bfn_core.data.assets import CHECKOUT
 from bfn_core.data.vocabulary import spelling, whole_words
 from bfn_core.tempered import Tempered
 from bfn_core.training import bill, load_task, settings_for, shipped
+from bfn_core.training.loop import text_of
 from tools.record import renew_digests, weights, write
 
 STEPS = (5, 10, 25, 50, 100, 200)
@@ -149,7 +150,7 @@ def experts() -> dict[str, Any]:
                       "bill": bill(bfn, task, settings),
                       "CPU seconds": round(time.process_time() - started, 1)}
         print(name, rows[name], flush=True)
-    code = ngram(data.text8(stand_in=False).train, task.test, 27, both.network.chain.order)
+    code = ngram(text_of(task), task.test, both.flow.classes, both.network.chain.order)
     return {"weights": {name: weights(name) for name in ("text8", "text8_chain")},
             "device": "cpu", "seed": settings.seed, "data": task.name, "sequences": len(x),
             "length": both.network.length, "order": both.network.chain.order, "rows": rows,

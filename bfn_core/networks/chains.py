@@ -107,15 +107,11 @@ class Chain(nn.Module):
     def _ahead(self, message: Tensor) -> Tensor:
         """Sorted by all but the first letter of the state, in place of all but the last."""
         middle, k, size = message.shape
-        if middle == 1:  # a state of one letter, the first and the last
-            return message
         return message.reshape(k, middle, size).transpose(0, 1)
 
     def _behind(self, message: Tensor) -> Tensor:
         """`_ahead`, undone."""
         middle, k, size = message.shape
-        if middle == 1:
-            return message
         return message.transpose(0, 1).reshape(middle, k, size)
 
 
