@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from bfn_core import training
+from bfn_core import data, training
 from bfn_core.training import TrainingError, loop, own_settings, settings_for
 from bfn_core.training.__main__ import arguments, chosen, main
 from bfn_core.training.ranges import check
@@ -72,10 +72,26 @@ def test_a_run_goes_on_from_its_checkpoint_though_the_initial_weights_are_gone(b
 
 def test_shipped_weights_may_be_the_initial_ones(tmp_path):
     arguments = training.shipped("mnist").network.state_dict()
-    laptop = settings_for("mnist", "laptop").network_arguments
-    settings = replace(TINY, initial="shipped", network_arguments=laptop)
+    network = data.record("mnist")["settings"]["network_arguments"]
+    settings = replace(TINY, initial="shipped", network_arguments=network)
     trainer, _ = begun(settings, tmp_path / "run")
     assert all(torch.equal(arguments[k], v) for k, v in trainer.plain.state_dict().items())
+
+
+def test_a_wider_network_goes_on_from_a_narrower_one(before, tmp_path):
+    wide = {**TINY.network_arguments, "channels": 2 * TINY.network_arguments["channels"]}
+    settings = replace(TINY, initial=str(before), network_arguments=wide)
+    trainer, _ = begun(settings, tmp_path / "run")
+    wanted, found = training.load(before).network, trainer.plain.eval()
+    inputs, t = torch.rand(3, 1, 8, 8, 2), torch.full((3,), 0.4)
+    assert len(found.first.weight) == 2 * len(wanted.first.weight)
+    with torch.no_grad():
+        assert torch.allclose(found(inputs, t), wanted(inputs, t), atol=1e-5)
+    hinted = replace(COARSE, initial=str(before), network_arguments={**wide, "hints": 1})
+    trainer, _ = begun(hinted, tmp_path / "hinted")
+    with torch.no_grad():
+        raw = trainer.plain.eval()(inputs, t, torch.rand(3, 1, 8, 8))
+        assert torch.allclose(raw, wanted(inputs, t), atol=1e-5)
 
 
 def test_the_command_line_begins_from_weights(before, tmp_path, monkeypatch):
@@ -88,8 +104,10 @@ def test_the_command_line_begins_from_weights(before, tmp_path, monkeypatch):
 
 def test_weights_that_do_not_fit_are_refused_and_leave_no_run(before, tmp_path, capsys):
     words = ["mnist", "--scale", "smoke", "--run", str(tmp_path / "new"), "--initial"]
-    assert main([*words, str(before), "--set", "network_arguments.channels=16"]) == 1
+    assert main([*words, str(before), "--set", "network_arguments.channels=12"]) == 1
     assert "of another network" in capsys.readouterr().err
+    assert main([*words, str(before), "--set", "network_arguments.channels=4"]) == 1
+    assert "--set network_arguments.channels=8 makes it as wide" in capsys.readouterr().err
     assert main([*words, str(tmp_path / "nothing")]) == 1
     assert "does not exist" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()

@@ -410,6 +410,16 @@ TABLE = [
         ("what x itself tells left out", "task.known(x, cut(task.train_condition, chosen))",
          "cut(task.train_condition, chosen)"),
     ]),
+    ("networks/widening.py", "test_widening.py::test_the_wider_network_computes_the_same", [
+        ("copies that all speak in full", "(wide[:, of] * shares)", "wide[:, of]"),
+        ("what came up and what stood beside it taken for one",
+         "into = [into[0] - width, width]", "pass"),
+        ("a label shared out like a channel", "if name == LABELS:", "if name == \"\":"),
+        ("copies that stay alike", ".double() + 0.1", ".double() * 0 + 0.1",
+         "test_widening.py::test_what_was_repeated_learns_different_things"),
+        ("groups that grow", "if group(layer) != group(Norm(narrow)):", "if False:",
+         "test_widening.py::test_groups_that_grow_with_the_width_are_refused"),
+    ]),
     ("networks/chains.py", "test_chains.py::test_its_guess_is_the_exact_posterior", [
         ("a letter that hears what stands before it alone",
          "found[place] = (said.pop() * rest).sum(0,", "found[place] = said.pop().sum(0,"),

@@ -56,7 +56,8 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--initial", metavar="WEIGHTS",
-        help="begin from these weights: a .safetensors file, a run's folder, or the word shipped",
+        help="begin from these weights: a .safetensors file, a run's folder, or the word shipped "
+             "(a U-Net may have more channels than theirs, and begins by computing the same)",
     )
     parser.add_argument(
         "--set", action="append", default=[], type=setting, metavar="NAME=VALUE", dest="changes",

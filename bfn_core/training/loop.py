@@ -18,7 +18,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -31,6 +31,8 @@ from bfn_core.beliefs import cut, in_precision, told
 from bfn_core.flows import BayesianFlow
 from bfn_core.model import BFN, stratified
 from bfn_core.modes import modes_kept
+from bfn_core.networks.unet import UNet
+from bfn_core.networks.widening import widened
 from bfn_core.numerics import in_rows
 from bfn_core.training import devices
 from bfn_core.training.averaging import MovingAverage
@@ -244,7 +246,8 @@ class Trainer:
                 self.initial = self.run.read_settings().get("initial weights")
             return
         weights, self.initial = initial_weights(self.settings)
-        fit(bfn.network, told_more(weights, bfn.network), Path(self.settings.initial))
+        fit(bfn.network, told_more(as_wide(weights, bfn.network), bfn.network),
+            Path(self.settings.initial))
         self.say(f"Beginning from the weights {self.initial} of {self.settings.initial}.")
 
     def look_at_loss(self) -> None:
@@ -655,6 +658,25 @@ class Trainer:
             draw(bfn, self.task, settings, run.folder)
         self.accelerator.wait_for_everyone()
         return Result(bfn.to("cpu"), self.step, True, figures if self.main else None)
+
+
+def as_wide(weights: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """Weights of a narrower U-Net as those of this one, where it can compute the same; else as
+    they are.
+
+    Raises:
+        TrainingError: they are of a wider one.
+    """
+    if isinstance(network, UNet) and "first.weight" in weights:
+        old, new = len(weights["first.weight"]), network.first.out_channels
+        if old > new:
+            raise TrainingError(
+                f"the initial weights are of a network with {old} channels, wider than the {new} "
+                f"of this one: --set network_arguments.channels={old} makes it as wide"
+            )
+        with suppress(ValueError):
+            return widened(weights, network)
+    return weights
 
 
 def told_more(weights: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:

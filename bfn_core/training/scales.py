@@ -63,7 +63,9 @@ class Settings:
     alphabet: str | None = None  # the symbols of that file; None: normalised to text8's 27
 
     # Where it begins
-    initial: str | None = None  # weights in place of random ones: a file, a run's folder, "shipped"
+    # Weights in place of random ones: a file, a run's folder, "shipped". A U-Net may have more
+    # channels than theirs (networks/widening.py).
+    initial: str | None = None
 
     # What is shown in training
     flips: bool = False  # show half of the training images mirrored left to right

@@ -11,6 +11,8 @@ STATE = """place => {
   const [slider] = place.layout.sliders;
   return { active: slider.active, x: [...place._fullData[1].x] };
 }"""
+SHOWN = """(({ steps, active }) => place._fullLayout._currentFrame === steps[active].args[0][0])(
+  place.layout.sliders[0])"""
 
 # Where the first dots are in the window: what the graphics card does with a point, by hand.
 DOTS = """place => {
@@ -100,6 +102,9 @@ class Turning:
         self.page.mouse.click(track["x"] + 0.99 * track["width"], track["y"] + track["height"] / 2)
         last = "place.layout.sliders[0].steps.length - 1"
         self.wait_for(f"place.layout.sliders[0].active >= {last} - 1")
+        # The slider moves at once, its frame comes when the page next paints: a key that is
+        # pressed in between would be overtaken.
+        self.wait_for(SHOWN)
 
     def point(self):
         """Move the mouse over a dot: what it tells must be four probabilities."""
