@@ -9,11 +9,12 @@ step on. Source: Chen et al. 2016, "Net2Net", arXiv 1511.05641 (Net2WiderNet).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from bfn_core.networks.unet import Block, Norm, UNet
+from bfn_core.networks.unet import Attention, Block, Norm, UNet
 
 Parts = list[int] | None  # widths side by side in the wider network; None: of another kind
 
@@ -63,7 +64,7 @@ def widened(weights: dict[str, Tensor], network: UNet, seed: int = 0) -> dict[st
 
     for name, w in weights.items():
         if name == LABELS:
-            found[name] = w[:, copies([network.time.layers[0].out_features], 1, w.shape[1])]
+            found[name] = w[:, copies([time_width(network)], 1, w.shape[1])]
             continue
         layer, _, kind = name.rpartition(".")
         if layer not in told:
@@ -84,21 +85,20 @@ def layers(network: UNet) -> Iterator[tuple[str, tuple[Parts, Parts, int]]]:
     """By name, what each layer with weights reads and writes, and how many channels of what it
     writes belong together.
     """
-    channels, time = network.first.out_channels, network.time.layers[0].out_features
+    channels, time = network.first.out_channels, time_width(network)
     yield "first", (None, [channels], 1)
     yield "time.layers.0", (None, [time], 1)
     yield "time.layers.2", ([time], [time], 1)
     yield "norm", (None, [channels], group(network.norm))
     yield "last", ([channels], None, 1)
-    for way in ("down", "up"):
-        for level, stage in enumerate(getattr(network, way)):
-            for i, block in enumerate(stage):
-                width = block.conv1.out_channels
-                into = [block.conv1.in_channels]
-                if way == "up":  # what came up, beside what its mirror image gave
-                    into = [into[0] - width, width]
-                for name, parts in of_block(block, into, width, time):
-                    yield f"{way}.{level}.{i}.{name}", parts
+    for name, block in network.named_modules():
+        if isinstance(block, Block):
+            width = block.conv1.out_channels
+            into = [block.conv1.in_channels]
+            if name.startswith("up."):  # what came up, beside what its mirror image gave
+                into = [into[0] - width, width]
+            for layer, told in of_block(block, into, width, time):
+                yield f"{name}.{layer}", told
 
 
 def of_block(
@@ -111,7 +111,7 @@ def of_block(
     yield "norm2", (None, [width], group(block.norm2))
     yield "conv2", ([width], [width], 1)
     yield "skip", (into, [width], 1)
-    if hasattr(block.attention, "qkv"):
+    if isinstance(block.attention, Attention):
         yield "attention.norm", (None, [width], group(block.attention.norm))
         yield "attention.qkv", ([width], [width] * 3, width // block.attention.heads)
         yield "attention.out", ([width], [width], 1)
@@ -120,3 +120,8 @@ def of_block(
 def group(layer: Norm) -> int:
     """Channels of a group of a norm."""
     return layer.num_channels // layer.num_groups
+
+
+def time_width(network: UNet) -> int:
+    """Numbers in the embedding of the time."""
+    return cast(nn.Linear, network.time.layers[0]).out_features
