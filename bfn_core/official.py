@@ -124,6 +124,9 @@ class OfficialContinuousFlow(ContinuousFlow):
         super().__init__(sigma_1, data_range=data_range, schedule=schedule)
         self.bins = bins
 
+    def _shown(self) -> str:
+        return f"{super()._shown()}, bins={self.bins}"
+
     def final_cost(self, x: Tensor, output: Output) -> Tensor:
         """−ln P(bin of x), in nats."""
         std = torch.full_like(output.mean, self.sigma_1 * (0.7 if self.bins == 16 else 1.0))

@@ -31,6 +31,11 @@ def _of(name: str, value: float | Tensor) -> Any:
 class Schedule(ABC):
     """An accuracy schedule. A subclass gives `beta` and `rate`; where it knows better, more."""
 
+    def __repr__(self) -> str:
+        """Its name and attributes: what is packed says so which schedule its model had."""
+        attributes = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({attributes})"
+
     @abstractmethod
     def beta(self, t: Form) -> Form:
         """Accumulated accuracy β(t): increasing, with β(0) = 0."""

@@ -24,7 +24,7 @@ from bfn_core import (
 from bfn_core.clocks import Retimed
 from bfn_core.distributions import DiscretisedNormal
 from bfn_core.networks.mlp import MLP
-from bfn_core.schedules import GeometricSchedule, TableSchedule
+from bfn_core.schedules import GeometricSchedule, Schedule, TableSchedule
 from tests.oracles import correlated_bins, correlated_table, draw, generator
 
 pytest.importorskip("constriction")
@@ -386,6 +386,26 @@ def test_a_model_on_another_schedule_or_range_is_another_model():
     assert "Schedule" not in repr(ContinuousFlow(schedule=GeometricSchedule(0.1)))
     assert digest_of(BFN(flows[0], None)) == "190f2fbf9ab9cce3"
     assert digest_of(BFN(DiscreteFlow(3, 2.0), None)) == "c02a598f02890249"
+
+
+class Cubic(Schedule):
+    """A schedule of one's own, which says nothing of how it is shown."""
+
+    def __init__(self, total):
+        self.total = total
+
+    def beta(self, t):
+        return self.total * t**3
+
+    def rate(self, t):
+        return 3 * self.total * t**2
+
+
+def test_a_schedule_of_ones_own_is_the_same_in_another_process():
+    assert repr(Cubic(99.0)) == "Cubic(total=99.0)"
+    digests = [digest_of(BFN(ContinuousFlow(0.1, schedule=Cubic(total)), None))
+               for total in (99.0, 99.0, 98.99)]
+    assert digests[0] == digests[1] != digests[2]
 
 
 def test_a_flipped_word_never_passes_for_the_data():

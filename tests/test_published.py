@@ -186,6 +186,7 @@ def gaussian(request):
     flow = OfficialDiscretisedFlow(bins, sigma_1)
     if name.endswith("c"):
         flow = OfficialContinuousFlow(sigma_1, bins)
+        assert f"bins={bins}" in repr(flow)
     return flow, stored(f"losses_{name}"), {"cifar10_16c": "cifar10_256c"}.get(name, name)
 
 

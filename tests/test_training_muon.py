@@ -101,6 +101,19 @@ def test_each_optimiser_has_its_own_highest_learning_rate(tmp_path):
             assert rates == pytest.approx([0.003 * share, 0.05 * share])
 
 
+@needs_muon
+def test_muon_may_have_all_weights_there_are():
+    network = torch.nn.Module()
+    network.blocks = torch.nn.ModuleList([torch.nn.Linear(3, 3, bias=False)])
+    made, before = optimisers.Optimisers(network, TINY, ignore), network.blocks[0].weight.clone()
+    network.blocks[0](torch.ones(2, 3)).square().sum().backward()
+    made.step()
+    assert not torch.equal(network.blocks[0].weight, before)
+    again = optimisers.Optimisers(network, TINY, ignore)
+    again.load(made.states(), None)
+    assert again.names() == ["AdamW", "Muon"]
+
+
 def test_a_network_without_such_weights_is_refused():
     with pytest.raises(TrainingError, match="convolutions in down and up, and Linear has none"):
         optimisers.Optimisers(torch.nn.Linear(3, 3), TINY, ignore)

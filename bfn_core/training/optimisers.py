@@ -184,9 +184,9 @@ def optimisers_for(
     taken = {id(p) for p in matrices.weights}
     rest = [p for p in network.parameters() if id(p) not in taken]
     # Fused: one kernel for all weights, which alone need not wait to see whether fp16 overflowed.
-    fused = True if rest[0].is_cuda else None
+    fused = True if any(p.is_cuda for p in rest) else None
     found: list[Optimizer] = [
-        AdamW(rest, lr=settings.learning_rate, betas=settings.betas,
+        AdamW([{"params": rest}], lr=settings.learning_rate, betas=settings.betas,  # or none
               weight_decay=settings.weight_decay, fused=fused)
     ]
     if matrices.all:
