@@ -64,9 +64,11 @@ def training(name: str, record: dict) -> str:
     settings, evaluation = record["settings"], record["evaluation"]
     minutes = evaluation["training seconds"] / 60
     begun = "".join(f", {clause}" for clause in earlier(record.get("remark", "")))
+    threads = record.get("threads") or 1
+    on = f"{threads} threads of a" if record["device"] == "cpu" and threads > 1 else "a"
     return (
         f"{record['parameters'] / 1e6:.2f} M parameters, {settings['steps']:,} steps of "
-        f"{settings['batch']}, {minutes:.0f} minutes on a {record['device'].upper()}{begun}; "
+        f"{settings['batch']}, {minutes:.0f} minutes on {on} {record['device'].upper()}{begun}; "
         f"[record](assets/{name}.json)"
     )
 

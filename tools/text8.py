@@ -40,7 +40,8 @@ from tools.record import renew_digests, weights, write
 STEPS = (5, 10, 25, 50, 100, 200)
 FEW = (10, 25, 100)  # for text8_chain, whose calls are several times as dear
 COUNT = 32  # samples for each
-SHARPENED = (50, 0.7)  # of STEPS, the one that is sampled at this temperature too
+# Messages and temperatures at which samples are drawn from sharpened guesses, too.
+SHARPENED = {"text8": [(50, 0.7)], "text8_chain": [(100, 0.7), (100, 0.5)]}
 WATCHED = 100  # of STEPS, the one whose steps are watched
 TIMES = (0.2, 0.4, 0.6, 0.8)  # at which guesses are held against the truth
 JUDGED = 256  # sequences, spread evenly over the test text
@@ -84,22 +85,24 @@ def writing(name: str = "text8") -> dict[str, Any]:
         "spelling": rows,
         "spelling of the test text": _row(data.decode(test), known),
         "settling": settling,
-        **({"sharpened": sharpened(bfn, known)} if name == "text8" else {}),
+        "sharpened": [sharpened(bfn, known, *each) for each in SHARPENED[name]],
     }
 
 
-def sharpened(bfn: BFN, known: frozenset[str]) -> dict[str, Any]:
-    """The same for samples of which every guess is sharpened."""
-    n, temperature = SHARPENED
+def sharpened(bfn: BFN, known: frozenset[str], n: int, temperature: float) -> dict[str, Any]:
+    """The same for samples of which every guess is sharpened, and the first two of them."""
     cool = Tempered(bfn, temperature)
     generator = torch.Generator().manual_seed(1)
     x = cool.sample((COUNT, bfn.network.length), n, generator=generator)
-    return {"n": n, "temperature": temperature, "row": _row(data.decode(x), known)}
+    texts = data.decode(x)
+    row = _row(texts, known)
+    print(n, temperature, row, flush=True)
+    return {"n": n, "temperature": temperature, "row": row, "texts": texts[:2]}
 
 
 def calibration() -> dict[str, Any]:
     """How often guesses of the shipped weights come true; every row hears messages of one seed."""
-    bfn, (_, temperature) = shipped("text8"), SHARPENED
+    bfn, ((_, temperature),) = shipped("text8"), SHARPENED["text8"]
     length, text = bfn.network.length, data.text8(stand_in=False)
     pieces = text.test.unfold(0, length, length)
     x = pieces[:: max(1, len(pieces) // JUDGED)][:JUDGED].long()

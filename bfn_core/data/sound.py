@@ -171,7 +171,8 @@ def predicted_bits(
     A sample is predicted from those before it, with weights by least squares for this string, 12
     bits each; its first `order` samples are sent as they are. The rounded errors are written in
     Rice's code, whose parameter is chosen anew, with 4 bits, in each block. Of the orders the
-    cheapest is taken, with 3 bits. The weights are not rounded, which is to the coder's favour.
+    cheapest is taken, with 3 bits, however many there are; and the weights are not rounded: both
+    are to the coder's favour.
 
     Args:
         codes: samples, (B, L) int64 in 0…255.

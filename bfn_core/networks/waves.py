@@ -21,17 +21,17 @@ class SubspaceNetwork(nn.Module):
 
     A mixture of probabilistic principal component analysers (Tipping and Bishop 1999, Neural
     Computation 11, 443–482) as a network. Component k says x = Q_k z + e with orthonormal columns
-    Q_k, (L, R), z_r ~ N(0, λ_kr) and e ~ N(0, ρ). The belief has heard s = x + v ε, with
-    v² = (1 − γ)/γ, so with a = Q_kᵀ s and n² = v² + ρ Bayes' rule says
+    Q_k, (L, R), z_r ~ N(0, λ_kr) and e ~ N(0, τ²). The belief has heard s = x + v ε, with
+    v² = (1 − γ)/γ, so with a = Q_kᵀ s and w² = v² + τ² Bayes' rule says
 
-        E[z_r | s, k] = a_r λ_kr / (λ_kr + n²),    Var[z_r | s, k] = n² λ_kr / (λ_kr + n²),
-        ln p(k | s) = ln π_k + ½ Σ_r [a_r² λ_kr / ((λ_kr + n²) n²) − ln(1 + λ_kr / n²)] + constant,
+        E[z_r | s, k] = a_r λ_kr / (λ_kr + w²),    Var[z_r | s, k] = w² λ_kr / (λ_kr + w²),
+        ln p(k | s) = ln π_k + ½ Σ_r [a_r² λ_kr / ((λ_kr + w²) w²) − ln(1 + λ_kr / w²)] + constant,
 
     and what is guessed of x is the mixture's mean and standard deviation. e is taken for the
     rounding to bins, which a `DiscretisedFlow` does itself: the guess is of the wave before it.
 
     Reads the belief's means (B, L) and gives (B, L, 2), as a `DiscretisedFlow` wants. Everything
-    (Q, λ, π, ρ) is a parameter; `near` gives good first values.
+    (Q, λ, π, τ²) is a parameter; `near` gives good first values.
 
     Args:
         gamma: γ(t) of the flow.
@@ -80,7 +80,7 @@ class SubspaceNetwork(nn.Module):
         heard, noise = inputs / gamma, (1 - gamma) / gamma  # s and v²
         lines = torch.linalg.qr(self.basis).Q  # (K, L, R); training may have bent it
         power = self.log_power.exp()  # (K, R)
-        dull = (noise + self.log_rest.exp()).unsqueeze(2)  # n², (B, 1, 1)
+        dull = (noise + self.log_rest.exp()).unsqueeze(2)  # w², (B, 1, 1)
         keep = power / (power + dull)  # (B, K, R)
         seen = torch.einsum("bl,klr->bkr", heard, lines)
         fit = 0.5 * (keep * seen.square() / dull - torch.log1p(power / dull)).sum(2)

@@ -139,7 +139,7 @@ def string_explorer(bfn: BFN, x: Tensor, pitch: Tensor, strings: PluckedStrings)
                                       label=label)[0]
                          for lw, colour, alpha, label in ((0.8, COLOURS.input, 0.6, "belief"),
                                                           (1.4, COLOURS.output, 1.0, "guess")))
-        axes[0].set(ylim=(-1.2, 1.2), xlabel="milliseconds")
+        axes[0].set(ylim=(-1.2, 1.7), yticks=(-1, 0, 1), xlabel="milliseconds")
         axes[0].legend(loc="upper right", ncols=2)
         places = torch.arange(12)
         one, other = (axes[1].bar(places + shift, [0.0] * 12, width=0.4, color=colour)
