@@ -139,7 +139,7 @@ def string_explorer(bfn: BFN, x: Tensor, pitch: Tensor, strings: PluckedStrings)
                                       label=label)[0]
                          for lw, colour, alpha, label in ((0.8, COLOURS.input, 0.6, "belief"),
                                                           (1.4, COLOURS.output, 1.0, "guess")))
-        axes[0].set(ylim=(-1.2, 1.7), yticks=(-1, 0, 1), xlabel="milliseconds")
+        axes[0].set(ylim=(-1.2, 1.7), yticks=(-1, 0, 1), xlabel="milliseconds")  # above: the legend
         axes[0].legend(loc="upper right", ncols=2)
         places = torch.arange(12)
         one, other = (axes[1].bar(places + shift, [0.0] * 12, width=0.4, color=colour)
@@ -151,7 +151,7 @@ def string_explorer(bfn: BFN, x: Tensor, pitch: Tensor, strings: PluckedStrings)
             waves = heard_so_far(bfn, x[string : string + 1], t, string)
             found = []
             for line, bars, wave in zip((belief, guess), (one, other), waves, strict=True):
-                line.set_ydata(wave[0, shown].numpy())
+                line.set_ydata(wave[0, shown].clamp(-1.2, 1.2).numpy())
                 fit = strings.correlations(wave)[0]
                 for bar, height in zip(bars, fit.tolist(), strict=True):
                     bar.set_height(height)
