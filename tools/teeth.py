@@ -427,6 +427,8 @@ TABLE = [
          "torch.bmm(back, rest * heard[place] ** 2)"),
         ("states sorted the wrong way round", "message.reshape(k, middle, size).transpose(0, 1)",
          "message.reshape(middle, k, size)"),
+        ("messages that are never scaled", "now.div_(now.sum((0, 1), keepdim=True))", "now",
+         "test_chains.py::test_a_run_of_unlikely_letters_stays_in_the_range_of_numbers"),
         ("powers of the knot before a time alone",
          "torch.lerp(self.powers[:, low], self.powers[:, low + 1], place - low)",
          "self.powers[:, low]",
