@@ -57,7 +57,7 @@ class ExactBFN(BFN):
         self.names = list(data) if isinstance(data, dict) else None
         parts = data if isinstance(data, dict) else {"": data}
         for name, part in parts.items():
-            self.register_buffer(f"points{name and '_'}{name}", part)
+            self.register_buffer(_buffer(name), part)
         self.register_buffer("log_weights", (weights / weights.sum()).log())
         self._keep_wide()
 
@@ -66,7 +66,7 @@ class ExactBFN(BFN):
         """The points, where the module is."""
         if self.names is None:
             return self.points
-        return {name: getattr(self, f"points_{name}") for name in self.names}
+        return {name: getattr(self, _buffer(name)) for name in self.names}
 
     def _apply(self, fn, *args, **kwargs):
         # What moves a module, or changes its dtype, would make float64 where there is none.
@@ -128,6 +128,11 @@ class ExactBFN(BFN):
         if condition is not None:
             raise ValueError("condition must be None: an ExactBFN knows its points and no more")
         return self.flow.mixture(self._posterior(theta), self.data)
+
+
+def _buffer(name: str) -> str:
+    """What a part's points are called in the module, where a name may have no dot."""
+    return f"points{name and '_'}{name}".replace(".", "·")
 
 
 def told_so_far(bfn: ExactBFN, times: Tensor, *, draws: int = 4, seed: int = 0) -> Tensor:

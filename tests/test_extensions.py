@@ -355,6 +355,15 @@ def test_a_perfect_network_for_mixed_data_pays_the_entropy():
     assert float((share - 1 / 3).abs().max()) < 0.03
 
 
+def test_names_may_have_dots_as_columns_of_a_table_have():
+    flow = MixedFlow(**{"Sepal.Length": ContinuousFlow(0.1), "kind": DiscreteFlow(3, 8.0)})
+    x = {"Sepal.Length": torch.tensor([[0.5], [-0.5]]), "kind": torch.tensor([[1], [2]])}
+    bfn = ExactBFN(flow, x)
+    assert list(bfn.data) == list(x) and bfn.data["Sepal.Length"] is x["Sepal.Length"]
+    posterior = bfn.posterior(flow.sample_flow(x, 1.0, generator(0)))
+    assert torch.allclose(posterior, torch.eye(2, dtype=torch.float64), atol=1e-3)
+
+
 def test_mixed_data_that_do_not_fit_are_refused_by_name():
     x = molecules()
     for wrong, said in [
