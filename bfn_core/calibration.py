@@ -8,12 +8,13 @@ looked up in p_O.
     coverage(bfn, x, times=(0.1, 0.5))       numbers in bins: is x as often inside as it should be?
     reliability(bfn, x, times=(0.1, 0.5))    classes: do guesses of p come true in a share p?
 
-Standard errors are over examples, whose variables do not err independently.
+Standard errors are over examples, whose variables do not err independently. Variables that are
+absent (`MissingFlow`) are left out.
 """
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from bfn_core.beliefs import Condition, Data, cut, first, told
 from bfn_core.checks import whole
 from bfn_core.distributions import Binned, Categorical, DiscretisedNormal
 from bfn_core.likelihood import Estimate
+from bfn_core.missing import MissingFlow
 from bfn_core.model import BFN
 from bfn_core.modes import evaluating
 from bfn_core.numerics import in_rows
@@ -144,13 +146,14 @@ def coverage(
     times, levels = _several("times", times, 0.0, 1.0), _several("levels", levels, 0.0, 1.0)
     shares, ranks, bits = [], [], []
     for t in times:
-        found = [_ranks(*pair, generator)
-                 for pair in _guesses(bfn, x, t, part, condition, batch_size, generator)]
-        rank, cost = (torch.cat([each[i] for each in found]).cpu() for i in range(2))
-        inside = [((rank - 0.5).abs() < level / 2).double().mean(1) for level in levels]
-        shares.append(tuple(Estimate.of(each) for each in inside))
-        ranks.append(torch.histc(rank.float(), PARTS, 0.0, 1.0) / rank.numel())
-        bits.append(Estimate.of(cost.mean(1)).bits())
+        found = [_ranks(*guess, generator)
+                 for guess in _guesses(bfn, x, t, part, condition, batch_size, generator)]
+        rank, cost, there = (torch.cat([each[i] for each in found]).cpu() for i in range(3))
+        inside = [((rank - 0.5).abs() < level / 2).double() for level in levels]
+        shares.append(tuple(_mean(each, there) for each in inside))
+        kept = rank[there]
+        ranks.append(torch.histc(kept.float(), PARTS, 0.0, 1.0) / kept.numel())
+        bits.append(_mean(cost, there).bits())
     return Coverage(times, levels, tuple(shares), torch.stack(ranks), tuple(bits))
 
 
@@ -182,8 +185,8 @@ def reliability(
     rows = []
     for t in times:
         sums = torch.cat([
-            _counts(*pair, parts)
-            for pair in _guesses(bfn, x, t, part, condition, batch_size, generator)
+            _counts(*guess, parts)
+            for guess in _guesses(bfn, x, t, part, condition, batch_size, generator)
         ])  # (N, 3, P)
         count, guessed, true = sums.sum(0)
         share = true / count
@@ -211,8 +214,8 @@ def _several(name: str, values: Iterable[float], low: float, high: float) -> tup
 def _guesses(
     bfn: BFN, x: Data, t: float, part: str | None, condition: Condition, batch_size: int,
     generator: Generator | None,
-) -> Iterator[tuple[Tensor, Distribution]]:
-    """Pairs of x and p_O at time t, for one batch of examples after the other."""
+) -> Iterator[tuple[Tensor, Tensor, Distribution]]:
+    """x, which of its variables are there, and p_O at time t, for one batch after the other."""
     bfn.flow.check(x)
     for start in range(0, len(first(x)), whole("batch_size", batch_size)):
         piece = slice(start, start + batch_size)
@@ -224,23 +227,34 @@ def _guesses(
             if part not in batch:
                 raise ValueError(f"part must be one of {', '.join(batch)}, got {part!r}")
             batch, output = batch[part], output[part]
-        yield batch, output
+        flow = bfn.flow if part is None else bfn.flow.flows[part]
+        there = torch.ones_like(batch, dtype=torch.bool)
+        if isinstance(flow, MissingFlow):
+            batch, there = flow.parts(batch)
+        yield batch, there, output
+
+
+def _mean(values: Tensor, there: Tensor) -> Estimate:
+    """Over the variables that are there, (N, D); the error is that of a ratio of two sums."""
+    mean, share = values[there].mean(), there.double().mean()
+    found = Estimate.of(torch.where(there, values, mean).mean(1))
+    return replace(found, standard_error=float(found.standard_error / share))
 
 
 def _ranks(
-    x: Tensor, output: Distribution, generator: Generator | None
-) -> tuple[Tensor, Tensor]:
-    """Where in p_O each x lies, from 0 to 1, and its cost in nats, (B, D) each."""
+    x: Tensor, there: Tensor, output: Distribution, generator: Generator | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Where in p_O each x lies, from 0 to 1, its cost in nats, and whether it is there, (B, D)."""
     if not isinstance(output, Binned | DiscretisedNormal):
         raise ValueError(f"p_O must be over bins, got {type(output).__name__}; "
                          "reliability is for classes, and a point has no width to judge")
     cost = -output.log_prob(x)
     v = torch.rand(x.shape, generator=generator, device=x.device, dtype=cost.dtype)
     rank = (output.cdf(x) - v * (-cost).exp()).clamp(0.0, 1.0)
-    return in_rows(rank), in_rows(cost)
+    return in_rows(rank), in_rows(cost), in_rows(there)
 
 
-def _counts(x: Tensor, output: Distribution, parts: int) -> Tensor:
+def _counts(x: Tensor, there: Tensor, output: Distribution, parts: int) -> Tensor:
     """For each example and range of probability: guesses, their sum, and how many came true."""
     if not isinstance(output, Categorical):
         raise ValueError(f"p_O must be over classes, got {type(output).__name__}; "
@@ -250,8 +264,8 @@ def _counts(x: Tensor, output: Distribution, parts: int) -> Tensor:
     else:
         guess, best = output.probs.max(-1)
         true = x == best
-    guess, true = (in_rows(each.cpu().double()) for each in (guess, true))
+    guess, true, count = (in_rows(each.cpu().double()) for each in (guess, true, there))
     place = (guess * parts).long().clamp_(0, parts - 1)
-    values = torch.stack([torch.ones_like(guess), guess, true], 1)
+    values = torch.stack([torch.ones_like(guess), guess, true], 1) * count.unsqueeze(1)
     sums = torch.zeros(len(x), 3, parts, dtype=torch.double)
     return sums.scatter_add_(2, place.unsqueeze(1).expand_as(values), values)

@@ -60,8 +60,8 @@ class Retimed(Schedule):
 
     def rate(self, t: Form) -> Form:
         """dβ/dt, by the chain rule; 0 before the start and after the end."""
-        share = self._share(t)
-        inside, share = 1.0 * ((share >= 0) & (share <= 1)), _within(share, TINY)
+        inside = 1.0 * ((t >= self.start) & (t <= self.end))  # a share is rounded, above 1 perhaps
+        share = _within(self._share(t), TINY)
         pace = self.power * share ** (self.power - 1) / (self.end - self.start)
         return inside * pace * self.schedule.rate(share**self.power)
 

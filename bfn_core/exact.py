@@ -31,7 +31,8 @@ class ExactBFN(BFN):
 
     Args:
         flow: as for BFN.
-        data: the points, (N, *shape); of the flow's dtype and range. For mixed data a dict.
+        data: the points, (N, *shape); of the flow's dtype and range, without gaps. For mixed data
+            a dict.
         weights: their probabilities, (N,), nonnegative, any positive sum; equal by default.
 
     Raises:
@@ -45,7 +46,7 @@ class ExactBFN(BFN):
             raise ValueError(f"data must be a tensor of points (N, *shape), got {type(data)}")
         if first(data).dim() < 1 or first(data).shape[0] == 0:
             raise ValueError("data must hold at least one point, shape (N, *shape), got none")
-        flow.check(data)
+        flow.check_points(data)
         count, device = len(first(data)), first(data).device
         weights = torch.ones(count, device=device) if weights is None else weights
         weights = wide(torch.as_tensor(weights))
@@ -56,7 +57,7 @@ class ExactBFN(BFN):
         self.names = list(data) if isinstance(data, dict) else None
         parts = data if isinstance(data, dict) else {"": data}
         for name, part in parts.items():
-            self.register_buffer(f"points{name and '_'}{name}", part)
+            self.register_buffer(_buffer(name), part)
         self.register_buffer("log_weights", (weights / weights.sum()).log())
         self._keep_wide()
 
@@ -65,7 +66,7 @@ class ExactBFN(BFN):
         """The points, where the module is."""
         if self.names is None:
             return self.points
-        return {name: getattr(self, f"points_{name}") for name in self.names}
+        return {name: getattr(self, _buffer(name)) for name in self.names}
 
     def _apply(self, fn, *args, **kwargs):
         # What moves a module, or changes its dtype, would make float64 where there is none.
@@ -129,8 +130,13 @@ class ExactBFN(BFN):
         return self.flow.mixture(self._posterior(theta), self.data)
 
 
+def _buffer(name: str) -> str:
+    """What a part's points are called in the module, where a name may have no dot."""
+    return f"points{name and '_'}{name}".replace(".", "·")
+
+
 def told_so_far(bfn: ExactBFN, times: Tensor, *, draws: int = 4, seed: int = 0) -> Tensor:
-    """What messages have told by each pair of times, (kinds, places), on average: ln N + E ln p.
+    """What messages have told by each pair of times, (kinds, places), on average: H(X) + E ln p.
 
     The gradient of this surface are the two rates at which the bill grows, so a path's bill depends
     on where it ends, and on nothing else.
@@ -138,13 +144,14 @@ def told_so_far(bfn: ExactBFN, times: Tensor, *, draws: int = 4, seed: int = 0) 
     Args:
         bfn: perfect, of a MixedFlow with "kinds" and "places".
         times: (T,).
-        draws: of the messages about each point.
+        draws: of the messages about each point, which counts as much as its weight.
         seed: of the messages.
 
     Returns:
         (T, T) in nats, float64.
     """
-    data, own = bfn.data, torch.arange(len(bfn.log_weights)).repeat(draws)
+    data, own = bfn.data, bfn.log_weights.isfinite().nonzero().squeeze(1).repeat(draws)
+    weights = (bfn.log_weights - bfn.log_weights.max()).exp()[own]
     scores = {}
     for name, flow in bfn.flow.flows.items():
         noise = Generator().manual_seed(seed + len(name))
@@ -159,5 +166,5 @@ def told_so_far(bfn: ExactBFN, times: Tensor, *, draws: int = 4, seed: int = 0) 
         for j, places in enumerate(scores["places"]):
             log_posterior = (bfn.log_weights + kinds + places).log_softmax(-1)
             told = log_posterior.gather(1, own.unsqueeze(1)).squeeze(1) - bfn.log_weights[own]
-            surface[i, j] = told.mean()
+            surface[i, j] = (weights * told).mean() / weights.mean()
     return surface

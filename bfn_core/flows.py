@@ -157,6 +157,10 @@ class BayesianFlow(ABC):
     def check(self, x: Data) -> None:
         """Raise ValueError unless x is data of this flow: dtype, at least (B,), range, no NaN."""
 
+    def check_points(self, points: Data) -> None:
+        """As `check`, for values that x may have, which are whole where x may have gaps."""
+        self.check(points)
+
     @abstractmethod
     def prior(self, shape, *, dtype=None, device=None) -> Parameters:
         """θ at t = 0 for x of `shape` = (B, *shape)."""

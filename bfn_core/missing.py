@@ -18,6 +18,7 @@ from bfn_core.beliefs import CategoricalParameters, Parameters
 from bfn_core.checks import kind_of
 from bfn_core.distributions import Output
 from bfn_core.flows import BayesianFlow, DiscreteFlow, DiscretisedFlow, GaussianFlow
+from bfn_core.numerics import in_rows, wide
 
 ABSENT = -1  # of classes; of numbers it is NaN
 
@@ -70,6 +71,9 @@ class MissingFlow(BayesianFlow):
         whole = x if x.is_complex() else self.parts(x)[0]
         self.inner.check(whole)
 
+    def check_points(self, points: Tensor) -> None:
+        self.inner.check_points(points)
+
     def prior(self, shape, *, dtype=None, device=None) -> Parameters:
         return self.inner.prior(shape, dtype=dtype, device=device)
 
@@ -121,8 +125,14 @@ class MissingFlow(BayesianFlow):
         return torch.where(there, self.inner.final_cost(whole, output), 0.0)
 
     def log_likelihood(self, theta: Parameters, points: Tensor) -> Tensor:
-        """`points` have no gaps."""
-        return self.inner.log_likelihood(theta, points)
+        """`points` have no gaps; about what is absent, whose belief is the prior's, nothing was
+        sent, though a Gaussian belief has one precision for all.
+        """
+        score = self.inner.log_likelihood(theta, points)
+        if isinstance(theta, CategoricalParameters):
+            return score
+        silent, sent = wide(in_rows(theta.mean == 0)), wide(theta.precision).unsqueeze(1) - 1
+        return score + sent / 2 * (silent @ wide(in_rows(points)).square().T)
 
     def mixture(self, weights: Tensor, points: Tensor) -> Output:
         """`points` have no gaps."""

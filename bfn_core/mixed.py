@@ -84,12 +84,18 @@ class MixedFlow(BayesianFlow):
         self._each("_check_accuracy", alpha)
 
     def check(self, x: dict[str, Tensor]) -> None:
+        self._check(x, "check")
+
+    def check_points(self, points: dict[str, Tensor]) -> None:
+        self._check(points, "check_points")
+
+    def _check(self, x: dict[str, Tensor], method: str) -> None:
         if not isinstance(x, dict) or x.keys() != self.flows.keys():
             got = list(x) if isinstance(x, dict) else type(x)
             raise ValueError(f"x must be a dict with the names {list(self.flows)}, got {got}")
         for name, flow in self.flows.items():
             try:
-                flow.check(x[name])
+                getattr(flow, method)(x[name])
             except ValueError as error:
                 raise ValueError(f"x[{name!r}]: {error}") from None
         sizes = {name: len(part) for name, part in x.items()}

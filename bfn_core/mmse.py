@@ -148,7 +148,14 @@ class ErrorCurve:
         return self._even((fall * wide_step).sqrt())
 
     def _even(self, parts: Tensor) -> TableSchedule:
-        """The schedule on which equal parts take equal times; what is empty takes almost none."""
+        """The schedule on which equal parts take equal times; what is empty takes almost none.
+
+        Raises:
+            ValueError: every part is empty.
+        """
+        if not float(parts.sum()) > 0.0:
+            raise ValueError("the curve's error must be above 0 for `equal_bits`, and fall for "
+                             f"`finest`, got {self.error.min():g} to {self.error.max():g}")
         parts = parts.clamp(min=1e-9 * float(parts.sum()))
         t = torch.cat([parts.new_zeros(1), parts.cumsum(0)]) / parts.sum()
         t[-1] = 1.0

@@ -259,16 +259,25 @@ class EntropyLinearSchedule(Schedule):
         """1 − t + t e^(−Kβ(1)/4), which near t = 1 must not be a difference from 1."""
         return (1.0 - t) + t * math.exp(-self._end)
 
+    def _log_left(self, t: Any) -> Any:
+        """Its logarithm, with digits at either end, and at t = 1 with its slope."""
+        less, late = math.expm1(-self._end), t >= 0.5
+        if less > -0.5:  # all that is left at any t is near 1
+            return _of("log1p", less * t)
+        if not isinstance(t, Tensor):
+            if t >= 1.0:
+                return -self._end
+            return math.log(self._left(t)) if late else math.log1p(less * t)
+        early = torch.log1p(less * t.clamp(max=0.5))
+        inner = torch.where(late & (t < 1.0), t, 0.5)
+        inner = torch.logaddexp(torch.log1p(-inner), inner.log() - self._end)
+        # The tangent at t = 1, as steep as single precision can hold.
+        last = -self._end - math.expm1(min(self._end, 88.0)) * (t - 1.0)
+        return torch.where(late, torch.where(t < 1.0, inner, last), early)
+
     def beta(self, t: Form) -> Form:
         """Accumulated accuracy β(t)."""
-        if isinstance(t, Tensor):
-            early = torch.log1p(math.expm1(-self._end) * t.clamp(max=0.5))
-            late = t.clamp(min=0.5)
-            late = torch.logaddexp(torch.log1p(-late), late.log() - self._end)
-            log = torch.where(t < 0.5, early, late)
-        else:
-            log = math.log1p(math.expm1(-self._end) * t) if t < 0.5 else math.log(self._left(t))
-        return log * (-4.0 / self.classes)
+        return self._log_left(t) * (-4.0 / self.classes)
 
     def rate(self, t: Form) -> Form:
         """dβ/dt."""

@@ -280,6 +280,8 @@ class _Channel:
         ahead = _each(lambda v, r, mid, x: v + (mid - r) * x, v, here, middle, x)
 
         def one(x, second, r, mid, new):
+            if mid == r:  # before a clock's start and after its end nothing is told
+                return x
             return x + (second - x) * (new - r) / (2 * (mid - r))
 
         return _each(one, x, self.guess(ahead, time)[2], here, middle, there)
@@ -293,8 +295,10 @@ class _Channel:
         """
 
         def one(x, before, old, r, new):
-            place, step = math.asinh(r), math.asinh(new) - math.asinh(r)
-            return x + (x - before) * (step / (2 * (place - math.asinh(old))))
+            gone, step = math.asinh(r) - math.asinh(old), math.asinh(new) - math.asinh(r)
+            if gone == 0.0:  # as there
+                return x
+            return x + (x - before) * (step / (2 * gone))
 
         return _each(one, x, before, self.root(last), self.root(t), self.root(after))
 

@@ -9,6 +9,7 @@ from torch import nn
 from bfn_core import BFN, ContinuousFlow, DiscreteFlow, DiscretisedFlow, ExactBFN, MixedFlow
 from bfn_core.calibration import coverage, reliability
 from bfn_core.distributions import Binned, DiscretisedNormal
+from bfn_core.missing import MissingFlow
 from bfn_core.samplers import Ancestral
 from tests.oracles import generator
 
@@ -150,6 +151,47 @@ def test_a_part_of_mixed_data():
     assert reliability(bfn, x, [0.2], part="kinds", generator=generator(14)).gap.item() < 0.1
     with pytest.raises(ValueError, match="part must be one of places, kinds, got None"):
         coverage(bfn, x, [0.2])
+
+
+def with_gaps(x, absent):
+    """Each second value of x alone, so that what is left can be looked at by itself."""
+    gone = x.clone()
+    gone[::2, 0], gone[1::2, 1] = absent, absent
+    return gone
+
+
+def test_guesses_of_what_is_absent_are_not_counted():
+    """Both columns are of class 1, and every guess of it comes true, likely or not."""
+    flow, x = DiscreteFlow(2, 3.0), torch.ones(400, 2, dtype=torch.int64)
+    bfn = BFN(MissingFlow(flow), Always(torch.tensor([[0.3, 0.7], [0.8, 0.2]]).log()))
+    whole = reliability(BFN(flow, bfn.network), x, [0.5], 4, generator=generator(18))
+    found = reliability(bfn, with_gaps(x, -1), [0.5], 4, generator=generator(18))
+    assert found.true[0, [0, 2]].tolist() == [1.0, 1.0]
+    assert torch.equal(found.weight, whole.weight)
+    assert torch.allclose(found.guessed, whole.guessed, equal_nan=True)
+
+
+def test_ranks_of_what_is_absent_are_not_counted():
+    flow = DiscretisedFlow(4, 0.3)
+    x = flow.centres[torch.randint(4, (4000, 2), generator=generator(19))]
+    x[:, 1] = flow.centres[0]
+    points = torch.cartesian_prod(flow.centres, flow.centres[:1])
+    bfn = ExactBFN(MissingFlow(flow), points)
+    gaps = x.clone()
+    gaps[:2000, 0], gaps[2000:, 1] = math.nan, math.nan
+    found = coverage(bfn, gaps, [0.6], [0.5], generator=generator(20))
+    assert abs(found.shares[0][0].mean - 0.5) < 4 * found.shares[0][0].standard_error
+    assert torch.allclose(found.ranks, torch.tensor(0.05), atol=0.02)
+    mixed = coverage(ExactBFN(MixedFlow(a=bfn.flow), {"a": points}), {"a": gaps}, [0.6], [0.5],
+                     part="a", generator=generator(20))
+    assert mixed.shares == found.shares
+    first = ExactBFN(flow, flow.centres[:, None])
+    alone = coverage(first, x[:, :1], [0.6], generator=generator(21))
+    # Half of what is there is the first column, and the second costs nothing.
+    error = alone.bits[0].standard_error
+    assert found.bits[0].mean == pytest.approx(alone.bits[0].mean / 2, abs=4 * error)
+    error = (error**2 / 2 + found.bits[0].mean ** 2 / len(x)) ** 0.5  # which is there, is by chance
+    assert found.bits[0].standard_error == pytest.approx(error, rel=0.02)
 
 
 def test_what_cannot_be_judged_is_named():

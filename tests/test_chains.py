@@ -57,6 +57,19 @@ def test_long_texts_and_sure_beliefs_leave_no_nan():
     assert (chain(sure).argmax(-1) == text[:400]).all()
 
 
+@pytest.mark.parametrize("order", [2, 3, 4])
+def test_a_run_of_unlikely_letters_stays_in_the_range_of_numbers(order):
+    """Ten letters of one in three million each: 1e-60, and less than float32 can hold."""
+    chain = Chain(K, order)
+    chain.count(torch.arange(3_000_000) % K)  # where no letter follows itself
+    texts, p = all_texts(chain, 10)
+    flow = DiscreteFlow(K, 8.0)
+    theta = flow.sample_flow(torch.zeros(8, 10, dtype=torch.int64), 1.0, generator(1))
+    exact = ExactBFN(flow, texts, p).output(theta, 1.0).probs
+    assert torch.allclose(chain(theta.probs).exp().double(), exact.double(), atol=1e-5)
+    assert (exact.argmax(-1) == 0).double().mean() > 0.5
+
+
 def test_as_a_network_its_bill_is_the_n_gram_s_code():
     """Messages and last fee cost −ln q(x), whatever x is, where messages leave nothing open."""
     chain, train = counted(3, length=2000)
@@ -88,6 +101,19 @@ def test_bf16_is_near_and_float16_is_not_used():
 def test_what_it_refuses(order, inputs, message):
     with pytest.raises(ValueError, match=message):
         Chain(K, order)(torch.rand(inputs))
+
+
+@pytest.mark.parametrize("text, weight, message", [
+    ([0, 1, 0], 0.0, r"weight must be above 0 and finite, got 0\.0"),
+    ([0, K], 2.0, "text must lie in 0…2, got values from 0 to 3"),
+    ([-1, 0], 2.0, "text must lie in 0…2, got values from -1 to 0"),
+])
+def test_what_it_does_not_count(text, weight, message):
+    chain = Chain(K, 2)
+    before = chain.steps.clone()
+    with pytest.raises(ValueError, match=message):
+        chain.count(torch.tensor(text), weight)
+    assert torch.equal(chain.steps, before)
 
 
 def test_many_examples_are_read_in_pieces():

@@ -24,7 +24,7 @@ from bfn_core import (
 from bfn_core.clocks import Retimed
 from bfn_core.distributions import DiscretisedNormal
 from bfn_core.networks.mlp import MLP
-from bfn_core.schedules import GeometricSchedule, Schedule, TableSchedule
+from bfn_core.schedules import GeometricSchedule, QuadraticSchedule, Schedule, TableSchedule
 from tests.oracles import correlated_bins, correlated_table, draw, generator
 
 pytest.importorskip("constriction")
@@ -453,6 +453,13 @@ def test_numbers_without_a_last_digit_are_refused():
         compress(bfn, x, 2)
     x = (x * 2**20).round() / 2**20
     assert same(decompress(bfn, compress(bfn, x, 2)), x)
+
+
+def test_a_message_without_accuracy_is_named():
+    points = torch.tensor([[0], [1]])
+    late = DiscreteFlow(2, schedule=Retimed(QuadraticSchedule(4.0), start=0.5))
+    with pytest.raises(ValueError, match=r"message 1 of 4 has none: the schedule is Retimed\("):
+        compress(ExactBFN(late, points), points, 4)
 
 
 def test_a_flow_of_another_kind_is_refused():

@@ -1,6 +1,7 @@
 """Data of a reader's own: folders of pictures, tables with gaps, texts; what may be wrong there."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,6 +14,7 @@ from bfn_core import (
     ContinuousFlow,
     DiscreteFlow,
     DiscretisedFlow,
+    ExactBFN,
     MixedFlow,
     data,
     elbo,
@@ -355,6 +357,31 @@ def test_what_is_absent_says_nothing_and_costs_nothing(kind):
     before, after = (flow.network_input(theta) for theta in (known, flow.update(known, y, 1.5)))
     assert torch.equal(after[~there], before[~there]) and (after[there] != before[there]).any()
     assert (sender.log_prob(y)[~there] == 0).all() and (sender.log_prob(y)[there] != 0).all()
+
+
+@pytest.mark.parametrize("kind", FLOWS)
+def test_what_is_absent_is_no_evidence(kind):
+    """Of a row whose second value is absent a perfect network knows what the first one says."""
+    inner = FLOWS[kind][0]
+    points = torch.tensor([[2, 0], [2, 1], [0, 2]] if kind == "discrete" else
+                          [[0.875, 0.125], [0.875, -0.875], [-0.875, 0.875]])
+    x = points.clone()
+    x[:, 1] = -1 if kind == "discrete" else math.nan
+    both, alone = ExactBFN(MissingFlow(inner), points), ExactBFN(inner, points[:, :1])
+    for t in (0.0, 0.1, 1.0):
+        theta = both.flow.sample_flow(x, t, seeded())
+        first = (CategoricalParameters(theta.logits[:, :1]) if kind == "discrete"
+                 else replace(theta, mean=theta.mean[:, :1]))
+        assert torch.allclose(both.posterior(theta), alone.posterior(first), atol=1e-12)
+    assert both.posterior(theta)[0].tolist() == pytest.approx([0.5, 0.5, 0.0], abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", FLOWS)
+def test_the_points_of_a_perfect_network_have_no_gaps(kind):
+    inner, x = FLOWS[kind]
+    for flow, points in [(MissingFlow(inner), x), (MixedFlow(a=MissingFlow(inner)), {"a": x})]:
+        with pytest.raises(ValueError, match="x must lie in .*, got values from"):
+            ExactBFN(flow, points)
 
 
 @pytest.mark.parametrize("kind", FLOWS)

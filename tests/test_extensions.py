@@ -100,6 +100,23 @@ def test_chembfns_schedule_is_the_published_formula():
     assert CosineSchedule(99.0).rest(0.5) == pytest.approx(math.cos(math.atan(99**0.5) / 2) ** 2)
 
 
+def test_chembfns_schedule_holds_for_faint_messages_and_for_very_many_classes():
+    for schedule in (EntropyLinearSchedule(2, 1e-6), EntropyLinearSchedule(3, 0.9),
+                     EntropyLinearSchedule(27, 2.0), EntropyLinearSchedule(10_000, 0.5625)):
+        true, single = schedule.beta(TIMES), schedule.beta(TIMES.float()).double()
+        torch.testing.assert_close(single[1:], true[1:], rtol=1e-4, atol=0)
+        numbers = torch.tensor([schedule.beta(t) for t in TIMES.tolist()], dtype=torch.float64)
+        torch.testing.assert_close(numbers, true, rtol=1e-9, atol=0)
+        assert schedule.beta(1.0) == pytest.approx(schedule.beta_1, rel=1e-12)
+        assert all(schedule.alpha(i, 50) > 0 for i in (1, 49, 50))
+        assert bool((schedule.alpha(torch.arange(1, 51).float(), 50) > 0).all())
+        t = TIMES.clone().requires_grad_()
+        slope = torch.autograd.grad(schedule.beta(t).sum(), t)[0]
+        last = slice(None, -1) if schedule.classes > 27 else slice(None)  # e^1406 is no number
+        torch.testing.assert_close(slope[last], schedule.rate(TIMES)[last], rtol=1e-9, atol=0)
+        assert bool(slope.isfinite().all())
+
+
 def test_schedules_of_diffusion_are_the_published_formulas():
     t = TIMES[:-1]
     paper = GeometricSchedule(0.1)
@@ -260,6 +277,9 @@ def test_networks_read_labels_and_hints(name):
         assert not torch.allclose(told, both)
     with pytest.raises(ValueError, match=r"label must be int64 of shape \(4,\)"):
         network(inputs, t, label[:3])
+    for wrong in (-5, 3):  # 3 is the row of what is unknown
+        with pytest.raises(ValueError, match="label must lie in −1…2, .*, got values from"):
+            network(inputs, t, torch.tensor([0, 1, wrong, 2]))
     with pytest.raises(ValueError, match="hints must have shape"):
         network(inputs, t, hints[..., :1])
     plain = type(network)(*((1,) if name == "unet" else (5, 6)))
@@ -333,6 +353,15 @@ def test_a_perfect_network_for_mixed_data_pays_the_entropy():
     assert agree > 0.99
     share = torch.bincount(drawn["a"].flatten(), minlength=3) / 4000
     assert float((share - 1 / 3).abs().max()) < 0.03
+
+
+def test_names_may_have_dots_as_columns_of_a_table_have():
+    flow = MixedFlow(**{"Sepal.Length": ContinuousFlow(0.1), "kind": DiscreteFlow(3, 8.0)})
+    x = {"Sepal.Length": torch.tensor([[0.5], [-0.5]]), "kind": torch.tensor([[1], [2]])}
+    bfn = ExactBFN(flow, x)
+    assert list(bfn.data) == list(x) and bfn.data["Sepal.Length"] is x["Sepal.Length"]
+    posterior = bfn.posterior(flow.sample_flow(x, 1.0, generator(0)))
+    assert torch.allclose(posterior, torch.eye(2, dtype=torch.float64), atol=1e-3)
 
 
 def test_mixed_data_that_do_not_fit_are_refused_by_name():

@@ -101,6 +101,12 @@ def test_a_curve_with_rises_is_smoothed_for_its_slope_only():
     assert schedule.beta(1.0) == pytest.approx(BETA_1)
 
 
+@pytest.mark.parametrize("way, level", [("finest", 1.0), ("finest", 0.0), ("equal_bits", 0.0)])
+def test_a_curve_on_which_nothing_is_to_be_made_even_is_named(way, level):
+    with pytest.raises(ValueError, match=f"the curve's error must .*, got {level:g} to {level:g}"):
+        getattr(ErrorCurve(BETA, torch.full_like(BETA, level)), way)()
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 5])
 def test_the_cheapest_way_is_that_of_brute_force(n):
     costs = torch.rand(7, 7, generator=generator(n), dtype=torch.float64)

@@ -74,6 +74,16 @@ def test_a_clock_changes_when_and_not_what(schedule):
         assert schedule.rate(now) == pytest.approx(float(schedule.rate(as_tensor)), rel=1e-12)
 
 
+def test_a_clock_runs_to_its_end_in_single_precision():
+    """Shares of the way are rounded, above 1 for every fifth start."""
+    for percent in range(100):
+        clock = Retimed(GeometricSchedule(0.1), start=percent / 100)
+        wanted = clock.rate(torch.ones(1, dtype=torch.float64)).item()
+        assert clock.rate(torch.ones(1)).item() == pytest.approx(wanted, rel=1e-5), percent
+        clock = Retimed(GeometricSchedule(0.1), end=1 - percent / 100)
+        assert clock.rate(torch.tensor([clock.end])).item() > 0
+
+
 def test_a_clock_that_goes_backwards_is_refused():
     for options, said in (({"power": 0.0}, "power"), ({"start": 0.5, "end": 0.5}, "in this order"),
                           ({"end": 1.5}, "in this order")):
@@ -185,6 +195,13 @@ def test_what_was_told_is_a_landscape_with_the_bill_at_its_top():
                 {name: v.repeat(200, 1) for name, v in bfn.data.items()}, repeats=4,
                 generator=generator(0)).messages
     assert float(surface[2, 3]) == pytest.approx(half.mean, abs=4 * half.standard_error + 0.08)
+
+
+def test_what_was_told_is_weighed_as_the_points_are():
+    data = {"kinds": torch.tensor([[0], [1], [2]]), "places": torch.tensor([[-0.5], [0.5], [0.0]])}
+    bfn = ExactBFN(paths(3, 6.0, 0.01, TOGETHER)["together"], data, torch.tensor([0.9, 0.1, 0.0]))
+    surface = told_so_far(bfn, torch.tensor([0.0, 1.0]))
+    assert surface.flatten().tolist() == pytest.approx([0.0] + 3 * [bfn.entropy()], abs=1e-3)
 
 
 # Real molecules.

@@ -18,6 +18,7 @@ from bfn_core import (
     Solver,
     elbo,
 )
+from bfn_core.clocks import ONE_FIRST, paths
 from bfn_core.data.toy import GaussianMixture
 from bfn_core.infilling import fill
 from bfn_core.samplers import Ancestral
@@ -341,6 +342,20 @@ def test_parts_of_mixed_data_that_have_nothing_to_do_with_each_other_go_their_ow
         alone = list(ExactBFN(flows["k"], two).sampling_steps((6, 1), 5, sampler=sampler,
                                                               generator=rng))
         torch.testing.assert_close(steps[-1].theta["k"].logits, alone[-1].theta.logits)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("name", ["kinds first", "places first"])
+def test_any_rule_goes_on_while_a_clock_stands_still(name, rule):
+    flow = paths(3, 6.0, 0.05, ONE_FIRST)[name]
+    points = torch.arange(3).unsqueeze(1)
+    bfn = ExactBFN(flow, {"kinds": points, "places": 0.5 * points - 0.5})
+    drawn = bfn.sample({"kinds": (3_000, 1), "places": (3_000, 1)}, 40, sampler=Solver(rule),
+                       generator=generator(0))
+    share = torch.bincount(drawn["kinds"][:, 0], minlength=3) / 3_000
+    assert (share - 1 / 3).abs().max() < 0.035
+    near = (drawn["places"] - (0.5 * drawn["kinds"] - 0.5)).abs() < 0.2
+    assert near.double().mean() > 0.97
 
 
 def test_mixed_data_of_two_schedules_is_sampled_to_its_law():

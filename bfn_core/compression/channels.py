@@ -52,6 +52,9 @@ class Channel(ABC):
         n: number of messages.
         cells: how many there are to a standard deviation, of the narrower of the two normals that
             sum i is coded under.
+
+    Raises:
+        ValueError: a message without accuracy, as before a clock's start.
     """
 
     noise: float  # κ
@@ -61,6 +64,9 @@ class Channel(ABC):
         self.flow, self.n = flow, n
         self.beta = [0.0] + [float(flow.beta(i / n)) for i in range(1, n + 1)]
         self.alpha = [math.nan] + [self.beta[i] - self.beta[i - 1] for i in range(1, n + 1)]
+        if silent := [i for i in range(1, n + 1) if not self.alpha[i] > 0.0]:
+            raise ValueError("every message must have an accuracy above 0, but message "
+                             f"{silent[0]} of {n} has none: the schedule is {flow.schedule}")
         self.cell = [
             1.0 if i == 0 else min(self._message_std(i), self._bridge_std(i)) / cells
             for i in range(n + 1)

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from bfn_core.baselines.text import contexts
+from bfn_core.checks import real
+from bfn_core.data.text import check_classes
 from bfn_core.networks.transformer import Transformer
 
 PIECE = 32  # sequences whose messages along the chain are held at once
-SCALED = 8  # positions after which these are scaled, long before float32 runs out
 
 
 class Chain(nn.Module):
@@ -47,7 +48,13 @@ class Chain(nn.Module):
         self.register_buffer("steps", even)  # p(letter | the order − 1 before it)
 
     def count(self, text: Tensor, weight: float = 2.0) -> None:
-        """Fill the table from a text, (N,) classes, as `baselines.text.ngram` counts."""
+        """Fill the table from a text, (N,) classes, as `baselines.text.ngram` counts.
+
+        Raises:
+            ValueError: anything but the classes 0…K − 1, or a weight that is not above 0.
+        """
+        check_classes("text", text, self.classes)
+        weight = real("weight", weight, 0.0)
         tables = contexts(text.cpu(), self.classes, self.order, weight)
         starts = torch.ones((), dtype=torch.float64)
         for table in tables[:-1]:
@@ -87,17 +94,15 @@ class Chain(nn.Module):
         said = [start.reshape(middle, k, -1) * heard[self.order - 2]]
         for place in range(self.order - 1, length):
             now = torch.bmm(forth, self._ahead(said[-1])).mul_(heard[place])
-            if place % SCALED == 0:
-                now /= now.sum((0, 1), keepdim=True)
-            said.append(now)
+            # At every letter: eight unlikely ones in a row would leave float32.
+            said.append(now.div_(now.sum((0, 1), keepdim=True)))
 
         found = torch.empty(length, k, size, dtype=torch.float32, device=beliefs.device)
         rest = torch.ones_like(said[0])
         for place in range(length - 1, self.order - 2, -1):
             found[place] = (said.pop() * rest).sum(0, dtype=torch.float32)
             rest = self._behind(torch.bmm(back, rest * heard[place]))
-            if place % SCALED == 0:
-                rest = rest / rest.amax((0, 1), keepdim=True)
+            rest = rest / rest.amax((0, 1), keepdim=True)
         first = (said.pop() * rest).float().reshape(*[k] * (self.order - 1), size)
         for place in range(self.order - 1):
             others = [axis for axis in range(self.order - 1) if axis != place]

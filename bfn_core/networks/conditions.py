@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bfn_core.checks import whole
+from bfn_core.checks import on_accelerator, whole, within
 
 
 def coarse_hints(x: Tensor, size: int) -> Tensor:
@@ -83,7 +83,11 @@ class Conditions(nn.Module):
                 f"the label must be int64 of shape ({len(like)},), got {label.dtype} of shape "
                 f"{tuple(label.shape)}"
             )
-        # On a CPU a label that is too large is refused here, by the embedding itself.
+        if not on_accelerator(label) and not within(label, -1, self.labels - 1):
+            raise ValueError(
+                f"the label must lie in −1…{self.labels - 1}, where −1 is unknown, got values from "
+                f"{label.min()} to {label.max()}"
+            )
         return self.label(torch.where(label < 0, self.labels, label))
 
     def _hinted(self, told: dict[str, Tensor], like: Tensor, channels: int) -> Tensor | None:
