@@ -342,6 +342,33 @@ def test_every_method_of_every_distribution(device):
         assert torch.equal(drawn, again)
 
 
+class Told(nn.Module):
+    """A network that adds what a layer makes of its condition."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network, self.layer = network, nn.Linear(2, 1)
+
+    def forward(self, inputs, t, condition):
+        return self.network(inputs, t) + self.layer(condition).reshape(-1, *[1] * (inputs.dim() - 1))
+
+
+@pytest.mark.parametrize("name", ["continuous", "discrete"])
+def test_what_lies_on_a_device_is_packed_as_on_the_cpu(device, name):
+    pytest.importorskip("constriction")
+    from bfn_core.compression import compress, decompress
+
+    bfn, x = example(name)
+    bfn = BFN(bfn.flow, Told(bfn.network))
+    x = x.mul(64).round() / 64 if name == "continuous" else x
+    condition = torch.randn(6, 2, generator=generator(2))
+    here = compress(bfn, x, 2, condition=condition)
+    bfn, told = bfn.to(device.kind), condition.to(device.kind)
+    there = compress(bfn, x.to(device.kind), 2, condition=told)
+    assert (there.words == here.words).all()
+    assert torch.equal(decompress(bfn, there, condition=told), x)
+
+
 def test_a_generator_of_another_device_is_named(device):
     bfn, x = example("discrete")
     bfn, x = bfn.to(device.kind), x.to(device.kind)

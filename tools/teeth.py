@@ -59,6 +59,17 @@ ONE_NOISE = """one = torch.randn(shape[:1], generator=generator, dtype=dtype, de
 # A file of bfn_core; tests of it; and rows of (what goes wrong, right, wrong), with tests of their
 # own where those are not the ones that see it.
 TABLE = [
+    ("compression/codec.py", "test_compression.py", [
+        ("a condition left in another precision than the model's",
+         "in_precision(over(lambda part: part.cpu(), condition), torch.float64)",
+         "over(lambda part: part.cpu(), condition)",
+         "test_compression.py::test_a_condition_of_numbers_is_told_in_the_models_own_precision"),
+    ]),
+    ("data/images.py",
+     "test_compression.py::test_pictures_keep_their_names_where_the_order_of_paths_ignores_case", [
+        ("pictures in the order of their paths", "sorted(found, key=lambda p: p.name)",
+         "sorted(found)"),
+    ]),
     ("compression/channels.py",
      "test_compression.py::test_a_message_about_one_of_many_bins_costs_what_the_mixture_says", [
         ("a bin's posterior by twice the accuracy", "score *= -alpha / 2", "score *= -alpha"),
