@@ -22,6 +22,7 @@ from bfn_core import (
 from bfn_core import distributions as d
 from bfn_core.beliefs import over
 from bfn_core.distributions import BinnedMessage
+from bfn_core.guidance import draw_told
 from bfn_core.infilling import Filling, class_shares, fill, filling_steps, heaviest
 from bfn_core.networks.mlp import MLP
 from bfn_core.own_clocks import OwnClocks, complete, expect, row_belief
@@ -350,7 +351,8 @@ class Told(nn.Module):
         self.network, self.layer = network, nn.Linear(2, 1)
 
     def forward(self, inputs, t, condition):
-        return self.network(inputs, t) + self.layer(condition).reshape(-1, *[1] * (inputs.dim() - 1))
+        beside = self.layer(condition).reshape(-1, *[1] * (inputs.dim() - 1))
+        return self.network(inputs, t) + beside
 
 
 @pytest.mark.parametrize("name", ["continuous", "discrete"])
@@ -367,6 +369,22 @@ def test_what_lies_on_a_device_is_packed_as_on_the_cpu(device, name):
     there = compress(bfn, x.to(device.kind), 2, condition=told)
     assert (there.words == here.words).all()
     assert torch.equal(decompress(bfn, there, condition=told), x)
+
+
+def test_guided_samples_are_drawn_where_the_model_is(device):
+    bfn, _ = example("continuous")
+
+    class Beside(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = bfn.network
+
+        def forward(self, inputs, t, condition=None):
+            return self.network(inputs, t) + (0.0 if condition is None else condition.unsqueeze(1))
+
+    told = BFN(bfn.flow, Beside()).to(device.kind)
+    labels = torch.ones(3, device=device.kind)
+    assert draw_told(told, (4,), labels, 2.0, 2).device.type == device.kind
 
 
 def test_a_generator_of_another_device_is_named(device):

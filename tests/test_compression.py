@@ -24,6 +24,7 @@ from bfn_core import (
 )
 from bfn_core.clocks import Retimed
 from bfn_core.distributions import DiscretisedNormal
+from bfn_core.guidance import Given
 from bfn_core.networks.mlp import MLP
 from bfn_core.schedules import GeometricSchedule, Schedule, TableSchedule
 from tests.oracles import correlated_bins, correlated_table, draw, generator
@@ -358,6 +359,8 @@ def test_a_condition_of_numbers_is_told_in_the_models_own_precision():
     x = torch.randint(3, (4, 5), generator=generator(1))
     condition = {"place": torch.randn(4, 2, generator=generator(2))}
     assert same(decompress(bfn, compress(bfn, x, 3, condition=condition), condition=condition), x)
+    held = BFN(bfn.flow, Given(bfn.network, {"place": condition["place"][:1]}))
+    assert same(decompress(held, compress(held, x, 3)), x)
 
 
 def test_every_moment_is_told_and_bob_hears_alice_backwards():
