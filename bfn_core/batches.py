@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from torch import Tensor
 
-from bfn_core.beliefs import Condition, Data, cut, first
+from bfn_core.beliefs import Condition, Data, cut, first, over
 
 
 def batches_of(
@@ -25,13 +25,19 @@ def batches_of(
             raise ValueError("condition needs data that are one tensor, or a dict, not batches")
         return ((batch, None) for batch in _batches(data))
     count = len(first(data))
-    if condition is not None and len(first(condition)) != count:
-        raise ValueError(
-            f"condition must hold as much as the data, {count}, got {len(first(condition))}"
-        )
-
+    check_condition(condition, count)
     parts = (slice(start, start + size) for start in range(0, count, size))
     return ((cut(data, part), cut(condition, part)) for part in parts)
+
+
+def check_condition(condition: Condition, count: int) -> None:
+    """Raise ValueError unless each tensor of a condition has a row for each of `count` examples."""
+
+    def check(part: Tensor) -> None:
+        if len(part) != count:
+            raise ValueError(f"condition must hold as much as the data, {count}, got {len(part)}")
+
+    over(check, condition)
 
 
 def _batches(data: Iterable[Tensor]) -> Iterator[Tensor]:

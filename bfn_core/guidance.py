@@ -21,12 +21,13 @@ Bradley and Nakkiran 2024, "Classifier-Free Guidance is a Predictor-Corrector", 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 
-from bfn_core.beliefs import Condition, Data, Parameters, cut, over, told
+from bfn_core.beliefs import Condition, Data, Parameters, cut, in_precision, over, told
 from bfn_core.checks import whole
 from bfn_core.data.images import shades
 from bfn_core.distributions import Categorical, Delta, Output
@@ -103,7 +104,7 @@ class Given(nn.Module):
     def _for(part: Tensor, t: Tensor) -> Tensor:
         if len(part) not in (1, len(t)):
             raise ValueError(f"condition has {len(part)} rows, but the batch has {len(t)}")
-        return part.to(t.device).expand(len(t), *part.shape[1:])
+        return in_precision(part, t.dtype).to(t.device).expand(len(t), *part.shape[1:])
 
 
 class GuidedBFN(BFN):
@@ -156,7 +157,7 @@ def mixed(informed: Any, plain: Any, weight: float) -> Any:
 
 
 def _weight(weight: float) -> float:
-    number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
+    number = isinstance(weight, Real) and not isinstance(weight, bool)
     if not number or not math.isfinite(weight):
         raise ValueError(f"weight must be a finite number, got {weight!r}")
     return float(weight)
@@ -178,7 +179,7 @@ def draw_told(
         sampler: Solver("ab2") by default.
     """
     guide = BFN(bfn.flow, Guided(bfn.network, weight))
-    rng = torch.Generator().manual_seed(seed)
+    rng = torch.Generator(bfn._reference.device).manual_seed(seed)
     return guide.sample((len(labels), *shape), n, condition=labels, generator=rng, final="mode",
                         sampler=Solver("ab2") if sampler is None else sampler)
 

@@ -40,7 +40,9 @@ from bfn_core.beliefs import (
 )
 from bfn_core.checks import check_floating, check_range, whole
 from bfn_core.distributions import Gaussian, Output
-from bfn_core.flows import GaussianFlow
+from bfn_core.flows import BayesianFlow, ContinuousFlow, GaussianFlow
+from bfn_core.missing import ABSENT, MissingFlow
+from bfn_core.mixed import MixedFlow
 from bfn_core.model import BFN
 from bfn_core.modes import evaluating
 from bfn_core.numerics import check_generator, in_rows, placed, wide
@@ -157,9 +159,9 @@ def fill(
         count: candidates, N ≥ 1.
         weigh: False leaves all weights equal: the quick way, which is only roughly right.
         basis: (M, D), orthonormal rows, for data that are numbers: `known`, (M,), then says which
-            of the coordinates basis @ x.flatten() are known. x may be anything of [−1, 1] that
-            has these, on the bins or not, and so may be what is drawn. Messages are about the
-            mean of p_O, as with Ancestral(guess="mean"), and so are the weights.
+            of the coordinates basis @ x.flatten() are known. x may be anything in the flow's
+            range that has these, on the bins or not, and so may be what is drawn. Messages are
+            about the mean of p_O, as with Ancestral(guess="mean"), and so are the weights.
         sampler: a solver in place of the paper's sampler, only where weigh is False, since the
             weights are of messages, and a solver sends none. It needs fewer steps, but is further
             from the law of the gap: without noise an early guess is not taken back.
@@ -167,9 +169,9 @@ def fill(
         generator: for every draw.
 
     Raises:
-        ValueError: x is not data of the flow, known is not bool of x's shape, a number below 1,
-            a sampler and weights, or a basis that is not orthonormal, for classes, or with a
-            sampler.
+        ValueError: x is not data of the flow, known is not bool of x's shape, or True where x is
+            absent, a number below 1, a sampler and weights, or a basis that is not orthonormal,
+            for classes, or with a sampler.
     """
     given = _given(bfn, x, known, basis, weigh, sampler)
     for step in _steps(bfn, given, n_steps, count, weigh, sampler, condition, generator):
@@ -197,8 +199,11 @@ def marginals(
         need not believe to be certain, it says the same.
 
     Raises:
-        ValueError: as `fill`.
+        ValueError: as `fill`, or numbers without bins.
     """
+    if _without_bins(bfn.flow):
+        raise ValueError("marginals are of classes and bins, and this flow has numbers without "
+                         f"them, which `fill` draws: {bfn.flow}")
     for step in filling_steps(bfn, x, known, n_steps, count, condition=condition,
                               generator=generator):
         last = step
@@ -208,6 +213,13 @@ def marginals(
         return torch.tensordot(weights, part.log_probs.to(weights).exp(), 1)
 
     return {k: mean(v) for k, v in output.items()} if isinstance(output, dict) else mean(output)
+
+
+def _without_bins(flow: BayesianFlow) -> bool:
+    """Whether data, or a part of them, are numbers whose values have no probabilities."""
+    if isinstance(flow, MixedFlow):
+        return any(_without_bins(part) for part in flow.flows.values())
+    return isinstance(flow.inner if isinstance(flow, MissingFlow) else flow, ContinuousFlow)
 
 
 def filling_steps(
@@ -292,6 +304,15 @@ def _check(x: Data, known: Data) -> None:
         )
 
 
+def check_there(flow: BayesianFlow, x: Data, known: Data) -> None:
+    """Raise ValueError if something is both known and absent; `known` broadcasts against x."""
+    if isinstance(flow, MixedFlow):
+        for name, part in flow.flows.items():
+            check_there(part, x[name], known[name])
+    elif isinstance(flow, MissingFlow) and bool((known & ~flow.there(x)).any()):
+        raise ValueError(f"known must be False where x is absent (NaN, or {ABSENT} among classes)")
+
+
 def block_means(shape: tuple[int, ...], size: int) -> Tensor:
     """Orthonormal rows for the means of squares of pixels, for `fill(…, basis=…)`.
 
@@ -323,6 +344,7 @@ class _Variables:
     def __init__(self, bfn: BFN, x: Data, known: Data) -> None:
         _check(x, known)
         bfn.flow.check(over(lambda part: part.unsqueeze(0), x))
+        check_there(bfn.flow, x, known)
         self.flow, self.x, self.known = bfn.flow.trusting(), x, known
         self.precise = in_precision(x, bfn._reference.dtype)
 
@@ -353,7 +375,8 @@ class _Coordinates:
         if not isinstance(bfn.flow, GaussianFlow):
             raise ValueError(f"basis must be None for data that are not numbers alone: {bfn.flow}")
         check_floating("x", x, least=0)
-        check_range("x", x, -1.0, 1.0)
+        bounds = getattr(bfn.flow, "data_range", (-1.0, 1.0))
+        check_range("x", x, *(bounds or (-math.inf, math.inf)))
         shape = (len(basis), x.numel())
         if basis.shape != shape or not _orthonormal(basis):
             raise ValueError(f"basis must have orthonormal rows, each of {x.numel()} numbers, got "

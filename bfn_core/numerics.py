@@ -4,6 +4,7 @@ Whatever comes in 16 bits is computed and drawn in single precision.
 """
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Generator, Tensor
@@ -28,6 +29,15 @@ def check_generator(generator: Generator | None, device: torch.device) -> None:
             f"generator must be None or on {device.type}, where the draws are made: "
             f"torch.Generator({device.type!r}); got one on {generator.device.type}"
         )
+
+
+def without_autocast(kind: str) -> AbstractContextManager:
+    """A context in which nothing is autocast on devices of a kind: also where torch has no autocast
+    for it, as torch 2.4 has none on mps, and refuses to end it.
+    """
+    # A compiler, which cuts its graph where it is asked, comes with later versions of torch there.
+    has_it = torch.compiler.is_compiling() or torch.amp.is_autocast_available(kind)
+    return torch.autocast(kind, enabled=False) if has_it else nullcontext()
 
 
 def at_least_single(dtype: torch.dtype) -> torch.dtype:

@@ -26,6 +26,8 @@ from bfn_core.clocks import Retimed
 from bfn_core.data.iris_and_wine import LABEL, LabelledTable, Scale
 from bfn_core.distributions import Output
 from bfn_core.flows import ContinuousFlow, DiscreteFlow
+from bfn_core.infilling import check_there
+from bfn_core.missing import MissingFlow
 from bfn_core.mixed import MixedFlow
 from bfn_core.model import BFN, _sum
 from bfn_core.modes import evaluating
@@ -131,7 +133,12 @@ def _alike(flows: dict[str, Any], x: dict[str, Tensor]) -> list[tuple[Any, list[
 
 
 def certain(flow: Any, x: Tensor) -> Parameters:
-    """The belief at t = 1 in which the noise happened to be 0: about x, and as sharp as it gets."""
+    """The belief at t = 1 in which the noise happened to be 0: about x, and as sharp as it gets.
+
+    Of what is absent, in a `MissingFlow`, about any value.
+    """
+    if isinstance(flow, MissingFlow):
+        return certain(flow.inner, flow.parts(x)[0])
     dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
     ones = torch.ones(len(x), dtype=dtype, device=x.device)
     if isinstance(flow, DiscreteFlow):
@@ -144,9 +151,14 @@ def certain(flow: Any, x: Tensor) -> Parameters:
 
 def _mix(known: Tensor, theta: Parameters, other: Parameters) -> Parameters:
     """The first belief where `known`, (B,), else the second."""
-    parts = [torch.where(known.reshape(-1, *[1] * (a.dim() - 1)), a, b)
+    parts = [torch.where(_along(known, a), a, b)
              for a, b in zip(vars(theta).values(), vars(other).values(), strict=True)]
     return type(theta)(*parts)
+
+
+def _along(known: Tensor, like: Tensor) -> Tensor:
+    """(B,), ready to broadcast against `like`, (B, …)."""
+    return known.reshape(-1, *[1] * (like.dim() - 1))
 
 
 def _for_each(known: bool | Tensor, x: Tensor) -> Tensor:
@@ -168,7 +180,8 @@ def knowing(
         θ and t, dicts by part, for `OwnClocks.output`.
 
     Raises:
-        ValueError: x is not data of the flow, or other names in `known`.
+        ValueError: x is not data of the flow, other names in `known`, or a part that is known and
+            absent.
     """
     flow.check(x)
     if known.keys() != flow.flows.keys():
@@ -176,6 +189,7 @@ def knowing(
     theta, times = {}, {}
     for name, part in flow.flows.items():
         own = _for_each(known[name], x[name])
+        check_there(part, x[name], _along(own, x[name]))
         sure = certain(part, x[name])
         nothing = part.prior(x[name].shape, dtype=first(sure).dtype, device=x[name].device)
         theta[name] = _mix(own, sure, nothing)
@@ -251,8 +265,7 @@ def complete(
             heard = flow.update(theta, y, alpha)
             theta = {name: _mix(k, sure[name], heard[name]) for name, k in own.items()}
     drawn = output.sample(generator=generator)
-    return {name: torch.where(k.reshape(-1, *[1] * (x[name].dim() - 1)), x[name], drawn[name])
-            for name, k in own.items()}
+    return {name: torch.where(_along(k, x[name]), x[name], drawn[name]) for name, k in own.items()}
 
 
 def table_flow(table: LabelledTable, path: str = "together") -> MixedFlow:

@@ -17,6 +17,7 @@ from torch import Generator
 
 from bfn_core.beliefs import Condition, over, told
 from bfn_core.flows import BayesianFlow, GaussianFlow
+from bfn_core.missing import MissingFlow
 from bfn_core.mixed import MixedFlow
 from bfn_core.model import BFN, SamplingStep
 from bfn_core.modes import evaluating
@@ -90,7 +91,7 @@ class Ancestral:
         if self.guess == "mean" and isinstance(flow, MixedFlow):
             return {name: self._guess(part, output[name], generator)
                     for name, part in flow.flows.items()}
-        if self.guess == "mean" and isinstance(flow, GaussianFlow):
+        if self.guess == "mean" and _has_numbers(flow):
             return output.mean
         return output.sample(generator=generator)
 
@@ -98,4 +99,4 @@ class Ancestral:
 def _has_numbers(flow: BayesianFlow) -> bool:
     if isinstance(flow, MixedFlow):
         return any(_has_numbers(part) for part in flow.flows.values())
-    return isinstance(flow, GaussianFlow)
+    return isinstance(flow.inner if isinstance(flow, MissingFlow) else flow, GaussianFlow)

@@ -26,6 +26,7 @@ Differential Equations", arXiv 2404.15766, whose BFN-Solvers these are, but for 
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import torch
@@ -84,9 +85,10 @@ class Solver:
     def __post_init__(self) -> None:
         _check_word("rule", self.rule, RULES)
         _check_word("spacing", self.spacing, SPACINGS)
-        number = isinstance(self.noise, (int, float)) and not isinstance(self.noise, bool)
+        number = isinstance(self.noise, Real) and not isinstance(self.noise, bool)
         if not number or not within(self.noise, 0.0, 1.0):
             raise ValueError(f"noise must lie in [0, 1], got {self.noise!r}")
+        object.__setattr__(self, "noise", float(self.noise))  # NumPy's as Python's
 
     def calls(self, n: int) -> int:
         """How often n steps call the network."""
@@ -318,6 +320,7 @@ class _Channel:
         def one(x, known, like, categorical):
             if not categorical:
                 return known, x
+            x = torch.where(known, x, 0)  # a gap may be marked by what is no class
             hot = torch.nn.functional.one_hot(x, like.shape[-1])
             return known.unsqueeze(-1), like.shape[-1] * hot.to(dtype)
 

@@ -3,6 +3,7 @@ of how quick the explorers were.
 """
 
 import pytest
+import torch
 
 from bfn_core.views.kit import browser
 from tests import latency
@@ -21,6 +22,21 @@ def call(request, chromium):
     """Calls a function of the module's SCRIPT, by its name, with a list of arguments."""
     with functions(chromium, browser.script(request.module.SCRIPT)) as call:
         yield call
+
+
+@pytest.fixture
+def no_autocast(monkeypatch):
+    """Called, it leaves torch without autocast on any device, as torch 2.4 is on a Mac's GPU."""
+
+    def refuse(kind, *arguments, **options):
+        raise RuntimeError(f"User specified an unsupported autocast device_type '{kind}'")
+
+    def leave():
+        monkeypatch.setattr(torch.amp, "is_autocast_available", lambda kind: False)
+        for name in ("autocast", "is_autocast_enabled", "get_autocast_dtype"):
+            monkeypatch.setattr(torch, name, refuse)
+
+    return leave
 
 
 def pytest_collection_modifyitems(items):

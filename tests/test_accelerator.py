@@ -22,6 +22,7 @@ from bfn_core import (
 from bfn_core import distributions as d
 from bfn_core.beliefs import over
 from bfn_core.distributions import BinnedMessage
+from bfn_core.guidance import draw_told
 from bfn_core.infilling import Filling, class_shares, fill, filling_steps, heaviest
 from bfn_core.networks.mlp import MLP
 from bfn_core.own_clocks import OwnClocks, complete, expect, row_belief
@@ -340,6 +341,50 @@ def test_every_method_of_every_distribution(device):
         assert drawn.device.type == device.kind and drawn.shape == here.sample((7,)).shape
         again = there.sample((7,), generator=drawn_on(device.kind))
         assert torch.equal(drawn, again)
+
+
+class Told(nn.Module):
+    """A network that adds what a layer makes of its condition."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network, self.layer = network, nn.Linear(2, 1)
+
+    def forward(self, inputs, t, condition):
+        beside = self.layer(condition).reshape(-1, *[1] * (inputs.dim() - 1))
+        return self.network(inputs, t) + beside
+
+
+@pytest.mark.parametrize("name", ["continuous", "discrete"])
+def test_what_lies_on_a_device_is_packed_as_on_the_cpu(device, name):
+    pytest.importorskip("constriction")
+    from bfn_core.compression import compress, decompress
+
+    bfn, x = example(name)
+    bfn = BFN(bfn.flow, Told(bfn.network))
+    x = x.mul(64).round() / 64 if name == "continuous" else x
+    condition = torch.randn(6, 2, generator=generator(2))
+    here = compress(bfn, x, 2, condition=condition)
+    bfn, told = bfn.to(device.kind), condition.to(device.kind)
+    there = compress(bfn, x.to(device.kind), 2, condition=told)
+    assert (there.words == here.words).all()
+    assert torch.equal(decompress(bfn, there, condition=told), x)
+
+
+def test_guided_samples_are_drawn_where_the_model_is(device):
+    bfn, _ = example("continuous")
+
+    class Beside(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = bfn.network
+
+        def forward(self, inputs, t, condition=None):
+            return self.network(inputs, t) + (0.0 if condition is None else condition.unsqueeze(1))
+
+    told = BFN(bfn.flow, Beside()).to(device.kind)
+    labels = torch.ones(3, device=device.kind)
+    assert draw_told(told, (4,), labels, 2.0, 2).device.type == device.kind
 
 
 def test_a_generator_of_another_device_is_named(device):

@@ -93,6 +93,14 @@ def test_bf16_is_near_and_float16_is_not_used():
     assert 0 < (near.exp() - exact).abs().max() < 0.01
 
 
+def test_it_computes_on_a_device_of_which_torchs_autocast_knows_nothing(no_autocast):
+    chain, _ = counted(3)
+    beliefs = torch.rand(2, 9, K, generator=generator(2)).softmax(-1)
+    expected = chain(beliefs)
+    no_autocast()
+    assert torch.equal(chain(beliefs), expected)
+
+
 @pytest.mark.parametrize("order, inputs, message", [
     (1, None, "order must be at least 2, got 1"),
     (4, (2, 2, K), r"L of at least 3, got \(2, 2, 3\)"),

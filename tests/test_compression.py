@@ -4,6 +4,7 @@ import dataclasses
 import io
 import itertools
 import sys
+from pathlib import PurePath
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from bfn_core import (
 )
 from bfn_core.clocks import Retimed
 from bfn_core.distributions import DiscretisedNormal
+from bfn_core.guidance import Given
 from bfn_core.networks.mlp import MLP
 from bfn_core.schedules import GeometricSchedule, QuadraticSchedule, Schedule, TableSchedule
 from tests.oracles import correlated_bins, correlated_table, draw, generator
@@ -33,6 +35,7 @@ from bfn_core.compression import Codec, Packed, Stack, compress, decompress
 from bfn_core.compression.__main__ import main
 from bfn_core.compression.channels import channels_of, helmert, rounded
 from bfn_core.compression.codec import digest_of
+from bfn_core.compression.files import write
 from bfn_core.compression.stack import seed_words
 
 BITS = 1 / np.log(2)
@@ -331,6 +334,33 @@ def test_a_condition_saves_bits_and_must_be_told_again():
     assert same(decompress(bfn, right, condition=x), x)
     with pytest.raises(ValueError, match="not what was packed"):
         decompress(bfn, right, condition=1 - x)
+    for count in (39, 41):
+        others = torch.zeros(count, 6, dtype=torch.int64)
+        with pytest.raises(ValueError, match=f"must hold as much as the data, 40, got {count}"):
+            compress(bfn, x, 3, lanes=10, condition=others)
+        with pytest.raises(ValueError, match=f"must hold as much as the data, 40, got {count}"):
+            decompress(bfn, right, condition=others)
+
+
+class ToldNumbers(nn.Module):
+    """A network whose condition goes through a layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 3)
+
+    def forward(self, inputs, t, condition):
+        return inputs + self.layer(condition["place"]).unsqueeze(1)
+
+
+def test_a_condition_of_numbers_is_told_in_the_models_own_precision():
+    torch.manual_seed(0)
+    bfn = BFN(DiscreteFlow(3, 3.0), ToldNumbers())
+    x = torch.randint(3, (4, 5), generator=generator(1))
+    condition = {"place": torch.randn(4, 2, generator=generator(2))}
+    assert same(decompress(bfn, compress(bfn, x, 3, condition=condition), condition=condition), x)
+    held = BFN(bfn.flow, Given(bfn.network, {"place": condition["place"][:1]}))
+    assert same(decompress(held, compress(held, x, 3)), x)
 
 
 def test_every_moment_is_told_and_bob_hears_alice_backwards():
@@ -532,6 +562,27 @@ def test_folders_of_pictures_come_back_pixel_for_pixel(models, tmp_path, model, 
     back = pack_and_unpack(model, folder)
     assert sorted(p.name for p in back.iterdir()) == ["0.png", "1.png", "2.png", "3.png"]
     assert torch.equal(data.folder(back), data.folder(folder))
+
+
+def test_pictures_keep_their_names_where_the_order_of_paths_ignores_case(
+    models, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(PurePath, "__lt__", lambda a, b: str(a).lower() < str(b).lower())  # Windows
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    pixels = {"B.png": np.zeros((4, 4), np.uint8), "a.png": np.full((4, 4), 255, np.uint8)}
+    for name, picture in pixels.items():
+        Image.fromarray(picture).save(folder / name)
+    back = pack_and_unpack("mnist", folder)
+    for name, picture in pixels.items():
+        assert (np.asarray(Image.open(back / name)) == picture).all()
+
+
+def test_no_picture_is_written_over_another(tmp_path):
+    """As A.png and a.png would be where file names ignore case."""
+    x, form = torch.zeros(2, 1, 4, 4, dtype=torch.int64), {"kind": "png", "names": ["a.png"] * 2}
+    with pytest.raises(data.DataError, match="the same file as another"):
+        write(tmp_path / "back", x, DiscreteFlow(2, 9.0), form)
 
 
 @pytest.mark.parametrize("text", ["to be or not to be that is the question", "a", ""])

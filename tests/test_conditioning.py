@@ -6,7 +6,15 @@ from itertools import pairwise
 import pytest
 import torch
 
-from bfn_core import ContinuousFlow, DiscreteFlow, DiscretisedFlow, ExactBFN, MixedFlow, Solver
+from bfn_core import (
+    BFN,
+    ContinuousFlow,
+    DiscreteFlow,
+    DiscretisedFlow,
+    ExactBFN,
+    MixedFlow,
+    Solver,
+)
 from bfn_core.infilling import (
     Filling,
     block_means,
@@ -17,6 +25,7 @@ from bfn_core.infilling import (
     heaviest,
     marginals,
 )
+from bfn_core.missing import MissingFlow
 from tests.oracles import generator
 
 WORDS = ["the", "tho", "she", "sho", "sly", "thy", "try", "tie"]
@@ -181,6 +190,32 @@ def test_bad_input_is_named(change, complaint):
         fill(PERFECT, **{**good, **change})
 
 
+def test_what_is_absent_is_not_known():
+    classes, numbers = MissingFlow(DiscreteFlow(3, 6.0)), MissingFlow(ContinuousFlow(0.1))
+    points = {"a": torch.tensor([[0, 1], [2, 1]]), "b": torch.tensor([[-0.5], [0.5]])}
+    bfn = ExactBFN(MixedFlow(a=classes, b=numbers), points)
+    x = {"a": torch.tensor([0, -1]), "b": torch.tensor([math.nan])}
+    known = {"a": torch.tensor([True, False]), "b": torch.tensor([False])}
+    filling = fill(bfn, x, known, 10, 8, generator=generator(0))
+    assert torch.equal(filling.x["a"], points["a"][:1].expand(8, 2))
+    assert bool(filling.weights.isfinite().all())
+    for name, gap in (("a", torch.tensor([True, True])), ("b", torch.tensor([True]))):
+        with pytest.raises(ValueError, match="known must be False where x is absent"):
+            fill(bfn, x, {**known, name: gap}, 10, 8)
+
+
+def test_numbers_without_classes_have_no_marginals():
+    """And that is said before the network is called."""
+    bfn = BFN(ContinuousFlow(0.1), None)
+    x, known = torch.zeros(3), torch.tensor([True, False, False])
+    with pytest.raises(ValueError, match="marginals are of classes and bins"):
+        marginals(bfn, x, known, 10)
+    mixed = BFN(MixedFlow(a=DiscreteFlow(2, 1.0), b=MissingFlow(bfn.flow)), None)
+    both = {"a": torch.tensor([0, 1, 1]), "b": x}
+    with pytest.raises(ValueError, match="marginals are of classes and bins"):
+        marginals(mixed, both, {"a": known, "b": known}, 10)
+
+
 def test_who_is_told_the_known_part_first_needs_no_candidates():
     """A clock for each variable: a perfect network reads any belief, and conditions exactly."""
     flow, g, n = PERFECT.flow, generator(9), 40
@@ -268,6 +303,17 @@ def test_numbers_in_bins_are_refined_to_the_means_that_were_told():
     assert torch.allclose(best, images[2], atol=1e-3)  # the only one with these means
 
 
+WIDE = ExactBFN(ContinuousFlow(0.05, data_range=(0.0, 5.0)), SCATTERED + 2)
+
+
+@pytest.mark.parametrize("data_range", [(0.0, 5.0), None])
+def test_in_a_basis_numbers_lie_where_the_flow_says(data_range):
+    bfn = ExactBFN(ContinuousFlow(0.05, data_range=data_range), SCATTERED + 2)
+    known = torch.tensor([True, False, False, False])
+    found = fill(bfn, SCATTERED[0] + 2, known, 2, 3, basis=torch.eye(4), generator=generator(0))
+    torch.testing.assert_close(found.x[:, 0], (SCATTERED[0, 0] + 2).expand(3))
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
@@ -277,6 +323,7 @@ def test_numbers_in_bins_are_refined_to_the_means_that_were_told():
         ({"known": torch.ones(2, dtype=torch.bool)}, "one for each row of basis"),
         ({"x": 3 * SCATTERED[0] + 2}, "x must lie in"),
         ({"weigh": False, "sampler": Solver()}, "sampler must be None with a basis"),
+        ({"bfn": WIDE, "x": 3 * SCATTERED[0] + 6}, r"x must lie in \[0, 5\]"),
         ({"bfn": PERFECT}, "basis must be None for data that are not numbers alone"),
     ],
 )

@@ -253,6 +253,7 @@ def test_readers_say_what_numbers_are_names_and_what_to_leave_out(place):
     ("a,b\n1,1\n2,2\n", {"leave_out": ["c"]}, "has no column 'c', which leave_out names"),
     ("a,b\n1,1\n2,2\n", {"leave_out": ["a", "b"]}, "has no column left"),
     ("a,b\n1e308,1\n-1e308,2\n", {}, "has numbers too large to count with"),
+    ("a,b\n1,1\n1e999,2\n", {}, "line 3: '1e999' of column 'a' is too large to count with"),
     ("a,b\n" + "".join(f"{i},n{i}\n" for i in range(60)), {},
      "column 'b' has 60 different entries (such as 'n0', 'n1' and 58 more), and at most 50"),
     (b"PK\3\4rest", {}, "is an Excel or OpenOffice workbook and no CSV file"),
@@ -277,6 +278,9 @@ def test_arguments_of_a_table_are_asked_for(place):
         (lambda: table.row(sex=1), "has no column 'sex'"),
         (lambda: table.row(city="Paris"), "'city' has no class 'Paris', only 'Bonn'"),
         (lambda: table.row(age="old"), "a number is expected, got 'old'"),
+        (lambda: table.row(age=math.inf), "a finite number is expected, got inf"),
+        (lambda: table.row(age=math.nan), "a finite number is expected, got nan"),
+        (lambda: table.row(age=10**400), "a finite number is expected, got 1000"),
         (lambda: table.rows({"age": table.x["age"]}), "x must be a dict with the columns"),
     ]:
         with pytest.raises(ValueError, match=said):
@@ -285,6 +289,13 @@ def test_arguments_of_a_table_are_asked_for(place):
         data.read_table(place)
     with pytest.raises(DataError, match="none.csv cannot be read"):
         data.read_table(place / "none.csv")
+
+
+def test_numbers_far_apart_are_put_into_bins(place):
+    """Where their range times ten for each decimal is more than floats hold."""
+    table = table_of(place, f"a,b\n{'9' * 301},1\n0.12345678901,2\n", bins=8)
+    assert table["a"].index(table.x["a"]).flatten().tolist() == [7, 0]
+    assert table["b"].level(1e308) == 1 and table["b"].level(-1e308) == 0
 
 
 def test_another_file_is_read_on_the_same_bins(place):
@@ -297,6 +308,8 @@ def test_another_file_is_read_on_the_same_bins(place):
         ("age,city\n30,Rome\n", "has no column 'weight', which was learnt; it has 'age', 'city'"),
         ("age,city,weight\n30,Rome,1\n30,Paris,1\n", "line 3: 'Paris' of column 'city' was never "
                                                      "seen in my table.csv"),
+        ("age,city,weight\n1,Rome,1\n1e999,Rome,1\n",
+         "line 3: '1e999' of column 'age' is too large to count with"),
         ("age,city,weight\nx,Rome,1\n", "line 2: 'x' stands among the numbers of column 'age'"),
     ]:
         other.write_text(text, "utf-8")

@@ -21,6 +21,7 @@ from bfn_core import (
 )
 from bfn_core.beliefs import first
 from bfn_core.infilling import fill
+from bfn_core.missing import MissingFlow
 from bfn_core.model import SamplingStep
 from bfn_core.networks.mlp import MLP
 from bfn_core.networks.transformer import Transformer
@@ -434,6 +435,20 @@ class Impatient:
     def steps(self, bfn, shape, n, *, condition, generator):
         theta = bfn.flow.prior(shape)
         yield SamplingStep(0, 0.0, theta, bfn.output(theta, 0.0, condition=condition))
+
+
+def test_messages_may_be_about_means_where_data_have_gaps():
+    points = torch.tensor([[-0.5, 0.5], [0.5, -0.5]])
+    plain = ContinuousFlow(0.1)
+    for flow, x in [(plain, points), (MixedFlow(a=plain, b=plain), {"a": points, "b": points})]:
+        shape = {"a": (4, 2), "b": (4, 2)} if isinstance(x, dict) else (4, 2)
+        gaps = MissingFlow(plain) if flow is plain else MixedFlow(a=MissingFlow(plain), b=plain)
+        drawn = [ExactBFN(f, x).sample(shape, 3, sampler=Ancestral("mean"), generator=generator(0))
+                 for f in (flow, gaps)]
+        torch.testing.assert_close(drawn[1], drawn[0], rtol=0.0, atol=0.0)
+    with pytest.raises(ValueError, match='guess must be "draw" for classes'):
+        classes = ExactBFN(MissingFlow(DiscreteFlow(3, 4.0)), torch.tensor([[0], [1]]))
+        classes.sample((4, 1), 3, sampler=Ancestral("mean"))
 
 
 def test_a_sampler_of_ones_own():

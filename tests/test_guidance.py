@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -200,6 +201,11 @@ def test_a_weight_is_a_finite_number(weight):
         Guided(Counting(), weight)
     with pytest.raises(ValueError, match="weight must be a finite number, got"):
         GuidedBFN(GIVEN, ALL, weight)
+
+
+def test_a_weight_may_be_numpys():
+    guided = Guided(Counting(), np.int64(2))
+    assert repr(guided) == repr(Guided(Counting(), 2.0)) and type(guided.weight) is float
 
 
 # What guidance draws.

@@ -1,5 +1,7 @@
 """With a time for each part and the perfect network, what is read off is Bayes' rule."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -7,6 +9,7 @@ from torch import nn
 from bfn_core import ContinuousFlow, DiscreteFlow, ExactBFN, MixedFlow, elbo
 from bfn_core.beliefs import CategoricalParameters, GaussianParameters
 from bfn_core.data.iris_and_wine import LABEL, Scale, energy_distance, iris, spread_out, wine
+from bfn_core.missing import MissingFlow
 from bfn_core.networks.clocked import ClockedNetwork
 from bfn_core.own_clocks import (
     PATHS,
@@ -137,6 +140,29 @@ def test_what_is_known_costs_nothing_and_the_rest_costs_its_rate():
     assert float(cost.mean()) == pytest.approx(4.0, abs=0.1)
     both_known = (cost == 0).double().mean()
     assert float(both_known) == pytest.approx(1 / 3, abs=0.02)  # the mean of p²
+
+
+def test_what_is_absent_is_not_known():
+    gaps = MixedFlow(**{name: MissingFlow(flow) for name, flow in FLOW.flows.items()})
+    bfn = OwnClocks(gaps, Perfect())
+    known = {"a": torch.tensor([True] * 4 + [False]), "b": False, "c": True}
+    x = {**ROWS, "a": torch.tensor([[0], [0], [1], [1], [-1]]), "b": torch.full((5, 1), -1)}
+    same = {**x, "a": x["a"].clamp(min=0), "b": ROWS["b"]}  # what is not known is not looked at
+    for one, other in zip(knowing(gaps, x, known), knowing(FLOW, same, known), strict=True):
+        assert one.keys() == other.keys()
+        for name in one:
+            torch.testing.assert_close(vars_of(one[name]), vars_of(other[name]), rtol=0.0, atol=0.0)
+    drawn = complete(bfn, x, known, 3, generator=generator(0))
+    assert all(bool((drawn[name] >= 0).all()) for name in "ab")
+    with pytest.raises(ValueError, match="known must be False where x is absent"):
+        knowing(gaps, x, {**known, "a": True})
+    with pytest.raises(ValueError, match="known must be False where x is absent"):
+        knowing(gaps, {**x, "c": torch.full((5, 1), math.nan)}, known)
+
+
+def vars_of(value):
+    """The tensors of a belief, or the one of a time."""
+    return [value] if isinstance(value, torch.Tensor) else [*vars(value).values()]
 
 
 def test_bad_input_is_refused():

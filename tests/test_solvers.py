@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -21,6 +22,7 @@ from bfn_core import (
 from bfn_core.clocks import ONE_FIRST, paths
 from bfn_core.data.toy import GaussianMixture
 from bfn_core.infilling import fill
+from bfn_core.missing import MissingFlow
 from bfn_core.samplers import Ancestral
 from bfn_core.schedules import (
     CosineSchedule,
@@ -394,6 +396,18 @@ def test_a_condition_reaches_every_call():
             bfn.sample((2, 4), 3, sampler=sampler)
 
 
+@pytest.mark.parametrize("sampler", [Solver("ab2"), FixedNoise()])
+def test_a_gap_may_be_marked_as_absent(sampler):
+    flow = MissingFlow(DiscreteFlow(3, 6.0))
+    bfn = ExactBFN(flow, torch.tensor([[0, 0], [1, 1], [2, 2]]))
+    known, options = torch.tensor([False, True]), {"weigh": False, "sampler": sampler}
+    marked, other = (
+        fill(bfn, torch.tensor([gap, 1]), known, 5, 20, **options, generator=generator(0)).x
+        for gap in (-1, 2)
+    )
+    assert torch.equal(marked, other) and bool((marked[:, 1] == 1).all())
+
+
 @pytest.mark.parametrize("sampler", [Solver("ab2"), Solver("midpoint", noise=0.5), FixedNoise()])
 def test_a_gap_is_filled_beside_what_is_known(sampler):
     points = torch.tensor([[0, 0, 0], [1, 1, 1], [2, 2, 2]])
@@ -490,6 +504,7 @@ def test_bad_settings_are_named():
                 {"noise": float("nan")}, {"noise": True}):
         with pytest.raises(ValueError, match=f"^{next(iter(bad))} must"):
             Solver(**bad)
+    assert repr(Solver(noise=np.float32(0.5))) == repr(Solver(noise=0.5))
     with pytest.raises(ValueError, match="spacing must"):
         FixedNoise("even")
     with pytest.raises(ValueError, match="n must"):

@@ -124,6 +124,14 @@ def test_bad_input_is_named():
         UNet(3, **SMALL)(torch.rand(1, 1, 8, 8), torch.rand(1))
 
 
+def test_it_computes_on_a_device_of_which_torchs_autocast_knows_nothing(no_autocast):
+    """As torch 2.4 knows nothing of a Mac's GPU, and raises an error where autocast is ended."""
+    network, x = random_weights(UNet(**SMALL | {"attention": ()})), torch.randn(2, 1, 8, 8)
+    expected = network(x, torch.full((2,), 0.5))
+    no_autocast()
+    assert torch.equal(network(x, torch.full((2,), 0.5)), expected)
+
+
 def test_dropout_is_off_when_evaluating():
     network = random_weights(UNet(dropout=0.5, **SMALL))
     inputs, t = torch.rand(1, 1, 8, 8), torch.rand(1)

@@ -59,6 +59,12 @@ ONE_NOISE = """one = torch.randn(shape[:1], generator=generator, dtype=dtype, de
 # A file of bfn_core; tests of it; and rows of (what goes wrong, right, wrong), with tests of their
 # own where those are not the ones that see it.
 TABLE = [
+    ("compression/codec.py", "test_compression.py", [
+        ("a condition left in another precision than the model's",
+         "in_precision(over(lambda part: part.cpu(), condition), torch.float64)",
+         "over(lambda part: part.cpu(), condition)",
+         "test_compression.py::test_a_condition_of_numbers_is_told_in_the_models_own_precision"),
+    ]),
     ("compression/channels.py",
      "test_compression.py::test_a_message_about_one_of_many_bins_costs_what_the_mixture_says", [
         ("a bin's posterior by twice the accuracy", "score *= -alpha / 2", "score *= -alpha"),
@@ -142,6 +148,10 @@ TABLE = [
         ("one noise for all variables",
          "return torch.randn(shape, generator=generator, dtype=dtype, device=like.device)",
          ONE_NOISE),
+        ("autocast ended where torch has none",
+         "torch.autocast(kind, enabled=False) if has_it else nullcontext()",
+         "torch.autocast(kind, enabled=False)", "test_unet.py::"
+         "test_it_computes_on_a_device_of_which_torchs_autocast_knows_nothing"),
         ("draws in 16 bits", "return torch.promote_types(dtype, torch.float32)", "return dtype",
          "test_input.py::test_draws_of_many_classes_have_their_shares "
          "test_input.py::test_noise_and_times_have_more_than_256_values"),
@@ -300,6 +310,10 @@ TABLE = [
          "test_model.py::test_the_sampler_receives_every_message"),
         ("the mode sent in place of a draw", "return output.sample(generator=generator)",
          "return output.mode", "test_code_length.py::test_samples_follow_the_data"),
+        ("a column with gaps drawn in place of its mean",
+         "isinstance(flow.inner if isinstance(flow, MissingFlow) else flow, GaussianFlow)",
+         "isinstance(flow, GaussianFlow)",
+         "test_extensions.py::test_messages_may_be_about_means_where_data_have_gaps"),
     ]),
     ("exact.py", "test_model.py::test_equal_points_count_once_and_weights_may_have_any_sum", [
         ("a posterior without the weights",
@@ -335,6 +349,8 @@ TABLE = [
         ("to each candidate its own message about what is known",
          "return _where(known, cut(y, slice(1)), y)", "return y",
          "test_conditioning.py::test_all_candidates_hear_the_same_about_what_is_known"),
+        ("what is absent taken for known", "(known & ~flow.there(x)).any()", "False",
+         "test_conditioning.py::test_what_is_absent_is_not_known"),
         ("a gap's guess sent where x is known",
          "guess = _where(known, x, output.sample(generator=generator))",
          "guess = output.sample(generator=generator)",
@@ -479,8 +495,8 @@ TABLE = [
         ("probabilities mixed, not logits", "Categorical(mixed(informed, plain, self.weight))",
          "Categorical(mixed(informed.exp(), plain.exp(), self.weight).clamp_min(1e-9))",
          "test_guidance.py::test_a_weight_of_one_is_conditional_and_of_zero_unconditional"),
-        ("of a held condition the first row for all", "part.to(t.device).expand(len(t)",
-         "part[:1].to(t.device).expand(len(t)",
+        ("of a held condition the first row for all", "in_precision(part, t.dtype).to",
+         "in_precision(part[:1], t.dtype).to",
          "test_guidance.py::test_a_condition_that_is_held_is_told_with_every_call"),
         ("the SDE's spread without its factor", "both * integral**0.5", "integral**0.5",
          "test_guidance.py::test_the_closed_forms_agree_where_nothing_is_guided"),
@@ -536,6 +552,9 @@ TABLE = [
         ("one threshold for a whole image",
          "torch.rand(pixels.shape, generator=generator, device=pixels.device)",
          "torch.rand(1, generator=generator, device=pixels.device)"),
+        ("pictures in the order of their paths", "sorted(found, key=lambda p: p.name)",
+         "sorted(found)", "test_compression.py::"
+         "test_pictures_keep_their_names_where_the_order_of_paths_ignores_case"),
         ("ink that is never certain", "pixels / 255 if pixels", "pixels / 256 if pixels"),
         ("bins of 255 bytes", "pixels.int() * bins // 256", "pixels.int() * bins // 255"),
         ("left edges for centres", "bins // 256) + 1) / bins - 1", "bins // 256)) / bins - 1"),
@@ -587,6 +606,9 @@ TABLE = [
         ("centres of bins without their half", "(2 * levels.double() + 1) / self.levels - 1",
          "2 * levels.double() / self.levels - 1"),
         ("a decimal comma taken for a word", "if not numbers and not commas:", "if not numbers:",
+         "test_data_own.py::test_each_thing_wrong_with_a_table_is_told_in_a_sentence"),
+        ("an infinite number taken for a large one", "if not math.isfinite(float(word)):",
+         "if math.isnan(float(word)):",
          "test_data_own.py::test_each_thing_wrong_with_a_table_is_told_in_a_sentence"),
     ]),
     ("baselines/tables.py", "test_data_own.py::test_a_column_costs_what_its_shares_say", [

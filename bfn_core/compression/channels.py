@@ -341,7 +341,7 @@ class ContinuousChannel(NumberChannel):
         super().__init__(flow, n, cells)
 
     def symbols(self, x: Tensor) -> np.ndarray:
-        return np.rint(x.reshape(-1).double().cpu().numpy() / self.unit).astype(np.int64)
+        return np.rint(x.reshape(-1).cpu().double().numpy() / self.unit).astype(np.int64)
 
     def values(self, symbols: np.ndarray, shape) -> Tensor:
         return torch.from_numpy((symbols * self.unit).reshape(shape))
@@ -404,7 +404,7 @@ def places_of(x: Tensor) -> int:
     Raises:
         ValueError: more than 50 would be needed.
     """
-    values = x.double().cpu()
+    values = x.cpu().double()  # in this order: a Mac's GPU has no float64
     for places in range(FINEST + 1):
         scaled = values * 2.0**places
         if bool((scaled == scaled.round()).all()) and bool((scaled.abs() < 2.0**52).all()):

@@ -23,7 +23,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bfn_core.beliefs import Condition, Data, Parameters, cut, first, told
+from bfn_core.batches import check_condition
+from bfn_core.beliefs import Condition, Data, Parameters, cut, first, in_precision, over, told
 from bfn_core.checks import real, whole
 from bfn_core.clocks import Retimed
 from bfn_core.compression.channels import channels_of, places_of
@@ -83,6 +84,7 @@ class Codec:
 
     def encode(self, stack: Stack, x: Data, condition: Condition = None) -> None:
         """Put a block of examples, (B, *shape), on the stack."""
+        condition = _beside(condition)
         shapes, symbols = shapes_of(x), self.symbols(x)
         self._tell(stack, self.n)
         parts = self.channels.items()
@@ -105,6 +107,7 @@ class Codec:
         Args:
             shapes: (B, *shape) by name, "" where the data are one tensor.
         """
+        condition = _beside(condition)
         parts = list(reversed(self.channels.items()))
         s = {name: c.nothing(int(np.prod(shapes[name]))) for name, c in self.channels.items()}
         for i in range(1, self.n + 1):
@@ -169,11 +172,12 @@ def compress(
         watch: is told every moment.
 
     Raises:
-        ValueError: x, n, lanes or cells is not valid.
+        ValueError: x, n, lanes or cells is not valid, or conditions that are not N.
         ImportError: constriction is not installed.
     """
     lanes = whole("lanes", lanes)
     bfn.flow.check(x)
+    check_condition(condition, len(first(x)))
     flows = getattr(bfn.flow, "flows", {"": bfn.flow})
     places = {k: places_of(v) for k, v in named(x).items() if isinstance(flows[k], ContinuousFlow)}
     codec = Codec(bfn, n, cells=cells, places=places, watch=watch)
@@ -216,7 +220,8 @@ def decompress(
         watch: is told every moment.
 
     Raises:
-        ValueError: another model, or what comes out is not what was packed.
+        ValueError: another model, conditions that are not N, or what comes out is not what was
+            packed.
         ImportError: constriction is not installed.
     """
     codec = Codec(bfn, packed.n, cells=packed.cells, places=packed.places, watch=watch)
@@ -225,6 +230,7 @@ def decompress(
             f"the data were packed with another model: its digest is {packed.model}, and that of "
             f"this one {found}"
         )
+    check_condition(condition, packed.count)
     stack = Stack(packed.words, sealed=True)
     blocks = []
     for start in reversed(range(0, packed.count, packed.lanes)):
@@ -252,6 +258,11 @@ def _joined(blocks: list, packed: Packed) -> Data:
         found = [named(block)[name] for block in blocks] or [torch.zeros((0, *shape))]
         parts[name] = torch.cat(found).to(dtype)
     return parts.get("", parts)
+
+
+def _beside(condition: Condition) -> Condition:
+    """A condition where the coder's copy of the model is, and in its precision."""
+    return in_precision(over(lambda part: part.cpu(), condition), torch.float64)
 
 
 def named(x: Data) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bfn_core import data
 from bfn_core.data.files import DataError, write_whole
+from bfn_core.data.images import png_files
 from bfn_core.data.text import ALPHABET, read_text
 from bfn_core.flows import DiscreteFlow, DiscretisedFlow
 
@@ -32,7 +33,7 @@ def read(path: Path, flow: Any, length: int = TEXT_LENGTH) -> tuple[Tensor, dict
     """
     if path.is_dir():
         pixels = data.folder(path)
-        names = sorted(p.name for p in path.iterdir() if p.suffix.lower() == ".png")
+        names = [file.name for file in png_files(path)]
         return _of_levels(_levels(pixels, flow, path), flow, path), {"kind": "png", "names": names}
     if path.suffix.lower() == ".npy":
         return _of_array(path, flow)
@@ -101,7 +102,7 @@ def write(path: Path, x: Tensor, flow: Any, form: dict[str, Any]) -> None:
     """Write data as the file or folder that they were.
 
     Raises:
-        DataError: the path exists, or cannot be written.
+        DataError: the path exists, or cannot be written, or two pictures would be one file.
     """
     if path.exists():
         raise DataError(f"{path} exists already, and is left as it is")
@@ -127,8 +128,12 @@ def _write_pictures(folder: Path, x: Tensor, flow: Any, names: list[str]) -> Non
     levels = x * (255 if flow.classes == 2 else 1) if x.dtype == torch.int64 else flow.index(x)
     folder.mkdir(parents=True)
     for name, picture in zip(names, levels.to(torch.uint8), strict=True):
+        file = folder / Path(name).name
+        if file.exists():  # as a.png does after A.png where the case of names is ignored
+            raise DataError(f"{file} is the same file as another picture here, which would be "
+                            "lost; unpack where A.png and a.png are two files")
         array = picture.permute(1, 2, 0).contiguous().numpy()
         image = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
         content = io.BytesIO()
         image.save(content, "PNG", optimize=True)
-        write_whole(folder / Path(name).name, content.getvalue())
+        write_whole(file, content.getvalue())

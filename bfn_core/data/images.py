@@ -285,7 +285,7 @@ def folder(path: str | Path) -> Tensor:
             grey or colour.
     """
     try:
-        files = sorted(p for p in Path(path).iterdir() if p.suffix.lower() == ".png")
+        files = png_files(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read as a folder ({error.strerror})") from None
     if not files:
@@ -299,6 +299,18 @@ def folder(path: str | Path) -> Tensor:
                             " images must be of one size")
     channels = max(len(picture) for picture in pictures)
     return torch.stack([picture.expand(channels, -1, -1) for picture in pictures])
+
+
+def png_files(path: str | Path) -> list[Path]:
+    """The PNG files of a folder, in the order of their names.
+
+    Paths themselves are ordered otherwise on Windows, where A and a are equal.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    found = (p for p in Path(path).iterdir() if p.suffix.lower() == ".png")
+    return sorted(found, key=lambda p: p.name)
 
 
 def _picture(path: Path) -> Tensor:

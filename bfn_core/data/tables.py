@@ -65,7 +65,7 @@ class Column:
         """Where a value belongs, 0…levels − 1; a number beyond the ends goes into the end's bin.
 
         Raises:
-            ValueError: a class that is not among `classes`, or what is no number.
+            ValueError: a class that is not among `classes`, or what is no finite number.
         """
         if self.kind == "classes":
             if str(value) not in self.classes:
@@ -73,7 +73,7 @@ class Column:
                                  f"{_listed(self.classes)}")
             return self.classes.index(str(value))
         place = (_number(value) - self.low) / (self.high - self.low) * self.levels
-        return min(max(math.floor(place + 1e-9), 0), self.levels - 1)
+        return math.floor(min(max(place + 1e-9, 0), self.levels - 1))  # place may be infinite
 
     def x(self, levels: Tensor) -> Tensor:
         """Levels (N,), −1 where a value is missing, as the flow takes them, (N, 1)."""
@@ -154,7 +154,7 @@ class Table:
         Names that are no names in Python come in a dict: row(**{"petal width": 0.2}).
 
         Raises:
-            ValueError: no such column, no such class, or no number.
+            ValueError: no such column, no such class, or no finite number.
         """
         for name in values:
             self[name]
@@ -345,9 +345,14 @@ def _kind(path, name: str, words: list[tuple[int, str | None]]) -> str:
 
 
 def _check_numbers(path, name: str, words: list[tuple[int, str | None]]) -> None:
-    """Raise DataError unless all that is there are numbers."""
+    """Raise DataError unless all that is there are finite numbers."""
     for line, word in words:
-        if word is None or NUMBER.fullmatch(word):
+        if word is None:
+            continue
+        if NUMBER.fullmatch(word):
+            if not math.isfinite(float(word)):
+                raise DataError(f"{path}, line {line}: {word!r} of column {name!r} is too large to "
+                                "count with; correct it, or leave the cell empty")
             continue
         if DECIMAL_COMMA.fullmatch(word):
             raise DataError(f"{path}, line {line}: {word!r} of column {name!r} has a comma in a "
@@ -380,8 +385,9 @@ def _numbers(path, name: str, words: list[str], bins: int) -> Column:
     if not math.isfinite(high - low):
         raise DataError(f"{path}: column {name!r} has numbers too large to count with")
     digits = max(_decimals(word) for word in words)
-    steps = round((high - low) * 10**digits) if digits < 12 else bins
-    if steps < bins:  # a bin for each value that its decimals allow
+    spread = (high - low) * 10**digits if digits < 12 else math.inf
+    if spread < bins and (steps := round(spread)) < bins:
+        # A bin for each value that its decimals allow.
         half = 0.5 * 10.0**-digits
         return Column(name, "number", steps + 1, low - half, high + half, digits)
     width = (high - low) / bins
@@ -397,9 +403,14 @@ def _decimals(word: str) -> int:
 
 def _number(value: Any) -> float:
     try:
-        return float(value)
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     except (TypeError, ValueError):
         raise ValueError(f"a number is expected, got {value!r}") from None
+    if not math.isfinite(number):
+        raise ValueError(f"a finite number is expected, got {value!r}")
+    return number
 
 
 def _listed(words: Sequence[str], most: int = 8) -> str:

@@ -11,6 +11,7 @@ from bfn_core.baselines.text import contexts
 from bfn_core.checks import real
 from bfn_core.data.text import check_classes
 from bfn_core.networks.transformer import Transformer
+from bfn_core.numerics import without_autocast
 
 PIECE = 32  # sequences whose messages along the chain are held at once
 
@@ -69,9 +70,10 @@ class Chain(nn.Module):
             raise ValueError(f"inputs must be (B, L, {self.classes}) with L of at least {least}, "
                              f"got {tuple(inputs.shape)}")
         kind, dtype = inputs.device.type, torch.float32
-        if torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.bfloat16:
+        casts = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+        if casts and torch.get_autocast_dtype(kind) == torch.bfloat16:
             dtype = torch.bfloat16  # whose range is float32's; float16's is too small
-        with torch.autocast(kind, enabled=False):
+        with without_autocast(kind):
             found = [self._posterior(piece.to(dtype)) for piece in inputs.split(PIECE)]
         return torch.cat(found).clamp_min(1e-20).log()
 

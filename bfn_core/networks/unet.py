@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from bfn_core.networks.attention import attend, zeroed
 from bfn_core.networks.conditions import Conditions
+from bfn_core.numerics import without_autocast
 from bfn_core.schedules import GeometricSchedule
 
 
@@ -214,7 +215,7 @@ class Norm(nn.GroupNorm):
         super().__init__(groups, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device.type):
             return super().forward(x.to(self.weight.dtype))
 
 
