@@ -573,6 +573,7 @@ def test_pictures_keep_their_names_where_the_order_of_paths_ignores_case(
     pixels = {"B.png": np.zeros((4, 4), np.uint8), "a.png": np.full((4, 4), 255, np.uint8)}
     for name, picture in pixels.items():
         Image.fromarray(picture).save(folder / name)
+    assert data.folder(folder)[:, 0, 0, 0].tolist() == [0, 255]  # B before a, as everywhere
     back = pack_and_unpack("mnist", folder)
     for name, picture in pixels.items():
         assert (np.asarray(Image.open(back / name)) == picture).all()
