@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +10,9 @@ import torch
 from bfn_core import data, training
 from bfn_core.data import assets
 from bfn_core.training.scales import Settings, command
+from bfn_core.views.kit import in_browser
 from tests.files import served
+from tests.test_data import UNREACHABLE
 
 NAMES = sorted(path.stem for path in assets.CHECKOUT.glob("*.safetensors")
                if not path.stem.startswith("features_")  # classifiers: see test_frechet.py
@@ -52,6 +55,38 @@ def test_the_digests_are_those_of_the_files():
     written = json.loads(assets.DIGESTS.read_text("utf-8"))
     files = {p.name: digest(p) for p in assets.CHECKOUT.iterdir() if not p.name.startswith(".")}
     assert written == files, "python tools/record.py renews them"
+
+
+def test_a_kept_file_of_an_older_version_is_fetched_again(elsewhere):
+    source = assets.DIGESTS.parents[2] / "assets" / "simplex_flow.svg"
+    shutil.copy(source, elsewhere)
+    kept = data.asset("simplex_flow.svg")
+    kept.write_text("<svg/>", "utf-8")  # what an older bfn_core called by this name
+    assert data.asset("simplex_flow.svg").read_bytes() == source.read_bytes()
+
+
+def test_who_asks_for_what_a_newer_version_replaced_is_told_to_update(elsewhere):
+    (elsewhere / "simplex_flow.svg").write_text("<svg/>", "utf-8")
+    with pytest.raises(data.DataError, match="SHA-256 differs.*or update bfn_core"):
+        data.asset("simplex_flow.svg")
+
+
+def test_a_copy_that_is_not_installed_says_that_it_does_not_know_its_repository(monkeypatch):
+    def nothing(name):
+        raise assets.importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(assets.importlib.metadata, "metadata", nothing)
+    with pytest.raises(data.DataError, match="bfn_core is not installed"):
+        assets._home()
+
+
+def test_what_lies_in_the_place_of_the_runtime_is_no_runtime(tmp_path, monkeypatch):
+    monkeypatch.setenv("BFN_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(in_browser, "RUNTIME", replace(in_browser.RUNTIME, urls=(UNREACHABLE,)))
+    (tmp_path / "onnxruntime").mkdir()
+    (tmp_path / "onnxruntime" / in_browser.RUNTIME.name).write_text("<html>proxy</html>", "utf-8")
+    with pytest.raises(data.DataError, match="could not be reached"):
+        in_browser.runtime.__wrapped__()
 
 
 @pytest.mark.parametrize("name", NAMES)

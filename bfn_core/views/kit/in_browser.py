@@ -63,7 +63,7 @@ def runtime(card: bool = False) -> dict[str, bytes]:
     """
     found = {}
     parts = CARD if card else {part: name for part, (name, _) in PARTS.items()}
-    with tarfile.open(locate(RUNTIME, ("onnxruntime",))) as archive:
+    with tarfile.open(locate(RUNTIME, ("onnxruntime",), checked=True)) as archive:
         for part, name in parts.items():
             file = archive.extractfile(f"package/dist/{part}")
             assert file is not None
