@@ -11,6 +11,7 @@ import hashlib
 import os
 import stat
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -107,7 +108,7 @@ def locate(file: RemoteFile, folders: tuple[str, ...], checked: bool = False) ->
         target.parent.mkdir(parents=True, exist_ok=True)
         with locked(target.parent):
             # Another process may have fetched it while this one waited.
-            if not target.is_file() or checked and _differs(target, file):
+            if not target.is_file() or (checked and _differs(target, file)):
                 fetch(file, target)
     except OSError as error:
         raise DataError(
@@ -197,7 +198,7 @@ def _mode_of_new_files(folder: Path) -> int:
 
     Asked before the network is, so that an unwritable folder is named as such at once.
     """
-    new = folder / f"{os.getpid()}.part"
+    new = folder / f"{os.getpid()}.{threading.get_ident()}.part"
     try:
         new.touch()
         return stat.S_IMODE(new.stat().st_mode)
@@ -221,6 +222,8 @@ def locked(folder: Path, timeout: float = -1) -> Iterator[None]:
     """
     lock = _lock(folder / LOCK)
     try:
+        # Older versions of filelock take it, on Windows, for a folder that another process holds.
+        _mode_of_new_files(folder)
         try:
             lock.acquire(PATIENCE if timeout < 0 else timeout)
         except TimeoutError:
