@@ -82,7 +82,9 @@ def text_file(path: str | Path, alphabet: str | None = None) -> Text:
     Raises:
         DataError: the file cannot be read as `read_text` does, holds a symbol that is not in
             the alphabet, or fewer than 1,000 characters.
+        ValueError: the alphabet has no symbol, or more than 256.
     """
+    _check_alphabet(ALPHABET if alphabet is None else alphabet)
     content = read_text(path)
     if alphabet is None:
         content = normalise(content)
@@ -215,12 +217,19 @@ def _plain(character: str) -> str:
     return _LETTERS.get(character, character)
 
 
+def _check_alphabet(alphabet: str) -> None:
+    """Raise ValueError unless a byte can say which symbol it is."""
+    if not 1 <= len(alphabet) <= 256:
+        raise ValueError(f"an alphabet has 1 to 256 symbols, got {len(alphabet)}")
+
+
 def encode(text: str | bytes, alphabet: str = ALPHABET) -> Tensor:
     """The classes, (len(text),) uint8, of a text over an alphabet of at most 256 symbols.
 
     Raises:
-        ValueError: on any other symbol.
+        ValueError: on any other symbol, or an alphabet without one or with more.
     """
+    _check_alphabet(alphabet)
     text = text.decode("latin-1") if isinstance(text, bytes) else text
     points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
     symbols = np.frombuffer(alphabet.encode("utf-32-le", "surrogatepass"), np.uint32)
