@@ -189,6 +189,13 @@ def test_a_file_in_the_place_of_the_folder_is_named(folder, monkeypatch):
         files.locate(remote(UNREACHABLE), ("set",))
 
 
+def test_a_folder_that_cannot_even_be_looked_into_is_named(monkeypatch):
+    monkeypatch.setenv("BFN_DATA_DIR", "/" + 300 * "x")  # root may look into any other
+    assert files.find("file.bin", ("",)) is None
+    with pytest.raises(files.DataError, match="cannot be written.*BFN_DATA_DIR"):
+        files.locate(remote(UNREACHABLE), ("set",))
+
+
 def _locate(url):
     files.locate(remote(url), ("set",))
 

@@ -54,9 +54,12 @@ def data_dir() -> Path:
 
 
 def find(name: str, folders: tuple[str, ...]) -> Path | None:
-    """The first file `name` in one of `folders`, which are relative to `data_dir()`, or None."""
+    """The first file `name` in one of `folders`, which are relative to `data_dir()`, or None.
+
+    In a folder that may not be entered there is none (of which Path.is_file makes an error).
+    """
     candidates = (data_dir() / folder / name for folder in folders)
-    return next((path for path in candidates if path.is_file()), None)
+    return next((path for path in candidates if os.path.isfile(path)), None)
 
 
 def digest(content: bytes | Path) -> str:
