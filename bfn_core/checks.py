@@ -16,6 +16,8 @@ def within(value: float | Tensor, low: float, high: float) -> bool:
     if torch.compiler.is_compiling() or value.numel() == 0:
         return True  # a test on values would cut a compiled graph in two
     smallest, largest = torch.aminmax(value.detach())
+    if not value.is_floating_point():  # in int8, say, 200 would be −56
+        smallest, largest = smallest.long(), largest.long()
     return bool((smallest >= low) & (largest <= high))
 
 

@@ -21,6 +21,7 @@ from bfn_core import (
 )
 from bfn_core import distributions as d
 from bfn_core.beliefs import over
+from bfn_core.data import Column
 from bfn_core.distributions import BinnedMessage
 from bfn_core.guidance import draw_told
 from bfn_core.infilling import Filling, class_shares, fill, filling_steps, heaviest
@@ -473,3 +474,12 @@ def test_a_code_length_waits_only_when_it_is_read(device, monkeypatch):
         return sum(device.waits.values())
 
     assert waits(1) == waits(6)
+
+
+def test_a_tables_numbers_go_there_and_back(device):
+    column, levels = Column("y", "number", 4, 0.0, 4.0), torch.tensor([0, 3, -1, 2])
+    x = column.x(levels.to(device.kind))
+    back = column.index(x)
+    assert x.device.type == back.device.type == device.kind
+    assert torch.equal(x.cpu()[[0, 1, 3]], column.x(levels)[[0, 1, 3]]) and x[2].isnan()
+    assert torch.equal(back.flatten().cpu(), levels)

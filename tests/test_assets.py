@@ -2,14 +2,19 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
-from bfn_core import data, training
+from bfn_core import BFN, DiscreteFlow, data, training
 from bfn_core.data import assets
 from bfn_core.training.scales import Settings, command
+from bfn_core.views.kit import in_browser
 from tests.files import served
+from tests.test_data import UNREACHABLE
+from tools import record as record_tool
 
 NAMES = sorted(path.stem for path in assets.CHECKOUT.glob("*.safetensors")
                if not path.stem.startswith("features_")  # classifiers: see test_frechet.py
@@ -52,6 +57,57 @@ def test_the_digests_are_those_of_the_files():
     written = json.loads(assets.DIGESTS.read_text("utf-8"))
     files = {p.name: digest(p) for p in assets.CHECKOUT.iterdir() if not p.name.startswith(".")}
     assert written == files, "python tools/record.py renews them"
+
+
+def test_a_kept_file_of_an_older_version_is_fetched_again(elsewhere):
+    source = assets.DIGESTS.parents[2] / "assets" / "simplex_flow.svg"
+    shutil.copy(source, elsewhere)
+    kept = data.asset("simplex_flow.svg")
+    kept.write_text("<svg/>", "utf-8")  # what an older bfn_core called by this name
+    assert data.asset("simplex_flow.svg").read_bytes() == source.read_bytes()
+
+
+def test_who_asks_for_what_a_newer_version_replaced_is_told_to_update(elsewhere):
+    (elsewhere / "simplex_flow.svg").write_text("<svg/>", "utf-8")
+    with pytest.raises(data.DataError, match="SHA-256 differs.*or update bfn_core"):
+        data.asset("simplex_flow.svg")
+
+
+def test_a_copy_that_is_not_installed_says_that_it_does_not_know_its_repository(monkeypatch):
+    def nothing(name):
+        raise assets.importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(assets.importlib.metadata, "metadata", nothing)
+    with pytest.raises(data.DataError, match="bfn_core is not installed"):
+        assets._home()
+
+
+def test_what_lies_in_the_place_of_the_runtime_is_no_runtime(tmp_path, monkeypatch):
+    monkeypatch.setenv("BFN_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(in_browser, "RUNTIME", replace(in_browser.RUNTIME, urls=(UNREACHABLE,)))
+    (tmp_path / "onnxruntime").mkdir()
+    (tmp_path / "onnxruntime" / in_browser.RUNTIME.name).write_text("<html>proxy</html>", "utf-8")
+    with pytest.raises(data.DataError, match="could not be reached"):
+        in_browser.runtime.__wrapped__()
+
+
+def test_what_a_file_manager_leaves_is_not_taken_for_an_asset(tmp_path, monkeypatch):
+    (tmp_path / "assets").mkdir()
+    for name in (".DS_Store", "kept.json"):
+        (tmp_path / "assets" / name).write_text("{}", "utf-8")
+    monkeypatch.setattr(record_tool, "CHECKOUT", tmp_path / "assets")
+    monkeypatch.setattr(record_tool, "DIGESTS", tmp_path / "assets.json")
+    assert list(record_tool.renew_digests()) == ["kept.json"]
+
+
+@pytest.mark.parametrize(("classes", "length"), [(27, 95), (26, 128)])
+def test_letters_that_the_browsers_line_does_not_fit_are_refused(classes, length):
+    script = (in_browser.JAVASCRIPT / "write.js").read_text("utf-8")
+    assert f"LONGEST_LINE = {in_browser.LONGEST_LINE};" in script
+    bfn = BFN(DiscreteFlow(classes, 0.6), nn.Identity())
+    with pytest.raises(ValueError, match="27 symbols and up to 96 letters"):
+        in_browser.settings(bfn, length)
+    assert in_browser.settings(BFN(DiscreteFlow(27, 0.6), nn.Identity()), 96)["length"] == 96
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -8,6 +8,7 @@ import base64
 import copy
 import io
 import re
+import sys
 
 import nbformat
 import numpy as np
@@ -19,6 +20,7 @@ import bfn_core
 from tests import book
 from tests.book import NOTEBOOKS, PAGES, ROOT, Page
 from tools import links as repository_links
+from tools import website
 from tools.notebooks import from_percent
 
 HOME = repository_links.repository()
@@ -350,3 +352,17 @@ def test_the_citation_is_of_this_software_and_of_the_paper():
     readme = (ROOT / "README.md").read_text("utf-8")
     for author in paper["authors"]:
         assert f"{author['family-names']}, {author['given-names']}" in readme
+
+
+@pytest.mark.parametrize("where", [".", pytest.param("link", marks=pytest.mark.skipif(
+    sys.platform == "win32", reason="not everyone may make links there"))])
+def test_a_site_is_built_in_the_place_of_an_earlier_one(where, tmp_path, monkeypatch):
+    made, site = tmp_path / "made", tmp_path / "site"
+    for folder, name in ((made, "new.html"), (site, "old.html")):
+        (folder / "static").mkdir(parents=True)
+        (folder / "static" / name).touch()
+        (folder / name).touch()
+    (tmp_path / "link").symlink_to(site, target_is_directory=True)
+    monkeypatch.chdir(site if where == "." else tmp_path)
+    website.put(made, website.Path(where))
+    assert sorted(p.name for p in site.rglob("*")) == ["new.html", "new.html", "static"]

@@ -189,6 +189,13 @@ def test_a_file_in_the_place_of_the_folder_is_named(folder, monkeypatch):
         files.locate(remote(UNREACHABLE), ("set",))
 
 
+def test_a_folder_that_cannot_even_be_looked_into_is_named(monkeypatch):
+    monkeypatch.setenv("BFN_DATA_DIR", "/" + 300 * "x")  # root may look into any other
+    assert files.find("file.bin", ("",)) is None
+    with pytest.raises(files.DataError, match="cannot be written.*BFN_DATA_DIR"):
+        files.locate(remote(UNREACHABLE), ("set",))
+
+
 def _locate(url):
     files.locate(remote(url), ("set",))
 
@@ -504,6 +511,28 @@ def test_any_text_file_can_stand_in(tmp_path):
         data.text_file(path)
     with pytest.raises(data.DataError, match="No such file"):
         data.text_file(tmp_path / "absent.txt")
+
+
+SYMBOLS = "".join(map(chr, range(0x4E00, 0x4E00 + 300)))
+
+
+@pytest.mark.parametrize(("alphabet", "complaint"), [
+    (SYMBOLS, "an alphabet has 1 to 256 symbols, got 300"),
+    ("", "an alphabet has 1 to 256 symbols, got 0"),
+])
+def test_an_alphabet_that_no_byte_can_count_is_refused(alphabet, complaint, tmp_path):
+    with pytest.raises(ValueError, match=complaint):
+        text.encode(SYMBOLS, alphabet)
+    (tmp_path / "own.txt").write_text(4 * SYMBOLS, "utf-8")
+    with pytest.raises(ValueError, match=complaint):
+        data.text_file(tmp_path / "own.txt", alphabet)
+
+
+def test_classes_in_few_bits_are_compared_with_numbers_that_need_more():
+    classes = torch.tensor([1, 2], dtype=torch.int8)
+    assert text.decode(classes, SYMBOLS[:200]) == SYMBOLS[1:3]
+    with pytest.raises(ValueError, match="must lie in 0…199, got values from -1 to 2"):
+        text.decode(torch.tensor([-1, 2], dtype=torch.int8), SYMBOLS[:200])
 
 
 def test_the_prefix_of_text8_is_named_as_such(folder, monkeypatch):

@@ -1,6 +1,7 @@
 """Data of a reader's own: folders of pictures, tables with gaps, texts; what may be wrong there."""
 
 import math
+import struct
 from dataclasses import replace
 from itertools import pairwise
 
@@ -143,6 +144,25 @@ def test_each_thing_wrong_with_a_folder_is_told_in_a_sentence(place):
     said("size must be a number of pixels or (height, width)", error=ValueError, size=(1, 2, 3))
 
 
+def test_what_pillow_knows_by_name_only_is_passed_over(place):
+    write(place, "a.png")
+    for name in ("data.h5", "film.mpg", "page.eps", "clip.emf"):
+        (place / name).write_bytes(b"\x89HDF\r\n\x1a\n")
+    found = data.pictures(place)
+    assert found.files == ("a.png",) and set(found.skipped) == {
+        "data.h5", "film.mpg", "page.eps", "clip.emf"}
+
+
+def test_whatever_pillow_raises_of_a_damaged_file_names_the_file(place, monkeypatch):
+    def unpack(path):
+        raise struct.error("unpack requires a buffer of 4 bytes")
+
+    write(place, "a.png")
+    monkeypatch.setattr(Image, "open", unpack)
+    with pytest.raises(DataError, match=r"a.png cannot be read as an image \(unpack requires"):
+        data.pictures(place)
+
+
 def test_black_and_white_costs_a_bit_a_pixel_at_most_in_a_file():
     rng = np.random.default_rng(0)
     noise = torch.from_numpy(255 * rng.integers(0, 2, (16, 1, 32, 32), np.uint8))
@@ -245,6 +265,13 @@ def test_readers_say_what_numbers_are_names_and_what_to_leave_out(place):
     ("a;b\n1,5;x\n2;y\n", {}, "line 2: '1,5' of column 'a' has a comma in a number, and decimals "
                               "are read after a point only (1.5)"),
     ("a;b\n1,5;x\n2,5;y\n", {}, "has a comma in a number"),
+    ("a;b\n1,101;x\n2,300;y\n", {}, "'1,101' of column 'a' has a comma in a number: without it, "
+                                    "if it parts thousands (1101), or with a point before decimals "
+                                    "(1.101)"),
+    ("a;b\n1,101,201;x\n5;y\n", {}, "'1,101,201' of column 'a' has commas in a number: write it "
+                                    "without them (1101201), or say classes=['a'] if its numbers "
+                                    "are names"),
+    ("a;b\n-1,101.5;x\n1,200.5;y\n", {}, "write it without them (-1101.5)"),
     ("a,b\n,1\n,2\n", {}, "column 'a' is empty from top to bottom; leave it out with "
                           "leave_out=['a']"),
     ("a,b\nx,1\nx,2\n", {}, "column 'a' holds nothing but 'x'"),
@@ -319,7 +346,9 @@ def test_another_file_is_read_on_the_same_bins(place):
 
 
 def test_a_column_may_be_called_self(place):
-    flow = table_of(place, "self,flows\n1,x\n2,y\n").flow()
+    table = table_of(place, "self,flows\n1,x\n2,y\n")
+    flow = table.flow()
+    assert table.row(**{"self": 2, "flows": "y"}).keys() == {"self", "flows"}
     assert isinstance(flow, MixedFlow) and list(flow.flows) == ["self", "flows"]
 
 

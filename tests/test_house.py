@@ -148,6 +148,13 @@ def test_the_readme_shows_both_commands_on_its_first_screen():
     ).read_text("utf-8")
 
 
+def test_the_readme_asks_for_the_torch_that_is_pinned():
+    """Another one would be replaced at once, and the gigabytes fetched all the same."""
+    (pin,) = (pin for pin in read_requirements("constraints.txt") if pin.name == "torch")
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert f"`pip install {pin} --index-url https://download.pytorch.org/whl/cpu`" in readme
+
+
 def test_the_readme_lists_every_notebook():
     readme = (ROOT / "README.md").read_text("utf-8")
     for path in (ROOT / "notebooks").glob("*.ipynb"):

@@ -177,6 +177,14 @@ def test_bad_input_is_refused():
         complete(BFN, ROWS, {"a": True, "b": False, "c": False}, 0)
 
 
+def test_a_column_of_one_value_lies_in_the_middle_of_its_scale():
+    table = iris().rows(torch.zeros(3, dtype=torch.long))
+    scale = Scale.of(table)
+    middle = torch.zeros_like(table.numbers)
+    assert (scale.scaled(table.numbers) - middle).abs().max() < 1e-6
+    assert (scale.measured(middle) - table.numbers).abs().max() < 1e-6
+
+
 def test_the_perfect_bill_is_the_same_on_retimed_clocks():
     bills = []
     table = iris().rows(torch.arange(0, 150, 10))

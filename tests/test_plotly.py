@@ -106,6 +106,13 @@ def test_four_digits_are_kept(scale):
     assert 1e-6 < error < 5.1e-4
 
 
+def test_truths_are_no_numbers_and_infinity_is_one():
+    assert plotly_figure._lean([True, False] * 20) == [True, False] * 20
+    numbers = numpy.ones(20)
+    numbers[4] = math.inf
+    assert (unpacked(plotly_figure._lean(numbers)) == numbers).all()
+
+
 def test_a_gap_in_a_line_stays_one_and_a_short_list_stays_readable():
     numbers = numpy.ones(20)
     numbers[4] = math.nan

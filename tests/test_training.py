@@ -483,6 +483,26 @@ def test_where_nothing_can_be_locked_a_run_goes_on_without(lock, tmp_path, monke
         assert os.listdir(tmp_path) == []
 
 
+def test_a_folder_that_cannot_be_written_is_not_taken_for_one_that_is_held(tmp_path, monkeypatch):
+    class Windows:
+        """What filelock 3.16 gives there: it takes a file it may not make for a held one."""
+
+        is_locked = False
+
+        def acquire(self, timeout):
+            raise filelock.Timeout("lock")
+
+    def refuse(self, *_, **options):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(files, "_lock", lambda path: Windows())
+    with pytest.raises(TrainingError, match="another process"), Run(tmp_path).held():
+        pass
+    monkeypatch.setattr(files.Path, "touch", refuse)
+    with Run(tmp_path).held():
+        assert os.listdir(tmp_path) == []
+
+
 def test_an_error_of_the_run_is_not_taken_for_a_lock(tmp_path):
     with pytest.raises(BlockingIOError, match="no pipe"), Run(tmp_path).held():
         raise BlockingIOError("no pipe")

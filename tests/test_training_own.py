@@ -707,6 +707,15 @@ def test_a_folder_of_png_files_is_read_in_the_order_of_names(tmp_path):
     assert data.folder(tmp_path)[4, :, 0, 0].tolist() == [9, 8, 7]
 
 
+def test_grey_in_a_palette_is_grey_and_what_macos_leaves_beside_is_left_out(tmp_path):
+    (tmp_path / "._a.png").write_bytes(b"\0\5\x16\7")
+    palette = Image.new("P", (5, 4), 0)
+    palette.putpalette([9, 9, 9])
+    palette.save(tmp_path / "a.png")
+    grey = data.folder(tmp_path)
+    assert grey.shape == (1, 1, 4, 5) and grey[0, 0, 0, 0] == 9
+
+
 def test_a_folder_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(data.DataError, match="none cannot be read as a folder"):
         data.folder(tmp_path / "none")

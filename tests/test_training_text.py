@@ -65,6 +65,7 @@ def test_a_file_is_normalised_or_keeps_its_own_symbols(verses):
         (b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 9, "no text: byte 8 is 0$"),
         (bytes(range(1, 256)) * 9, "no text: .*control characters"),
         (b"words and \0 " * 500, "no text: byte 10 is 0$"),
+        (b"\x1b[31mwords\x1b[0m, and\0" + b"\x1b[31mmore\x1b[0m." * 900, "no text: byte 19 is 0$"),
         (b"12 !" * 200 + b"\n" * 3, "characters once normalised"),
     ],
 )
@@ -84,7 +85,8 @@ def test_a_file_that_will_not_do_is_one_clear_sentence(content, complaint, tmp_p
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 @pytest.mark.parametrize("codec", ["utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
 @pytest.mark.parametrize(
-    "content", [VERSE, "Лёд идёт,\r\nи тает.\n", "一二三 四五 1、2\n語😀\n", "Ελλάδα 12\n"]
+    "content", [VERSE, "Лёд идёт,\r\nи тает.\n", "一二三 四五 1、2\n語😀\n", "Ελλάδα 12\n",
+                "कौन है\n"]
 )
 def test_a_text_in_any_encoding_of_unicode_is_read(content, codec, mark, tmp_path):
     path = tmp_path / "text.txt"

@@ -18,6 +18,7 @@ pytest.importorskip("ipywidgets")
 pytest.importorskip("matplotlib")
 
 import ipywidgets
+import traitlets
 from PIL import Image
 
 from bfn_core.views import gaussian_mixture, start_here
@@ -128,6 +129,16 @@ def test_several_controls_set_at_once_are_drawn_once():
     assert calls[1:] == [(2.0, 5, 0)]
     made.set(power=2.0, waves=5)
     assert made.redraws == 2
+
+
+def test_what_was_set_before_a_refusal_is_drawn():
+    made, calls = two_curves()
+    with pytest.raises(KeyError):
+        made.set(power=2.0, nope=1)
+    assert made.values["power"] == 1.0 and len(calls) == 1
+    with pytest.raises(traitlets.TraitError):
+        made.set(power=2.0, waves="many")
+    assert made.values["power"] == 2.0 and calls[1:] == [(2.0, 3, 0)]
 
 
 def test_a_button_counts_its_presses():
@@ -350,7 +361,8 @@ def test_playing_goes_through_every_value_and_follows_the_slider():
 
 @pytest.mark.parametrize(
     "control",
-    [explorer.slider("a", 0.2, 0.9, 0.5, 0.1), explorer.log_slider("a", 0.01, 10, 0.1, steps=30)],
+    [explorer.slider("a", 0.2, 0.9, 0.5, 0.1), explorer.log_slider("a", 0.01, 10, 0.1, steps=30),
+     explorer.count_slider("a", 0.2, 0.9, 0.5, counts=[0.2, 0.7])],
 )
 def test_playing_reaches_both_ends_of_any_slider(control):
     play = explorer._player(control, 5)
@@ -358,7 +370,7 @@ def test_playing_reaches_both_ends_of_any_slider(control):
     for value in (play.min, play.max):
         play.value = value
         ends.append(control.value)
-    expected = [0.2, 0.9] if isinstance(control, ipywidgets.FloatSlider) else [0.01, 10]
+    expected = [0.01, 10] if isinstance(control, ipywidgets.FloatLogSlider) else [0.2, 0.9]
     assert ends == pytest.approx(expected)
 
 

@@ -56,6 +56,14 @@ def test_it_is_redrawn_at_the_end_however_seldom_otherwise(tmp_path):
     assert "7 minutes so far" in shown._words.value
 
 
+def test_text_with_dollars_is_drawn_as_it_is_and_is_no_formula(tmp_path):
+    (tmp_path / "samples.txt").write_text("the cost $x_$ of\n", "utf-8")
+    figure = live.LiveRun(small(), tmp_path, {}, **LOOK).figure()
+    figure.canvas.draw()
+    (text,) = figure.axes[1].texts
+    assert text.get_text().startswith("the cost $x_$ of") and not text.get_parse_math()
+
+
 @pytest.mark.parametrize(
     ("name", "kind"), [("mnist", ipywidgets.Image), ("text8", ipywidgets.HTML)]
 )

@@ -70,6 +70,17 @@ def test_the_bars_are_the_beliefs(copied):
     assert len(figure.axes) == 4
 
 
+def test_dollars_in_a_table_are_drawn_as_they_are(tmp_path):
+    (tmp_path / "t.csv").write_text("$x_$,two\n$0-$50,a\n$50-$100,b\n", "utf-8")
+    table = data.read_table(tmp_path / "t.csv")
+    figure, axis = views.style.subplots()
+    views._Bars(axis, table.columns[0])
+    figure.canvas.draw()  # what is no formula is an error
+    drawn = [*axis.get_xticklabels(), axis.title]
+    assert [text.get_text() for text in drawn] == ["$0-$50", "$50-$100", "$x_$"]
+    assert not any(text.get_parse_math() for text in drawn)
+
+
 def test_complaints_are_told_without_the_folder(tmp_path):
     missing = views.scratch() / "none.csv"
     told = views.complaint(data.read_table, missing)
@@ -112,6 +123,12 @@ def test_a_run_is_drawn_from_its_metrics(tmp_path, copied):
     metrics = training.Run(tmp_path / "run").read_metrics()
     nats = [line["loss"] for line in metrics if "loss" in line]
     assert losses.get_ydata()[0] == pytest.approx(nats[0] / 2 / 0.6931472)
+
+
+def test_a_run_without_validation_is_drawn_without_it(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n', "utf-8")
+    figure = views.run_figure(tmp_path, 2, "bits per cell")
+    assert [line.get_label() for line in figure.axes[0].lines] == ["learnt from (messages alone)"]
 
 
 def test_the_record_is_drawn_as_it_is():

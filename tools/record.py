@@ -98,8 +98,9 @@ def measure(
 
 
 def renew_digests() -> dict[str, str]:
-    """Write down the SHA-256 of every file in assets/; returns them by name."""
-    digests = {path.name: digest(path) for path in sorted(CHECKOUT.iterdir())}
+    """Write down the SHA-256 of every file in assets/ but hidden ones; returns them by name."""
+    digests = {path.name: digest(path) for path in sorted(CHECKOUT.iterdir())
+               if not path.name.startswith(".")}
     DIGESTS.write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8", newline="\n")
     return digests
 

@@ -603,8 +603,8 @@ TABLE = [
          "steps, low - half, high + half"),
         ("bins that lie half a step aside", "low - half, high + half, digits)",
          "low, high, digits)"),
-        ("centres of bins without their half", "(2 * levels.double() + 1) / self.levels - 1",
-         "2 * levels.double() / self.levels - 1"),
+        ("centres of bins without their half", "(2 * exact + 1) / self.levels - 1",
+         "2 * exact / self.levels - 1"),
         ("a decimal comma taken for a word", "if not numbers and not commas:", "if not numbers:",
          "test_data_own.py::test_each_thing_wrong_with_a_table_is_told_in_a_sentence"),
         ("an infinite number taken for a large one", "if not math.isfinite(float(word)):",
@@ -681,6 +681,17 @@ TABLE = [
          "* keep * self.log_rest.exp(), lines.square())"),
         ("a mean belief read without its γ", "heard, noise = inputs / gamma,",
          "heard, noise = inputs / gamma.sqrt(),"),
+    ]),
+    ("data/text.py", "test_data.py::test_an_alphabet_that_no_byte_can_count_is_refused", [
+        ("symbols that a byte counts twice", "1 <= len(alphabet) <= 256", "1 <= len(alphabet)"),
+    ]),
+    ("checks.py",
+     "test_data.py::test_classes_in_few_bits_are_compared_with_numbers_that_need_more", [
+        ("200 taken for −56", "smallest.long(), largest.long()", "smallest, largest"),
+    ]),
+    ("data/files.py",
+     "test_training.py::test_a_folder_that_cannot_be_written_is_not_taken_for_one_that_is_held", [
+        ("a lock waited for that nobody can hold", "        _mode_of_new_files(folder)\n", ""),
     ]),
     ("data/toy.py", "test_data.py::test_a_mixtures_draws_follow_its_density", [
         ("a density of twice the mass", "(2 * torch.pi) ** 0.5", "(0.5 * torch.pi) ** 0.5"),

@@ -328,9 +328,22 @@ def build(target: Path, films: Path | None = None) -> int:
             )
             app.build()
         if app.statuscode == 0:
-            shutil.rmtree(target, ignore_errors=True)
-            shutil.copytree(made, target)
+            put(made, target)
         return app.statuscode
+
+
+def put(made: Path, target: Path) -> None:
+    """Put a site in the place of what is in `target`.
+
+    That folder itself stays: it may be a link to one, or the one in which the command was given,
+    and neither can be removed.
+    """
+    for old in target.iterdir() if target.exists() else ():
+        if old.is_dir() and not old.is_symlink():
+            shutil.rmtree(old)
+        else:
+            old.unlink()
+    shutil.copytree(made, target, dirs_exist_ok=True)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -32,12 +32,21 @@ def asset(name: str) -> Path:
     digests = json.loads(DIGESTS.read_text("utf-8"))
     if name not in digests:
         raise DataError(f"no file {name!r} is shipped, only {', '.join(sorted(digests))}")
-    return locate(RemoteFile(name, digests[name], (_home() + name,)), ("assets",))
+    file = RemoteFile(name, digests[name], (_home() + name,), newest=True)
+    return locate(file, ("assets",), checked=True)
 
 
 def _home() -> str:
-    """Where the repository's assets can be fetched one by one."""
-    urls = importlib.metadata.metadata("bfn_core").get_all("Project-URL") or []
+    """Where the repository's assets can be fetched one by one.
+
+    Raises:
+        DataError: bfn_core's folder was copied without assets/, so nothing tells where that is.
+    """
+    try:
+        urls = importlib.metadata.metadata("bfn_core").get_all("Project-URL") or []
+    except importlib.metadata.PackageNotFoundError:
+        raise DataError(f"{CHECKOUT} is not there, and bfn_core is not installed, so where to "
+                        "fetch what it ships is not known; install it with pip") from None
     found = dict(url.split(", ", 1) for url in urls)
     repository = found.get("Repository", "").rstrip("/")
     return repository.replace("//github.com/", "//raw.githubusercontent.com/") + "/main/assets/"

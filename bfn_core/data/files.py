@@ -11,6 +11,7 @@ import hashlib
 import os
 import stat
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ class RemoteFile:
     sha256: str | None  # None: not known, so whatever arrives whole is taken
     urls: tuple[str, ...]
     megabytes: int | None = None  # said to who waits for it, where it takes long
+    newest: bool = False  # its addresses give what the newest bfn_core ships by this name
 
 
 def data_dir() -> Path:
@@ -52,9 +54,12 @@ def data_dir() -> Path:
 
 
 def find(name: str, folders: tuple[str, ...]) -> Path | None:
-    """The first file `name` in one of `folders`, which are relative to `data_dir()`, or None."""
+    """The first file `name` in one of `folders`, which are relative to `data_dir()`, or None.
+
+    In a folder that may not be entered there is none (of which Path.is_file makes an error).
+    """
     candidates = (data_dir() / folder / name for folder in folders)
-    return next((path for path in candidates if path.is_file()), None)
+    return next((path for path in candidates if os.path.isfile(path)), None)
 
 
 def digest(content: bytes | Path) -> str:
@@ -86,21 +91,27 @@ def read_checked(path: Path, file: RemoteFile) -> bytes:
     return content
 
 
-def locate(file: RemoteFile, folders: tuple[str, ...]) -> Path:
+def locate(file: RemoteFile, folders: tuple[str, ...], checked: bool = False) -> Path:
     """The path of `file`: where it lies already, else in the first of `folders`, freshly fetched.
+
+    Args:
+        checked: what lies there under its name, but is another, such as an older version's, is
+            fetched again. (Files of data may be the reader's own: see `read_checked`.)
 
     Raises:
         NoNetwork: none of its addresses can be reached.
         DataError: what arrives is not the file or cannot be kept. In every such case nothing is
             left behind.
     """
-    if path := find(file.name, folders):
+    path = find(file.name, folders)
+    if path and not (checked and _differs(path, file)):
         return path
     target = data_dir() / folders[0] / file.name
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with locked(target.parent):
-            if not target.is_file():  # another process may have fetched it while this one waited
+            # Another process may have fetched it while this one waited.
+            if not target.is_file() or (checked and _differs(target, file)):
                 fetch(file, target)
     except OSError as error:
         raise DataError(
@@ -108,6 +119,14 @@ def locate(file: RemoteFile, folders: tuple[str, ...]) -> Path:
             "that can"
         ) from None
     return target
+
+
+def _differs(path: Path, file: RemoteFile) -> bool:
+    """Whether what lies at `path` is not `file`, or cannot be read."""
+    try:
+        return digest(path) != file.sha256
+    except OSError:
+        return True
 
 
 def fetch(file: RemoteFile, target: Path, home: Path | None = None) -> None:
@@ -151,9 +170,10 @@ def fetch(file: RemoteFile, target: Path, home: Path | None = None) -> None:
         except ValueError:  # pooch's, on another digest
             reasons.append(f"what came from {url} was not the file (its SHA-256 differs)")
     kind = NoNetwork if unreachable == len(file.urls) else DataError
+    update = ", or update bfn_core" if file.newest else ""
     raise kind(
-        f"{file.name} could not be fetched: {'; '.join(reasons)}; try again later, or put the file "
-        f"into {home or target.parent} yourself"
+        f"{file.name} could not be fetched: {'; '.join(reasons)}; try again later{update}, or put "
+        f"the file into {home or target.parent} yourself"
     )
 
 
@@ -181,7 +201,7 @@ def _mode_of_new_files(folder: Path) -> int:
 
     Asked before the network is, so that an unwritable folder is named as such at once.
     """
-    new = folder / f"{os.getpid()}.part"
+    new = folder / f"{os.getpid()}.{threading.get_ident()}.part"
     try:
         new.touch()
         return stat.S_IMODE(new.stat().st_mode)
@@ -205,6 +225,8 @@ def locked(folder: Path, timeout: float = -1) -> Iterator[None]:
     """
     lock = _lock(folder / LOCK)
     try:
+        # Older versions of filelock take it, on Windows, for a folder that another process holds.
+        _mode_of_new_files(folder)
         try:
             lock.acquire(PATIENCE if timeout < 0 else timeout)
         except TimeoutError:

@@ -276,8 +276,8 @@ def photographs(shrink: int = 5) -> Tensor:
 def folder(path: str | Path) -> Tensor:
     """All PNG files of a folder, in the order of their names: (N, C, H, W), uint8.
 
-    C is 1 if all of them are grey, or black and white, else 3. What lies in folders within it is
-    left out.
+    C is 1 if all of them are stored as grey, or black and white, else 3. What lies in folders
+    within it is left out, and so are hidden files, such as macOS leaves on other systems' disks.
 
     Raises:
         DataError: naming the file, if there is none, one cannot be read, they are not all of
@@ -302,14 +302,15 @@ def folder(path: str | Path) -> Tensor:
 
 
 def png_files(path: str | Path) -> list[Path]:
-    """The PNG files of a folder, in the order of their names.
+    """The PNG files of a folder that are not hidden, in the order of their names.
 
     Paths themselves are ordered otherwise on Windows, where A and a are equal.
 
     Raises:
         OSError: it cannot be read.
     """
-    found = (p for p in Path(path).iterdir() if p.suffix.lower() == ".png")
+    found = (p for p in Path(path).iterdir()
+             if p.suffix.lower() == ".png" and not p.name.startswith("."))
     return sorted(found, key=lambda p: p.name)
 
 
@@ -323,6 +324,8 @@ def _picture(path: Path) -> Tensor:
             transparent = mode in ("LA", "PA", "RGBA") or "transparency" in image.info
             if not transparent and mode in ("1", "L", "P", "RGB"):
                 pixels = np.array(image.convert("L" if mode in ("1", "L") else "RGB"))
+                if mode == "P" and (pixels == pixels[..., :1]).all():  # a palette of greys
+                    pixels = pixels[..., 0]
     except (OSError, SyntaxError, ValueError) as error:  # a damaged PNG is a SyntaxError to Pillow
         raise DataError(f"{path} cannot be read as an image ({error})") from None
     if transparent:

@@ -62,7 +62,7 @@ class Scale:
     def of(cls, table: LabelledTable) -> Scale:
         """By the rows of a table, which should be those to train with."""
         low, high = table.numbers.amin(0), table.numbers.amax(0)
-        margin = MARGIN * (high - low)
+        margin = torch.where(high > low, MARGIN * (high - low), 1.0)  # of one value: any
         return cls(low - margin, high + margin)
 
     def scaled(self, numbers: Tensor) -> Tensor:

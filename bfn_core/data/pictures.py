@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from bfn_core.data.files import DataError
 from bfn_core.data.images import quantise
 from bfn_core.flows import BayesianFlow, DiscreteFlow, DiscretisedFlow
 
+# What Pillow knows by name only, or leaves to another program: data, films, drawings.
+UNREAD = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF")
 MODES = ("colour", "grey", "binary")
 FITS = ("crop", "pad")
 # Pillow's names of what has 8 bits for each pixel and colour.
@@ -102,7 +105,7 @@ def pictures(
         raise ValueError(f"fit must be one of {', '.join(FITS)}, got {fit!r}")
     sides = None if size is None else _sides(size)
     folder = Path(path)
-    if folder.is_file():
+    if os.path.isfile(folder):  # which does not mind a folder that may not be entered
         raise DataError(f"{path} is a file, and the folder that it lies in is expected: "
                         f"{folder.parent}")
     try:
@@ -110,7 +113,8 @@ def pictures(
     except OSError as error:
         raise DataError(f"{path} cannot be read as a folder ({error.strerror})") from None
     Image.init()
-    known = {ending for ending, form in Image.EXTENSION.items() if form in Image.OPEN}
+    known = {ending for ending, form in Image.EXTENSION.items()
+             if form in Image.OPEN and form not in UNREAD}
     arrays, files, skipped, changed = [], [], {}, 0
     for entry in entries:
         if entry.is_dir():
@@ -171,7 +175,7 @@ def _read(path: Path, sides, mode: str, fit: str, background: str | None):
             with Image.open(path) as opened:
                 opened.load()
                 image = ImageOps.exif_transpose(opened)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except Exception as error:  # noqa: BLE001 - anything, of some formats
             size = path.stat().st_size
             reason = "it has 0 bytes" if size == 0 else str(error).replace(str(path), "it")
             raise _Broken(f"{path} cannot be read as an image ({reason})") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -21,12 +22,14 @@ from bfn_core.data.text import read_text
 from bfn_core.flows import BayesianFlow, DiscreteFlow, DiscretisedFlow
 from bfn_core.missing import MissingFlow
 from bfn_core.mixed import MixedFlow
+from bfn_core.numerics import wide
 
 # What stands for a missing value, in any mixture of capitals and small letters.
 MISSING = ("", "na", "n/a", "nan", "null", "none", "?", "-", "#n/a")
 SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
 MOST_CLASSES = 50  # different words in a column that can be classes
 DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
+THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?")
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
@@ -79,15 +82,18 @@ class Column:
         """Levels (N,), −1 where a value is missing, as the flow takes them, (N, 1)."""
         if self.kind == "classes":
             return levels.unsqueeze(1)
-        centres = (2 * levels.double() + 1) / self.levels - 1
-        return torch.where(levels < 0, math.nan, centres).float().unsqueeze(1)
+        exact = wide(levels)
+        centres = (2 * exact + 1) / self.levels - 1
+        x = torch.where(exact < 0, math.nan, centres).float().unsqueeze(1)
+        return x.to(levels.device)
 
     def index(self, x: Tensor) -> Tensor:
         """The levels of x, of its shape, int64; −1 where a value is missing."""
         if self.kind == "classes":
             return x
-        levels = ((x.double() + 1) / 2 * self.levels).floor().clamp(0, self.levels - 1)
-        return torch.where(x.isnan(), -1.0, levels).long()
+        exact = wide(x)
+        levels = ((exact + 1) / 2 * self.levels).floor().clamp(0, self.levels - 1)
+        return torch.where(exact.isnan(), -1.0, levels).long().to(x.device)
 
     def flow(self) -> BayesianFlow:
         """A flow for it, with gaps: β(1) = 16/K for K classes, σ₁ = 1/(2K) for K bins.
@@ -148,7 +154,7 @@ class Table:
         """Which cells of x are there, bool of its shapes."""
         return {column.name: column.index(x[column.name]) >= 0 for column in self.columns}
 
-    def row(self, **values: Any) -> dict[str, Tensor]:
+    def row(self, /, **values: Any) -> dict[str, Tensor]:
         """One example, (1,) of each column; what is not named is missing.
 
         Names that are no names in Python come in a dict: row(**{"petal width": 0.2}).
@@ -277,9 +283,9 @@ def _cells(
     path: str | Path, names: Sequence[str] | None
 ) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """The names of a file's columns, and its rows, each with the number of its line."""
-    if Path(path).is_dir():
+    if os.path.isdir(path):  # which does not mind a folder that may not be entered
         raise DataError(f"{path} is a folder, and a CSV file is expected")
-    if Path(path).is_file() and Path(path).read_bytes()[:4] == b"PK\3\4":
+    if os.path.isfile(path) and Path(path).read_bytes()[:4] == b"PK\3\4":
         raise DataError(f"{path} is an Excel or OpenOffice workbook and no CSV file: open it there "
                         'and save it as "CSV UTF-8"')
     text = read_text(path)
@@ -337,7 +343,7 @@ def _kind(path, name: str, words: list[tuple[int, str | None]]) -> str:
         raise DataError(f"{path}: column {name!r} is empty from top to bottom; leave it out with "
                         f"leave_out=[{name!r}]")
     numbers = sum(bool(NUMBER.fullmatch(word)) for word in given)
-    commas = sum(bool(DECIMAL_COMMA.fullmatch(word)) for word in given)
+    commas = sum(bool(DECIMAL_COMMA.fullmatch(word) or THOUSANDS.fullmatch(word)) for word in given)
     if not numbers and not commas:
         return "classes"
     _check_numbers(path, name, words)
@@ -354,11 +360,19 @@ def _check_numbers(path, name: str, words: list[tuple[int, str | None]]) -> None
                 raise DataError(f"{path}, line {line}: {word!r} of column {name!r} is too large to "
                                 "count with; correct it, or leave the cell empty")
             continue
+        thousands, where = THOUSANDS.fullmatch(word), f"{path}, line {line}: {word!r} of column"
+        plain, point = word.replace(",", ""), word.replace(",", ".")
+        if thousands and DECIMAL_COMMA.fullmatch(word):  # which of the two only the reader knows
+            raise DataError(f"{where} {name!r} has a comma in a number: without it, if it parts "
+                            f"thousands ({plain}), or with a point before decimals ({point}), all "
+                            "such numbers can be read")
+        if thousands:
+            raise DataError(f"{where} {name!r} has commas in a number: write it without them "
+                            f"({plain}), or say classes=[{name!r}] if its numbers are names")
         if DECIMAL_COMMA.fullmatch(word):
-            raise DataError(f"{path}, line {line}: {word!r} of column {name!r} has a comma in a "
-                            f"number, and decimals are read after a point only ("
-                            f"{word.replace(',', '.')}); replace the commas, or export the table "
-                            "with English number formats")
+            raise DataError(f"{where} {name!r} has a comma in a number, and decimals are read "
+                            f"after a point only ({point}); replace the commas, or export the "
+                            "table with English number formats")
         raise DataError(f"{path}, line {line}: {word!r} stands among the numbers of column "
                         f"{name!r}; correct it, leave the cell empty if the value is missing, or "
                         f"say classes=[{name!r}] if its numbers are names")

@@ -82,7 +82,9 @@ def text_file(path: str | Path, alphabet: str | None = None) -> Text:
     Raises:
         DataError: the file cannot be read as `read_text` does, holds a symbol that is not in
             the alphabet, or fewer than 1,000 characters.
+        ValueError: the alphabet has no symbol, or more than 256.
     """
+    _check_alphabet(ALPHABET if alphabet is None else alphabet)
     content = read_text(path)
     if alphabet is None:
         content = normalise(content)
@@ -140,10 +142,7 @@ def _decoded(content: bytes, path: str | Path) -> str:
     marked = next((codec for mark, codec in _MARKS.items() if content.startswith(mark)), None)
     zeros = content.count(0)
     if marked is None and zeros:
-        # One zero here and there in what is text otherwise is an accident, and no encoding.
-        rare = 4 * zeros < len(content)
-        tried = () if rare and _text(content.replace(b"\0", b""), "utf-8") else _wide(content)
-        for codec in tried:
+        for codec in () if _marred(content) else _wide(content):
             if text := _text(content, codec):
                 return text
         raise DataError(f"{path} is no text: byte {content.index(0):,} is 0")
@@ -162,6 +161,17 @@ def _decoded(content: bytes, path: str | Path) -> str:
         advice += ", or, as it may be Windows's text in a western language, convert it: "
         advice += "iconv -f windows-1252 -t utf-8"
     raise DataError(f"{path} is not UTF-8 text ({wrong}); {advice}")
+
+
+def _marred(content: bytes) -> bool:
+    """Whether it is text in UTF-8 but for a zero here and there, an accident and no encoding.
+
+    Logs hold what terminals are sent as well; all other control characters are rare in text, and
+    many in 2 bytes a symbol, where one is half of each Cyrillic letter.
+    """
+    odd = sum(content.count(c) for c in _DEVICE_CONTROLS - set(b"\0\a\b\x1b"))
+    rare = max(4 * content.count(0), 16 * odd) < len(content)
+    return rare and bool(_text(content.translate(None, bytes(_DEVICE_CONTROLS)), "utf-8"))
 
 
 _DEVICE_CONTROLS = set(range(32)) - set(b"\t\n\v\f\r\x1a")  # DOS ends a text with \x1a
@@ -215,12 +225,19 @@ def _plain(character: str) -> str:
     return _LETTERS.get(character, character)
 
 
+def _check_alphabet(alphabet: str) -> None:
+    """Raise ValueError unless a byte can say which symbol it is."""
+    if not 1 <= len(alphabet) <= 256:
+        raise ValueError(f"an alphabet has 1 to 256 symbols, got {len(alphabet)}")
+
+
 def encode(text: str | bytes, alphabet: str = ALPHABET) -> Tensor:
     """The classes, (len(text),) uint8, of a text over an alphabet of at most 256 symbols.
 
     Raises:
-        ValueError: on any other symbol.
+        ValueError: on any other symbol, or an alphabet without one or with more.
     """
+    _check_alphabet(alphabet)
     text = text.decode("latin-1") if isinstance(text, bytes) else text
     points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
     symbols = np.frombuffer(alphabet.encode("utf-32-le", "surrogatepass"), np.uint32)

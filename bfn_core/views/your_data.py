@@ -71,11 +71,11 @@ class _Bars:
             self.values, width = [float(k) for k in levels], 0.8
             names = [name if len(name) < 11 else f"{name[:9]}…" for name in column.classes]
             size = 9 if sum(map(len, names)) < 20 else 6.5
-            axis.set_xticks(self.values, names, fontsize=size)
+            axis.set_xticks(self.values, names, fontsize=size, parse_math=False)
         self.bars = axis.bar(self.values, [0.0] * column.levels, width, color=COLOURS.output)
         self.line = axis.axvline(self.values[0], color=COLOURS.data, lw=2, ls=":")
         axis.set(yticks=[], ylim=(0, 1))
-        axis.set_title(column.name, fontsize=10, loc="center")
+        axis.set_title(column.name, fontsize=10, loc="center", parse_math=False)
 
     def set(self, probs: Tensor | None, true: int) -> None:
         """`probs`, (K,), or None where it is known; `true`, its level, −1 where it is missing."""
@@ -214,7 +214,8 @@ def run_figure(folder: str | Path, variables: float, unit: str):
     for key, name, colour, look in (("loss", "learnt from (messages alone)", COLOURS.data, "-"),
                                     ("validation", "held out", COLOURS.other, "o-")):
         points = [(line["step"], bits * line[key]) for line in metrics if key in line]
-        axis.plot(*zip(*points, strict=True), look, color=colour, label=name)
+        if points:
+            axis.plot(*zip(*points, strict=True), look, color=colour, label=name)
     axis.set(xlabel="step", ylabel=unit, ylim=(0, None))
     axis.legend()
     return figure

@@ -227,16 +227,17 @@ class Explorer(ipywidgets.VBox):
         return self._image.value
 
     def set(self, **values):
-        """Move several controls at once, and draw once."""
+        """Move several controls at once, and draw once, even where a value is refused."""
+        moved = [(self.controls[name], value) for name, value in values.items()]
         before = self.values
         self._held = True
         try:
-            for name, value in values.items():
-                self.controls[name].value = value
+            for control, value in moved:
+                control.value = value
         finally:
             self._held = False
-        if self.values != before:
-            self._redraw()
+            if self.values != before:
+                self._redraw()
 
     def shot(self, density, **values):
         """How it looks with these values, wherever the controls stand.
@@ -392,13 +393,18 @@ def view(widget):
 
 def _player(control, seconds):
     """Buttons that move a slider through all its values."""
-    steps = round((control.max - control.min) / control.step)
+    listed = isinstance(control, ipywidgets.SelectionSlider)
+    steps = (len(control.options) - 1 if listed
+             else round((control.max - control.min) / control.step))
     play = ipywidgets.Play(min=0, max=steps, value=0, interval=max(60, 1000 * seconds / steps))
     play.show_repeat = False  # a button that by itself changes nothing only puzzles
     play.layout.width = "auto"
     scale = math.log10 if isinstance(control, ipywidgets.FloatLogSlider) else float
 
     def forward(change):
+        if listed:
+            control.index = change["new"]
+            return
         position = control.min + change["new"] * control.step
         if isinstance(control, ipywidgets.FloatLogSlider):
             control.value = min(control.base**position, control.base**control.max)
@@ -406,7 +412,8 @@ def _player(control, seconds):
             control.value = type(control.value)(min(round(position, 9), control.max))
 
     def back(change=None):
-        play.value = round((scale(control.value) - control.min) / control.step)
+        play.value = (control.index if listed
+                      else round((scale(control.value) - control.min) / control.step))
 
     back()
     play.observe(forward, "value")

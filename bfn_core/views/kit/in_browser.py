@@ -17,6 +17,7 @@ import anywidget
 import traitlets
 
 from bfn_core.data.files import DataError, RemoteFile, locate
+from bfn_core.data.text import ALPHABET
 from bfn_core.model import BFN
 from bfn_core.networks.onnx_graph import written
 
@@ -43,6 +44,7 @@ PARTS = {
 CARD = {"ort.webgpu.min.mjs": "card.mjs", "ort-wasm-simd-threaded.jsep.mjs": "card-wasm.mjs",
         "ort-wasm-simd-threaded.jsep.wasm": "card.wasm.gz"}
 HOST = f"https://cdn.jsdelivr.net/npm/onnxruntime-web@{VERSION}/dist/"
+LONGEST_LINE = 96  # of what can be typed, as write.js has it
 RUNTIME_BYTES = 2_933_500  # of the three, packed; about, since that depends on zlib
 
 
@@ -63,7 +65,7 @@ def runtime(card: bool = False) -> dict[str, bytes]:
     """
     found = {}
     parts = CARD if card else {part: name for part, (name, _) in PARTS.items()}
-    with tarfile.open(locate(RUNTIME, ("onnxruntime",))) as archive:
+    with tarfile.open(locate(RUNTIME, ("onnxruntime",), checked=True)) as archive:
         for part, name in parts.items():
             file = archive.extractfile(f"package/dist/{part}")
             assert file is not None
@@ -75,11 +77,17 @@ def runtime(card: bool = False) -> dict[str, bytes]:
 def settings(bfn: BFN, length: int | None = None) -> dict[str, int | float]:
     """What the scripts must know of a model: β(1), and of pixels how many labels there are, of
     letters how many they are and how long a line is.
+
+    Raises:
+        ValueError: letters that are not those which can be typed, or lines too short for them.
     """
     flow, network = bfn.flow, bfn.network
     found = {"beta1": float(flow.beta_1)}
     if length is None:
         return {**found, "labels": network.conditions.labels}
+    if flow.classes != len(ALPHABET) or length < LONGEST_LINE:
+        raise ValueError(f"what is typed has {len(ALPHABET)} symbols and up to {LONGEST_LINE} "
+                         f"letters, got a network of {flow.classes} symbols and {length} letters")
     return {**found, "classes": flow.classes, "length": length}
 
 
@@ -94,7 +102,7 @@ class InBrowser(Live):
         bits: of each of the network's numbers on its way to the browser.
 
     Raises:
-        ValueError: a network that cannot be written as ONNX.
+        ValueError: a network that cannot be written as ONNX, or letters as for `settings`.
     """
 
     def __init__(self, bfn, figure, *, description, length=None, bits=16):

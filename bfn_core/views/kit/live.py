@@ -139,7 +139,7 @@ class LiveRun(LiveCurve):
             right.imshow(drawn, cmap="gray", interpolation="nearest")
         else:
             right.text(0, 0.98, _wrapped(drawn), va="top", fontsize=7.5, linespacing=1.7,
-                       family="DejaVu Sans Mono")
+                       family="DejaVu Sans Mono", parse_math=False)
         return figure
 
 

@@ -110,13 +110,14 @@ def _lean(part):
     if isinstance(part, numpy.ndarray):
         return _packed(part) if part.dtype.kind in "fiu" else part.tolist()
     if isinstance(part, (list, tuple)):
-        numbers = len(part) > SHORT and all(isinstance(value, (int, float)) for value in part)
+        numbers = len(part) > SHORT and all(
+            isinstance(value, (int, float)) and not isinstance(value, bool) for value in part)
         return _packed(numpy.array(part)) if numbers else [_lean(value) for value in part]
     return part
 
 
 def _packed(array):
-    largest = float(numpy.nanmax(numpy.abs(array), initial=0.0))
+    largest = float(numpy.abs(array[numpy.isfinite(array)]).max(initial=0.0))
     decimals = DIGITS - 1 - int(numpy.floor(numpy.log10(largest))) if largest else 0
     numbers = (numpy.round(array.astype("f8"), decimals) + 0.0).astype("<f4")  # + 0: never −0
     spec = {"dtype": "f4", "bdata": base64.b64encode(numbers.tobytes()).decode()}
