@@ -29,7 +29,7 @@ from bfn_core.views.kit.style import COLOURS
 
 TARGET = CHECKOUT / "belief_flow.svg"
 MESSAGES = 50
-DIGIT = 19  # a plain 8 of the 64 in assets/mnist.png; most can be read as easily, some cannot
+DIGIT = 19  # a plain 2 of the 64 in assets/mnist.png; most can be read as easily, some cannot
 SEEDS = (1, 9)  # of the two acts; most others give plain digits too, and some none
 DRAWS = 64  # of each message's price, to average
 LEVELS = 16  # shades of a panel
