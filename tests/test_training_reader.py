@@ -145,6 +145,16 @@ def test_a_run_that_was_judged_before_its_end_has_not_ended(tmp_path):
         assert again.evaluation is None
 
 
+def test_a_run_that_was_killed_while_it_was_judged_is_judged_with_all_its_facts(tmp_path):
+    train(small(), tmp_path)
+    run = Run(tmp_path)
+    wanted = run.read_json(run.evaluation)
+    run.evaluation.unlink()
+    assert main(["mnist", "--run", str(tmp_path), "--evaluate", "--n", "3"]) == 0
+    found = run.read_json(run.evaluation)
+    assert all(found[name] == wanted[name] for name in ("training seconds", "parameters", "step"))
+
+
 def test_until_there_is_a_run_the_shipped_model_stands_in_and_it_says_so(tmp_path):
     chosen = choose("mnist", "mine", tmp_path / "none")
     assert same(chosen.bfn, shipped("mnist")) and chosen.sure

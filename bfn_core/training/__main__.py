@@ -206,6 +206,10 @@ def evaluate_run(options: argparse.Namespace) -> int:
             f"{before['draws per example']} draws each: what is found without --n replaces it.")
         return 0
     found["bill"] = bill(bfn, task, settings)
+    if "training seconds" not in before and run.checkpoint.exists():
+        # A run that was killed while it was judged has left them there alone.
+        found["training seconds"] = round(run.read_checkpoint()["seconds"], 1)
+        found["parameters"] = sum(p.numel() for p in bfn.network.parameters())
     run.write_json(run.evaluation, {**before, **found})
     return 0
 
