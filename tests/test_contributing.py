@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from bfn_core import training
 from bfn_core.training import load
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,7 +28,7 @@ def test_there_is_a_recipe_for_each_thing_to_add():
     assert all("assert " in recipe for recipe in RECIPES.values())
 
 
-TEN, FOLDER, TABLE, TENSOR, SEVENS, COARSE = re.findall(
+TEN, FOLDER, TABLE, TENSOR, SEVENS, COARSE, PUBLISHED = re.findall(
     r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S
 )
 
@@ -51,6 +52,15 @@ def test_the_readmes_ten_lines_run_as_they_stand(capsys):
     lines = TEN
     run(lines)
     assert len(lines.splitlines()) <= 10 and "torch.Size([8, 5])" in capsys.readouterr().out
+
+
+def test_the_readmes_lines_draw_with_a_published_model(monkeypatch, capsys):
+    """With a shipped one in its place, which needs no network."""
+    asked = []
+    monkeypatch.setattr(training, "published",
+                        lambda name: asked.append(name) or training.shipped(name))
+    run(PUBLISHED)
+    assert asked == ["mnist"] and "torch.Size([4, 1, 28, 28])" in capsys.readouterr().out
 
 
 def test_the_readmes_lines_train_on_a_folder_of_photos(tmp_path, monkeypatch):
