@@ -41,7 +41,7 @@ from bfn_core.beliefs import (
 from bfn_core.checks import check_floating, check_range, whole
 from bfn_core.distributions import Gaussian, Output
 from bfn_core.flows import BayesianFlow, ContinuousFlow, GaussianFlow
-from bfn_core.missing import ABSENT, MissingFlow
+from bfn_core.missing import ABSENT, MissingFlow, without_gaps
 from bfn_core.mixed import MixedFlow
 from bfn_core.model import BFN
 from bfn_core.modes import evaluating
@@ -219,7 +219,7 @@ def _without_bins(flow: BayesianFlow) -> bool:
     """Whether data, or a part of them, are numbers whose values have no probabilities."""
     if isinstance(flow, MixedFlow):
         return any(_without_bins(part) for part in flow.flows.values())
-    return isinstance(flow.inner if isinstance(flow, MissingFlow) else flow, ContinuousFlow)
+    return isinstance(without_gaps(flow), ContinuousFlow)
 
 
 def filling_steps(

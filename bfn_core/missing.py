@@ -165,3 +165,8 @@ def _where(old: Tensor, theta: Any, other: Any) -> Any:
     if isinstance(theta, CategoricalParameters):
         return CategoricalParameters(torch.where(old, theta.logits, other.logits))
     return replace(other, mean=torch.where(old, theta.mean, other.mean))
+
+
+def without_gaps(flow: BayesianFlow) -> BayesianFlow:
+    """The flow of what is there: a MissingFlow's own one, and any other itself."""
+    return flow.inner if isinstance(flow, MissingFlow) else flow

@@ -17,7 +17,7 @@ from torch import Generator
 
 from bfn_core.beliefs import Condition, over, told
 from bfn_core.flows import BayesianFlow, GaussianFlow
-from bfn_core.missing import MissingFlow
+from bfn_core.missing import without_gaps
 from bfn_core.mixed import MixedFlow
 from bfn_core.model import BFN, SamplingStep
 from bfn_core.modes import evaluating
@@ -99,4 +99,4 @@ class Ancestral:
 def _has_numbers(flow: BayesianFlow) -> bool:
     if isinstance(flow, MixedFlow):
         return any(_has_numbers(part) for part in flow.flows.values())
-    return isinstance(flow.inner if isinstance(flow, MissingFlow) else flow, GaussianFlow)
+    return isinstance(without_gaps(flow), GaussianFlow)

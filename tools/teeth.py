@@ -311,7 +311,7 @@ TABLE = [
         ("the mode sent in place of a draw", "return output.sample(generator=generator)",
          "return output.mode", "test_code_length.py::test_samples_follow_the_data"),
         ("a column with gaps drawn in place of its mean",
-         "isinstance(flow.inner if isinstance(flow, MissingFlow) else flow, GaussianFlow)",
+         "isinstance(without_gaps(flow), GaussianFlow)",
          "isinstance(flow, GaussianFlow)",
          "test_extensions.py::test_messages_may_be_about_means_where_data_have_gaps"),
     ]),

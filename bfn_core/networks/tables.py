@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from bfn_core.flows import ContinuousFlow, DiscreteFlow, DiscretisedFlow
-from bfn_core.missing import MissingFlow
+from bfn_core.missing import without_gaps
 from bfn_core.mixed import MixedFlow
 from bfn_core.networks.mlp import MLP
 
@@ -33,7 +33,7 @@ class TableNetwork(nn.Module):
         self.read, self.written = {}, {}  # shapes of one example's input, and of its raw output
         self.classes, variables = set(), 0
         for name, part in flow.flows.items():
-            part = part.inner if isinstance(part, MissingFlow) else part
+            part = without_gaps(part)
             shape = tuple((shapes or {}).get(name, (1,)))
             variables += torch.Size(shape).numel()
             if isinstance(part, DiscreteFlow):

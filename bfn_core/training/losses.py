@@ -10,7 +10,7 @@ from torch import Tensor
 from bfn_core.beliefs import Data, per_example
 from bfn_core.distributions import Categorical, DiscretisedNormal, Output
 from bfn_core.flows import BayesianFlow, DiscreteFlow, DiscretisedFlow
-from bfn_core.missing import MissingFlow
+from bfn_core.missing import MissingFlow, without_gaps
 from bfn_core.mixed import MixedFlow
 from bfn_core.numerics import in_rows
 from bfn_core.training.scales import Settings
@@ -30,7 +30,7 @@ def added(settings: Settings) -> list[str]:
 def check_objective(settings: Settings, flow: BayesianFlow) -> None:
     """Raise TrainingError if a setting asks for a loss that none of the data has."""
     flows = list(flow.flows.values()) if isinstance(flow, MixedFlow) else [flow]
-    flows = [part.inner if isinstance(part, MissingFlow) else part for part in flows]
+    flows = [without_gaps(part) for part in flows]
     for name in added(settings):
         kind, data = KINDS[name]
         if not any(isinstance(part, kind) for part in flows):
