@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from bfn_core.baselines.text import contexts
 from bfn_core.checks import real
 from bfn_core.data.text import check_classes
-from bfn_core.networks.transformer import Transformer
+from bfn_core.networks.transformer import Transformer, guessed
 from bfn_core.numerics import without_autocast
 
 PIECE = 32  # sequences whose messages along the chain are held at once
@@ -136,6 +136,9 @@ class ChainTransformer(nn.Module):
     Args:
         order: of the chain.
         knots: times, evenly spread, at which the powers are learnt; between them they lie on lines.
+        told: whether the transformer reads the chain's guess beside the belief.
+        self_conditioning: whether the product is a guess that the transformer reads when it
+            guesses again, as in `Transformer`. With `told` the first guess is the chain's.
         The others are the transformer's.
     """
 
@@ -152,12 +155,16 @@ class ChainTransformer(nn.Module):
         reach: int = 0,
         positions: str = "learned",
         dropout: float = 0.0,
+        told: bool = False,
+        self_conditioning: bool = False,
     ) -> None:
         super().__init__()
         self.classes, self.length = classes, length
+        self.told, self.self_conditioning = told, self_conditioning
         self.chain = Chain(classes, order)
         self.transformer = Transformer(classes, length, layers=layers, heads=heads, width=width,
-                                       reach=reach, positions=positions, dropout=dropout)
+                                       reach=reach, positions=positions, dropout=dropout,
+                                       self_conditioning=told or self_conditioning)
         self.powers = nn.Parameter(torch.tensor([[0.5], [0.5], [0.0]]).repeat(1, knots))
 
     @property
@@ -170,18 +177,30 @@ class ChainTransformer(nn.Module):
         self.chain.count(text)
 
     def beginning(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The weights to begin with where a transformer's are at hand: those, and one's own."""
+        """The weights to begin with where a transformer's are at hand, or those of a network that
+        reads no guess: those, and one's own.
+        """
+        own = self.state_dict()
         if any(name.startswith("transformer.") for name in weights):
-            return weights
-        own = {name: w for name, w in self.state_dict().items()
-               if not name.startswith("transformer.")}
+            new = "transformer.embed_guess."
+            return {**{name: w for name, w in own.items() if name.startswith(new)}, **weights}
         return {**own, **{f"transformer.{name}": w for name, w in weights.items()}}
 
     def forward(self, inputs: Tensor, t: Tensor) -> Tensor:
         place = t * (self.powers.shape[1] - 1)
         low = place.long().clamp(max=self.powers.shape[1] - 2)
         powers = torch.lerp(self.powers[:, low], self.powers[:, low + 1], place - low)
-        guess = self.transformer(inputs, t).float().log_softmax(-1)
-        belief = inputs.float().clamp_min(1e-12).log()
         table, net, own = powers[:, :, None, None]
-        return table * self.chain(inputs) + net * guess + own * belief
+        chain = self.chain(inputs)
+        known = table * chain + own * inputs.float().clamp_min(1e-12).log()
+
+        def once(guess: Tensor | None, rows: slice = slice(None)) -> Tensor:
+            logits = self.transformer(inputs[rows], t[rows], guess=guess)
+            return known[rows] + net[rows] * logits.float().log_softmax(-1)
+
+        guess = None
+        if self.told or self.self_conditioning:
+            guess = chain.exp() if self.told else torch.full_like(chain, 1 / self.classes)
+            guess = guess.to(inputs.dtype)
+            guess = guessed(once, guess, self.training) if self.self_conditioning else guess
+        return once(guess)

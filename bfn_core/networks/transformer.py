@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
+from bfn_core.beliefs import cut
 from bfn_core.networks.attention import attend, rotations, zeroed
 from bfn_core.networks.conditions import Conditions
 
@@ -34,10 +36,16 @@ class Transformer(nn.Module):
             what the messages alone say about each position.
         labels: classes of a label that the network may be told as a condition; 0: none.
         hints: numbers at each position, (B, L, hints), that it may be told, see `Conditions`.
+        self_conditioning: read a guess, (B, L, K) probabilities, beside the belief: `network(inputs,
+            t, guess=…)`. Where none is handed in, it guesses twice, and reads its first guess when
+            it makes the second, in training for every other example; the slopes are those of the
+            last guess alone (Chen et al. 2023, "Analog bits", arXiv 2208.04202, where the guess is
+            that of the sampler's last step: here it is of the same belief, so that the network
+            remains a function of θ and t, which the losses, the samplers and the code need).
 
     Raises:
-        ValueError: heads that do not divide width, positions of another name, or inputs that are
-            not (B, ≤ length, K).
+        ValueError: heads that do not divide width, positions of another name, inputs or a guess
+            that are not (B, ≤ length, K), or a guess for a network that reads none.
 
     Compared with the paper's network for text8, which published.py has to the parameter. As there,
     with `layers=24, heads=12, width=768`: depth, heads, width, no causal mask, blocks that
@@ -62,6 +70,7 @@ class Transformer(nn.Module):
         prior_skip: bool = True,
         labels: int = 0,
         hints: int = 0,
+        self_conditioning: bool = False,
     ) -> None:
         super().__init__()
         if width % heads:
@@ -71,6 +80,9 @@ class Transformer(nn.Module):
         self.classes, self.length, self.prior_skip = classes, length, prior_skip
         self.conditions = Conditions(labels, hints, width)
         self.embed = nn.Conv1d(classes + hints, width, 2 * reach + 1, padding=reach)
+        # From zeros, so that it begins as if there were no guess, whose features are zeros, too.
+        reads = nn.Conv1d(classes, width, 2 * reach + 1, padding=reach, bias=False)
+        self.embed_guess = zeroed(reads) if self_conditioning else None
         learned = positions == "learned"
         self.position = nn.Parameter(0.5 * torch.randn(length, width)) if learned else None
         turns = None if learned else rotations(length, width // heads)
@@ -81,18 +93,38 @@ class Transformer(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.head = zeroed(nn.Linear(width, classes))
 
-    def forward(self, inputs: Tensor, t: Tensor, condition=None) -> Tensor:
+    def forward(
+        self, inputs: Tensor, t: Tensor, condition=None, *, guess: Tensor | None = None
+    ) -> Tensor:
         size = inputs.shape[-2] if inputs.ndim == 3 else 0
         if not 0 < size <= self.length or inputs.shape[-1] != self.classes:
             raise ValueError(
                 f"inputs have shape {tuple(inputs.shape)}, but (B, L, K) with L up to "
                 f"{self.length} and K = {self.classes} is expected"
             )
-        # Uniform probabilities become 0, and a certain one a vector whose length is about √K.
-        features = (self.classes * inputs - 1) / math.sqrt(self.classes)
+        if guess is not None and (self.embed_guess is None or guess.shape != inputs.shape):
+            reads = "none" if self.embed_guess is None else f"one of shape {tuple(inputs.shape)}"
+            raise ValueError(f"a guess of shape {tuple(guess.shape)} was handed in, but this "
+                             f"network reads {reads}")
+        if self.embed_guess is not None and guess is None:
+            def once(guess: Tensor, rows: slice) -> Tensor:
+                return self._once(inputs[rows], t[rows], cut(condition, rows), guess)
+
+            guess = guessed(once, torch.full_like(inputs, 1 / self.classes), self.training)
+        return self._once(inputs, t, condition, guess)
+
+    def _features(self, inputs: Tensor) -> Tensor:
+        """Uniform probabilities become 0, and a certain one a vector whose length is about √K."""
+        return (self.classes * inputs - 1) / math.sqrt(self.classes)
+
+    def _once(self, inputs: Tensor, t: Tensor, condition, guess: Tensor | None) -> Tensor:
+        size, features = inputs.shape[1], self._features(inputs)
         label, hints = self.conditions(condition, features, channels=2)
         features = features if hints is None else torch.cat([features, hints], 2)
-        h = self.embed(features.transpose(1, 2)).transpose(1, 2)  # (B, L, width)
+        h = self.embed(features.transpose(1, 2))
+        if self.embed_guess is not None and guess is not None:
+            h = h + self.embed_guess(self._features(guess).transpose(1, 2))
+        h = h.transpose(1, 2)  # (B, L, width)
         h = h + (self.time(t) + label)[:, None]
         if self.position is not None:
             h = h + self.position[:size]
@@ -101,6 +133,24 @@ class Transformer(nn.Module):
             h = block(h, turns)
         raw = self.head(self.norm(h))
         return raw + inputs.clamp_min(1e-12).log() if self.prior_skip else raw
+
+
+def guessed(
+    once: Callable[[Tensor, slice], Tensor], first: Tensor, training: bool
+) -> Tensor:
+    """The guess that a network reads which guesses twice, (B, L, K) probabilities.
+
+    Args:
+        once: a first guess, and the examples that it is about, to logits.
+        first: what is read at first, (B, L, K).
+        training: whether every other example keeps `first`, so that both calls are learnt. Times
+            are spread evenly over a batch in its order, and so they are over either half.
+    """
+    with torch.no_grad():
+        rows = slice(int(torch.randint(2, ())), None, 2) if training else slice(None)
+        guess = first.clone()
+        guess[rows] = once(first[rows], rows).float().softmax(-1).to(guess.dtype)
+        return guess
 
 
 class TimeEmbedding(nn.Module):

@@ -682,13 +682,14 @@ def as_wide(weights: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]
 def told_more(weights: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
     """Weights with which a network that has learnt without a condition goes on with one.
 
-    What reads a label is the network's own, new. A first layer that reads hints beside what it has
+    What reads a label, or a guess, is the network's own, new. A first layer that reads hints beside what it has
     read, as its last inputs, reads them with zeros: it begins as if there were none.
     """
     if (beginning := getattr(network, "beginning", None)) is not None:
         return beginning(weights)
     own = network.state_dict()
-    found = {**{name: own[name] for name in own if name.startswith("conditions.")}, **weights}
+    new = ("conditions.", "embed_guess.")
+    found = {**{name: own[name] for name in own if name.startswith(new)}, **weights}
     old, new = weights.get("first.weight"), own.get("first.weight")
     if old is None or new is None or not getattr(network, "hints", 0):
         return found
