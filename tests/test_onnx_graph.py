@@ -76,8 +76,9 @@ def test_a_transformer_reads_lines_of_any_length(positions):
 def test_only_what_is_written_down_can_be_written():
     with pytest.raises(ValueError, match="binary pixels"):
         written(UNet(3, outputs=2))
-    with pytest.raises(ValueError, match="without labels and hints"):
-        written(Transformer(5, 12, layers=1, heads=2, width=8, labels=2))
+    for more in ({"labels": 2}, {"hints": 1}, {"self_conditioning": True}):
+        with pytest.raises(ValueError, match="without labels, hints and self_conditioning"):
+            written(Transformer(5, 12, layers=1, heads=2, width=8, **more))
     with pytest.raises(ValueError, match="a Transformer can be written, got Linear"):
         written(torch.nn.Linear(2, 2))
     small = UNet(1, classes=2, channels=8, multipliers=(1, 2, 2), blocks=2, patch=1, attention=(1,))

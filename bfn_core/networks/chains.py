@@ -182,8 +182,8 @@ class ChainTransformer(nn.Module):
         """
         own = self.state_dict()
         if any(name.startswith("transformer.") for name in weights):
-            new = "transformer.embed_guess."
-            return {**{name: w for name, w in own.items() if name.startswith(new)}, **weights}
+            new = "transformer.embed_guess.weight"
+            return {new: own[new], **weights} if new in own else weights
         return {**own, **{f"transformer.{name}": w for name, w in weights.items()}}
 
     def forward(self, inputs: Tensor, t: Tensor) -> Tensor:

@@ -188,7 +188,7 @@ def written(network: nn.Module, bits: int = 16) -> bytes:
 
     Args:
         network: a UNet of two classes and one channel, told labels or not; or a Transformer; both
-            without hints, and the latter without labels.
+            without hints, and the latter without labels and self_conditioning.
         bits: of each number of the weight matrices, 8, 16 or 32.
 
     Raises:
@@ -239,8 +239,9 @@ def _unet(network: UNet, bits: int) -> bytes:
 
 def _transformer(network: Transformer, bits: int) -> bytes:
     """Classes side by side, as Transformer.forward has it."""
-    if network.conditions.hints or network.conditions.labels:
-        raise ValueError("only a Transformer without labels and hints can be written")
+    if network.conditions.hints or network.conditions.labels or network.embed_guess is not None:
+        raise ValueError("only a Transformer without labels, hints and self_conditioning can be "
+                         "written")
     g, classes = Graph(bits), network.classes
     root = math.sqrt(classes)
     features = g.op("Sub", g.op("Mul", "theta", g.constant(root)), g.constant(1 / root))
