@@ -36,12 +36,13 @@ class Transformer(nn.Module):
             what the messages alone say about each position.
         labels: classes of a label that the network may be told as a condition; 0: none.
         hints: numbers at each position, (B, L, hints), that it may be told, see `Conditions`.
-        self_conditioning: read a guess, (B, L, K) probabilities, beside the belief: `network(inputs,
-            t, guess=…)`. Where none is handed in, it guesses twice, and reads its first guess when
-            it makes the second, in training for every other example; the slopes are those of the
-            last guess alone (Chen et al. 2023, "Analog bits", arXiv 2208.04202, where the guess is
-            that of the sampler's last step: here it is of the same belief, so that the network
-            remains a function of θ and t, which the losses, the samplers and the code need).
+        self_conditioning: read a guess, (B, L, K) probabilities, beside the belief:
+            `network(inputs, t, guess=…)`. Where none is handed in, it guesses twice and reads its
+            first guess when it makes the second; in training, every other example does. Slopes are
+            those of the last guess alone. In Chen et al. 2023, "Analog Bits", arXiv 2208.04202,
+            the guess is that of the sampler's step before; here it is of the same belief, so that
+            the network remains a function of θ and t: the losses, every sampler and the code of
+            a file ask for that. Each belief costs two calls.
 
     Raises:
         ValueError: heads that do not divide width, positions of another name, inputs or a guess

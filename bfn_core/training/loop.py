@@ -682,8 +682,8 @@ def as_wide(weights: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]
 def told_more(weights: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
     """Weights with which a network that has learnt without a condition goes on with one.
 
-    What reads a label, or a guess, is the network's own, new. A first layer that reads hints beside what it has
-    read, as its last inputs, reads them with zeros: it begins as if there were none.
+    What reads a label, or a guess, is the network's own, new. A first layer that reads hints beside
+    what it has read, as its last inputs, reads them with zeros: it begins as if there were none.
     """
     if (beginning := getattr(network, "beginning", None)) is not None:
         return beginning(weights)
