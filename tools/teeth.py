@@ -450,6 +450,18 @@ TABLE = [
          "torch.lerp(self.powers[:, low], self.powers[:, low + 1], place - low)",
          "self.powers[:, low]",
          "test_chains.py::test_the_product_begins_between_its_experts_and_learns_their_powers"),
+        ("a table whose guess is not read", "chain.exp() if self.told",
+         "chain.exp() if not self.told",
+         "test_self_conditioning.py::test_beside_a_table_the_first_guess_is_the_table_s"),
+    ]),
+    ("networks/transformer.py",
+     "test_self_conditioning.py::test_slopes_are_those_of_the_last_guess_alone", [
+        ("slopes through the first guess", "with torch.no_grad():", "with torch.enable_grad():"),
+        ("always the same half that guesses twice", "slice(int(torch.randint(2, ())), None, 2)",
+         "slice(0, None, 2)", "test_self_conditioning.py::test_either_half_of_a_batch_is_chosen"),
+        ("a condition that the first guess is not told", "t[rows], cut(condition, rows), guess)",
+         "t[rows], None, guess)",
+         "test_self_conditioning.py::test_both_guesses_are_told_the_condition"),
     ]),
     ("training/runs.py",
      "test_training_own.py::test_a_bfn_that_is_refused_stays_as_it_is", [

@@ -7,6 +7,11 @@ writing       writes assets/text8_writing.json: how much of what the shipped wei
               spelled right, for several numbers of messages, and when which kind of letter is
               settled. It needs the text too, to see how many of its own words the list knows.
               (writing text8_chain: the same of those weights.)
+guesses RUNS  writes assets/text8_guesses.json: what a guess that is read is worth. RUNS is a folder
+              with three finished runs of 200 steps, begun from the same weights, in which the
+              transformer beside the table reads nothing but the belief (race_none), the table's
+              guess too (race_told), or that and its own (race_both); their commands are in the
+              record. All are priced by the same messages, so that differences are known well.
 calibration   writes assets/text8_calibration.json: how often the likeliest letters are the true
               ones, by their probability, on test text; the same for sharpened guesses, and for
               the text backwards, a language that the weights have not learnt.
@@ -17,6 +22,7 @@ experts       writes assets/text8_experts.json: what the same test text costs a 
               they are multiplied; in all, and by the time.
 """
 
+import json
 import lzma
 import math
 import sys
@@ -32,9 +38,13 @@ from bfn_core.calibration import reliability
 from bfn_core.characters import KINDS, settled
 from bfn_core.data.assets import CHECKOUT
 from bfn_core.data.vocabulary import spelling, whole_words
+from bfn_core.likelihood import Estimate
+from bfn_core.modes import evaluating
 from bfn_core.tempered import Tempered
-from bfn_core.training import bill, load_task, settings_for, shipped
+from bfn_core.training import bill, load, load_task, settings_for, shipped
 from bfn_core.training.loop import text_of
+from bfn_core.training.runs import Run
+from bfn_core.training.scales import command
 from tools.record import renew_digests, weights, write
 
 STEPS = (5, 10, 25, 50, 100, 200)
@@ -48,6 +58,7 @@ JUDGED = 256  # sequences, spread evenly over the test text
 HEARD = 1000  # sequences of either part, spread evenly over it, each priced at so many times:
 REPEATS = 4
 PRICED = 3000  # sequences
+RACED = 1000  # sequences, spread evenly over the test text
 
 
 def words(source: Path = Path("/usr/share/dict/american-english")) -> None:
@@ -160,6 +171,47 @@ def experts() -> dict[str, Any]:
             "code": {"bits per character": code.mean, "standard error": code.standard_error}}
 
 
+def guesses(folder: Path) -> dict[str, Any]:
+    """The bills of three runs of a race, of the same text and messages, and how they differ."""
+    runs = {name: Run(folder / f"race_{name}") for name in ("none", "told", "both")}
+    settings = runs["none"].read_settings()["settings"]
+    task = load_task(settings)
+    x = task.prepare(task.test)
+    x = x[:: len(x) // RACED][:RACED]
+    unit, rows, costs = task.variables * math.log(2), {}, {}
+    for name, run in runs.items():
+        costs[name] = priced(load(run.folder), x) / unit
+        facts = run.read_settings()
+        rows[name] = {
+            "command": command(facts["settings"]), "parameters": facts["parameters"],
+            "initial weights": facts["initial weights"],
+            "training seconds": json.loads(run.evaluation.read_text("utf-8"))["training seconds"],
+            **_bits(costs[name]),
+        }
+        if name != "none":
+            rows[name]["less"] = _bits(costs["none"] - costs[name])
+        print(name, rows[name], flush=True)
+    return {"command": "python -m tools.text8 guesses RUNS", "device": "cpu", "data": task.name,
+            "sequences": len(x), "length": task.variables, "steps": settings.steps, "rows": rows}
+
+
+def priced(bfn: BFN, x: torch.Tensor, piece: int = 250) -> torch.Tensor:
+    """L^∞ + L^r of each sequence, (N,) nats, one draw of each; the same draws for every model."""
+    found = []
+    with torch.no_grad(), evaluating(bfn):
+        for number, part in enumerate(x.split(piece)):
+            generator = torch.Generator().manual_seed(number)
+            cost = bfn.loss(part, generator=generator)
+            found.append(cost + bfn.reconstruction_loss(part, generator=generator))
+    return torch.cat(found).double()
+
+
+def _bits(values: torch.Tensor) -> dict[str, float]:
+    """A mean and its standard error, of bits per character."""
+    found = Estimate.of(values)
+    return {"bits per character": found.mean, "standard error": found.standard_error}
+
+
 def _keep(what: str, measured: dict[str, Any], name: str = "text8") -> None:
     """Write assets/NAME_{what}.json, and the digests anew."""
     command = ["python -m tools.text8", what] + [name] * (name != "text8")
@@ -196,6 +248,8 @@ if __name__ == "__main__":
         _keep("calibration", calibration())
     elif sys.argv[1:] == ["heart"]:
         _keep("heart", heart())
+    elif sys.argv[1:2] == ["guesses"] and len(sys.argv) == 3:
+        _keep("guesses", guesses(Path(sys.argv[2])))
     elif sys.argv[1:] == ["experts"]:
         _keep("experts", experts())
     else:
