@@ -6,7 +6,7 @@ words [FILE]  writes assets/words.txt.xz, against which spelling is judged: the 
 writing       writes assets/text8_writing.json: how much of what the shipped weights write is
               spelled right, for several numbers of messages, and when which kind of letter is
               settled. It needs the text too, to see how many of its own words the list knows.
-              (writing text8_chain: the same of those weights.)
+              (writing text8_chain, or text8_guess: the same of those weights.)
 guesses RUNS  writes assets/text8_guesses.json: what a guess that is read is worth. RUNS is a folder
               with three finished runs of 200 steps, begun from the same weights, in which the
               transformer beside the table reads nothing but the belief (race_none), the table's
@@ -27,6 +27,7 @@ import lzma
 import math
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,11 @@ from bfn_core.training.scales import command
 from tools.record import renew_digests, weights, write
 
 STEPS = (5, 10, 25, 50, 100, 200)
-FEW = (10, 25, 100)  # for text8_chain, whose calls are several times as dear
+FEW = (10, 25, 100)  # for the others, whose calls are several times as dear
 COUNT = 32  # samples for each
 # Messages and temperatures at which samples are drawn from sharpened guesses, too.
-SHARPENED = {"text8": [(50, 0.7)], "text8_chain": [(100, 0.7), (100, 0.5)]}
+SHARPENED = {"text8": [(50, 0.7)], "text8_chain": [(100, 0.7), (100, 0.5)],
+             "text8_guess": [(100, 0.7), (100, 0.5)]}
 WATCHED = 100  # of STEPS, the one whose steps are watched
 TIMES = (0.2, 0.4, 0.6, 0.8)  # at which guesses are held against the truth
 JUDGED = 256  # sequences, spread evenly over the test text
@@ -174,10 +176,10 @@ def experts() -> dict[str, Any]:
 def guesses(folder: Path) -> dict[str, Any]:
     """The bills of three runs of a race, of the same text and messages, and how they differ."""
     runs = {name: Run(folder / f"race_{name}") for name in ("none", "told", "both")}
-    settings = runs["none"].read_settings()["settings"]
+    settings = replace(runs["none"].read_settings()["settings"], test_examples=None)
     task = load_task(settings)
     x = task.prepare(task.test)
-    x = x[:: len(x) // RACED][:RACED]
+    x = x[:: max(1, len(x) // RACED)][:RACED]
     unit, rows, costs = task.variables * math.log(2), {}, {}
     for name, run in runs.items():
         costs[name] = priced(load(run.folder), x) / unit

@@ -304,7 +304,8 @@ def shipped(name: str) -> BFN:
     """The BFN whose trained weights this repository ships: "mnist", "cifar10" or "text8";
     or "mnist_conditional", which may be told a digit's label, or "mnist_enlarge", which is told its
     coarse picture (`bfn_core.networks.conditions.coarse_hints`); or "text8_chain", whose network
-    has a table of letters inside (`bfn_core.networks.chains`).
+    has a table of letters inside (`bfn_core.networks.chains`), or "text8_guess", in which the
+    transformer beside the table reads the table's guess and its own.
 
     Raises:
         DataError: there are no such weights, or they cannot be had; `data.record(name)` says
