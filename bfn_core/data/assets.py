@@ -54,9 +54,9 @@ def _home() -> str:
 
 def record(name: str) -> dict[str, Any]:
     """What was measured when the weights `name` ("mnist", "mnist_conditional", "mnist_enlarge",
-    "cifar10", "text8", "text8_chain", "text8_guess") were trained; or those that shipped before them
-    ("mnist_patch", "mnist_adamw", "mnist_muon", "cifar10_first", "cifar10_patch", "cifar10_adamw",
-    "cifar10_muon", "text8_first").
+    "cifar10", "text8", "text8_chain", "text8_guess") were trained; or those that shipped before
+    them ("mnist_patch", "mnist_adamw", "mnist_muon", "cifar10_first", "cifar10_patch",
+    "cifar10_adamw", "cifar10_muon", "text8_first").
 
     Among others: "command", "settings", "device", "parameters", "curve" (a list of step and nats),
     "validation", and "evaluation" with the test figures for each n.
