@@ -11,7 +11,8 @@ guesses RUNS  writes assets/text8_guesses.json: what a guess that is read is wor
               with three finished runs of 200 steps, begun from the same weights, in which the
               transformer beside the table reads nothing but the belief (race_none), the table's
               guess too (race_told), or that and its own (race_both); their commands are in the
-              record. All are priced by the same messages, so that differences are known well.
+              record. They and the shipped text8_chain, which they began from, and text8_guess are
+              priced by the same messages, so that differences are known well.
 calibration   writes assets/text8_calibration.json: how often the likeliest letters are the true
               ones, by their probability, on test text; the same for sharpened guesses, and for
               the text backwards, a language that the weights have not learnt.
@@ -174,25 +175,29 @@ def experts() -> dict[str, Any]:
 
 
 def guesses(folder: Path) -> dict[str, Any]:
-    """The bills of three runs of a race, of the same text and messages, and how they differ."""
+    """The bills of three runs of a race, of the weights that they began from and of those of the
+    run that went on, all of the same text and messages; and how much less than the first they are.
+    """
     runs = {name: Run(folder / f"race_{name}") for name in ("none", "told", "both")}
     settings = replace(runs["none"].read_settings()["settings"], test_examples=None)
     task = load_task(settings)
     x = task.prepare(task.test)
     x = x[:: max(1, len(x) // RACED)][:RACED]
-    unit, rows, costs = task.variables * math.log(2), {}, {}
-    for name, run in runs.items():
-        costs[name] = priced(load(run.folder), x) / unit
-        facts = run.read_settings()
-        rows[name] = {
-            "command": command(facts["settings"]), "parameters": facts["parameters"],
-            "initial weights": facts["initial weights"],
-            "training seconds": json.loads(run.evaluation.read_text("utf-8"))["training seconds"],
-            **_bits(costs[name]),
-        }
-        if name != "none":
-            rows[name]["less"] = _bits(costs["none"] - costs[name])
+    unit, rows = task.variables * math.log(2), {}
+    without = priced(load(runs["none"].folder), x) / unit
+
+    def add(name: str, costs: torch.Tensor, **about: Any) -> None:
+        rows[name] = {**about, **_bits(costs), "less": _bits(without - costs)}
         print(name, rows[name], flush=True)
+
+    for name, run in runs.items():
+        facts, judged = run.read_settings(), json.loads(run.evaluation.read_text("utf-8"))
+        add(name, without if name == "none" else priced(load(run.folder), x) / unit,
+            command=command(facts["settings"]), parameters=facts["parameters"],
+            **{"initial weights": facts["initial weights"],
+               "training seconds": judged["training seconds"]})
+    for name in ("text8_chain", "text8_guess"):
+        add(name, priced(shipped(name), x) / unit, weights=weights(name))
     return {"command": "python -m tools.text8 guesses RUNS", "device": "cpu", "data": task.name,
             "sequences": len(x), "length": task.variables, "steps": settings.steps, "rows": rows}
 
