@@ -11,8 +11,7 @@ guesses RUNS  writes assets/text8_guesses.json: what a guess that is read is wor
               with three finished runs of 200 steps, begun from the same weights, in which the
               transformer beside the table reads nothing but the belief (race_none), the table's
               guess too (race_told), or that and its own (race_both); their commands are in the
-              record. They and the shipped text8_chain, which they began from, and text8_guess are
-              priced by the same messages, so that differences are known well.
+              record. All are priced by the same messages, so that differences are known well.
 calibration   writes assets/text8_calibration.json: how often the likeliest letters are the true
               ones, by their probability, on test text; the same for sharpened guesses, and for
               the text backwards, a language that the weights have not learnt.
@@ -175,8 +174,8 @@ def experts() -> dict[str, Any]:
 
 
 def guesses(folder: Path) -> dict[str, Any]:
-    """The bills of three runs of a race, of the weights that they began from and of those of the
-    run that went on, all of the same text and messages; and how much less than the first they are.
+    """The bills of three runs of a race, of the same text and messages, and by how much the others
+    are less than the first.
     """
     runs = {name: Run(folder / f"race_{name}") for name in ("none", "told", "both")}
     settings = replace(runs["none"].read_settings()["settings"], test_examples=None)
@@ -187,7 +186,9 @@ def guesses(folder: Path) -> dict[str, Any]:
     without = priced(load(runs["none"].folder), x) / unit
 
     def add(name: str, costs: torch.Tensor, **about: Any) -> None:
-        rows[name] = {**about, **_bits(costs), "less": _bits(without - costs)}
+        rows[name] = {**about, **_bits(costs)}
+        if name != "none":
+            rows[name]["less"] = _bits(without - costs)
         print(name, rows[name], flush=True)
 
     for name, run in runs.items():
@@ -196,8 +197,6 @@ def guesses(folder: Path) -> dict[str, Any]:
             command=command(facts["settings"]), parameters=facts["parameters"],
             **{"initial weights": facts["initial weights"],
                "training seconds": judged["training seconds"]})
-    for name in ("text8_chain", "text8_guess"):
-        add(name, priced(shipped(name), x) / unit, weights=weights(name))
     return {"command": "python -m tools.text8 guesses RUNS", "device": "cpu", "data": task.name,
             "sequences": len(x), "length": task.variables, "steps": settings.steps, "rows": rows}
 
