@@ -181,3 +181,12 @@ def test_it_is_a_setting_and_goes_on_from_weights_without_it(tmp_path, network):
                               else "transformer.norm.weight"])
     assert Run(tmp_path / "whole").read_settings()["settings"].network_arguments[
         "self_conditioning"] is True
+
+
+def test_a_network_that_reads_no_guess_draws_the_weights_it_always_drew():
+    """What is drawn for a layer that is not there would give every seed other weights."""
+    torch.manual_seed(0)
+    plain = Transformer(K, LENGTH, **SMALL)
+    torch.manual_seed(0)
+    torch.nn.Conv1d(K, 16, 3, padding=1)
+    assert torch.equal(plain.position, 0.5 * torch.randn(LENGTH, 16))

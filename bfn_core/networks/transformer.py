@@ -81,9 +81,10 @@ class Transformer(nn.Module):
         self.classes, self.length, self.prior_skip = classes, length, prior_skip
         self.conditions = Conditions(labels, hints, width)
         self.embed = nn.Conv1d(classes + hints, width, 2 * reach + 1, padding=reach)
-        # From zeros, so that it begins as if there were no guess, whose features are zeros, too.
-        reads = nn.Conv1d(classes, width, 2 * reach + 1, padding=reach, bias=False)
-        self.embed_guess = zeroed(reads) if self_conditioning else None
+        self.embed_guess = None  # unless used: its draws would move the weights below
+        if self_conditioning:  # from zeros: as if there were no guess, whose features are zeros
+            self.embed_guess = zeroed(nn.Conv1d(classes, width, 2 * reach + 1, padding=reach,
+                                                bias=False))
         learned = positions == "learned"
         self.position = nn.Parameter(0.5 * torch.randn(length, width)) if learned else None
         turns = None if learned else rotations(length, width // heads)
