@@ -73,6 +73,21 @@ def test_a_transformer_reads_lines_of_any_length(positions):
         assert numpy.abs(found - raw.numpy()).max() < 1e-4
 
 
+def test_depthwise_blocks_are_written_too():
+    onnxruntime = pytest.importorskip("onnxruntime")
+    torch.manual_seed(0)
+    network = UNet(1, classes=2, channels=8, multipliers=(1, 2), blocks=1, attention=(1,),
+                   depthwise=5)
+    for weight in network.parameters():
+        torch.nn.init.normal_(weight, std=0.3)
+    theta, t = torch.rand(2, 1, 8, 12, 2).softmax(-1), torch.tensor([0.2, 0.9])
+    with torch.no_grad():
+        raw = network.eval()(theta, t)
+    session = onnxruntime.InferenceSession(written(network, 32))
+    (found,) = session.run(["raw"], {"theta": theta.numpy(), "t": t.numpy()})
+    assert numpy.abs(found - raw.numpy()).max() < 1e-4 * raw.abs().max()
+
+
 def test_only_what_is_written_down_can_be_written():
     with pytest.raises(ValueError, match="binary pixels"):
         written(UNet(3, outputs=2))

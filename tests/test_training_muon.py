@@ -52,6 +52,19 @@ def test_muon_takes_the_blocks_matrices_or_kernels_and_adamw_the_rest(settings):
 
 
 @needs_muon
+def test_a_channels_own_kernel_is_no_matrix():
+    """Orthogonal rows would mean nothing for kernels that never meet."""
+    arguments = {**IMAGES.network_arguments, "depthwise": 3}
+    network = build_network(replace(IMAGES, network_arguments=arguments))
+    made = optimisers.Optimisers(network, IMAGES, ignore)
+    taken = {id(p) for p in made.matrices.weights}
+    names = {name for name, p in network.named_parameters() if id(p) in taken}
+    assert {name.split(".", 3)[3] for name in names} == {
+        "conv1.weight", "conv2.weight", "skip.weight"
+    }
+
+
+@needs_muon
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 def test_a_kernel_moves_as_muon_moves_a_matrix(memory_format):
     torch.manual_seed(0)

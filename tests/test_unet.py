@@ -5,7 +5,7 @@ import torch
 
 from bfn_core import BFN, ContinuousFlow, DiscreteFlow, DiscretisedFlow
 from bfn_core.modes import evaluating
-from bfn_core.networks.unet import UNet, noise_differences
+from bfn_core.networks.unet import DepthwiseBlock, UNet, noise_differences
 
 SMALL = {"channels": 8, "multipliers": (1, 2), "blocks": 1, "attention": (1,)}
 
@@ -26,6 +26,7 @@ def random_weights(network, seed=0):
         (DiscretisedFlow(16, 0.02), {"outputs": 2}),
         (DiscreteFlow(2, 9.0), {"classes": 2}),
         (DiscreteFlow(4, 9.0), {"classes": 4, "patch": 2}),
+        (DiscretisedFlow(16, 0.02), {"outputs": 2, "depthwise": 5}),
     ],
 )
 def test_each_flow_gets_the_shape_it_needs(flow, arguments, channels):
@@ -38,7 +39,8 @@ def test_each_flow_gets_the_shape_it_needs(flow, arguments, channels):
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
 
 
-@pytest.mark.parametrize("arguments", [{}, {"classes": 2}, {"outputs": 2, "fourier": 2}])
+@pytest.mark.parametrize("arguments", [{}, {"classes": 2}, {"outputs": 2, "fourier": 2},
+                                       {"classes": 2, "depthwise": 3}])
 def test_every_input_pixel_and_the_time_reach_every_output_pixel(arguments):
     network = random_weights(UNet(**SMALL, **arguments)).double()
     shape = (1, 1, 8, 8, 2) if "classes" in arguments else (1, 1, 8, 8)
@@ -50,6 +52,44 @@ def test_every_input_pixel_and_the_time_reach_every_output_pixel(arguments):
         assert all((g != 0).all() for g in gradients if g.dim() == 1)
         reached = gradients[0].abs().reshape(8, 8, -1).sum(-1)
         assert (reached > 0).all()  # through the attention
+
+
+@torch.no_grad()
+def test_a_depthwise_block_looks_around_channel_by_channel_and_mixes_them_at_each_pixel():
+    torch.manual_seed(0)
+    block = random_weights(DepthwiseBlock(6, 4, 3, 0.0, None, 5)).double()
+    x, time = torch.randn(2, 6, 7, 9).double(), torch.randn(2, 3).double()
+    past = torch.einsum("oi,bihw->bohw", block.skip.weight[..., 0, 0], x)
+    past = past + block.skip.bias[:, None, None]
+    framed = torch.nn.functional.pad(past, (2, 2, 2, 2))
+    h = block.around.bias[None, :, None, None].expand(2, 4, 7, 9).clone()
+    for i in range(5):
+        for j in range(5):
+            h += block.around.weight[:, 0, i, j, None, None] * framed[:, :, i : i + 7, j : j + 9]
+    h = (h - h.mean((1, 2, 3), keepdim=True)) / (
+        h.var((1, 2, 3), correction=0, keepdim=True) + block.norm.eps).sqrt()
+    h = h * block.norm.weight[:, None, None] + block.norm.bias[:, None, None]
+    scale, shift = block.time(time).chunk(2, 1)
+    h = (h * (1 + scale[..., None, None]) + shift[..., None, None]).movedim(1, -1)
+    h = torch.nn.functional.linear(h, block.conv1.weight[..., 0, 0], block.conv1.bias)
+    h = 0.5 * h * (1 + (h / 2**0.5).erf())
+    h = torch.nn.functional.linear(h, block.conv2.weight[..., 0, 0], block.conv2.bias)
+    torch.testing.assert_close(block(x, time), past + h.movedim(-1, 1))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("depthwise", [0, 7])
+def test_a_new_block_has_no_effect(depthwise):
+    network = UNet(**SMALL | {"depthwise": depthwise})
+    x = torch.randn(2, 8, 6, 6)
+    (block,) = network.down[0]
+    assert torch.equal(block(x, torch.randn(2, 32)), x)
+
+
+def test_a_depthwise_network_is_told_by_an_odd_number():
+    for wrong in (2, 4, -1):
+        with pytest.raises(ValueError, match=f"odd and above it, got {wrong}"):
+            UNet(**SMALL, depthwise=wrong)
 
 
 def test_an_untrained_network_returns_the_belief_of_discrete_data():

@@ -35,7 +35,7 @@ def grown(network, **arguments):
 
 
 @pytest.mark.parametrize("other", [
-    {}, {"channels": 32}, {"labels": 4, "hints": 1}, {"patch": 2},
+    {}, {"channels": 32}, {"labels": 4, "hints": 1}, {"patch": 2}, {"depthwise": 5},
     {"classes": None, "image_channels": 3, "outputs": 2, "fourier": 2, "differences": 0.1},
 ])
 def test_the_wider_network_computes_the_same(other):
@@ -69,6 +69,7 @@ def test_what_was_repeated_learns_different_things():
     ({"multipliers": (1, 3)}, "are expected"), ({"blocks": 1}, "no layer"),
     ({"attention": ()}, "no layer"), ({"head_width": 48}, "cannot be repeated"),
     ({"blocks": 3}, "Missing key"), ({"classes": 3}, "size mismatch for first.weight"),
+    ({"depthwise": 3}, "no layer"),
 ])
 def test_what_cannot_compute_the_same_is_refused(other, reason):
     with pytest.raises((ValueError, RuntimeError), match=reason):  # the latter by torch

@@ -16,7 +16,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -32,9 +32,9 @@ from bfn_core.model import stratified
 from bfn_core.modes import evaluating
 from bfn_core.networks.transformer import Transformer
 from bfn_core.networks.unet import UNet
-from bfn_core.training import own_settings, train
+from bfn_core.training import load_task, own_settings, settings_for, train
 from bfn_core.training.seeds import mix
-from bfn_core.training.tasks import Task
+from bfn_core.training.tasks import Task, build_flow
 from tools.record import versions, write
 
 TARGET = CHECKOUT / "networks.json"
@@ -212,6 +212,47 @@ def photographs() -> Study:
     )
 
 
+def laptop(name: str, steps: int, test: int, *trials: Trial) -> Study:
+    """The recipe of a laptop's training in few steps, with the trials beside it; the average of
+    the weights is as much shorter.
+    """
+    settings = settings_for(name, "laptop")
+    task = load_task(settings, torch.device("cpu"))
+    outputs = {"classes": 2} if settings.flow == "discrete" else {"outputs": 2}
+    return Study(
+        replace(task, test=task.test[:test]),
+        build_flow(settings),
+        partial(UNet, **outputs, **settings.network_arguments),
+        {"steps": steps, "warmup": 100, "ema": 0.998,
+         **{name: getattr(settings, name) for name in RECIPE}},
+        (Trial("as it is"), *trials),
+        repeats=2,
+    )
+
+
+RECIPE = ("batch", "learning_rate", "cooldown", "betas", "weight_decay", "muon", "width_weight",
+          "channels_last")
+
+
+def mnist() -> Study:
+    """MNIST in two colours, as in notebook 07: other blocks; other averages of the weights."""
+    return laptop(
+        "mnist", 2000, 2000,
+        Trial("depthwise = 7", {"depthwise": 7}),
+        Trial("longer average", settings={"ema": 0.9995}),
+        Trial("rate kept, longer av.", settings={"ema": 0.9995, "cooldown": 0.0, "decay": False}),
+    )
+
+
+def cifar10() -> Study:
+    """CIFAR-10, as in notebook 08: other blocks, of the same width or of the same size."""
+    return laptop(
+        "cifar10", 1200, 500,
+        Trial("depthwise = 7", {"depthwise": 7}),
+        Trial("the same, wider", {"depthwise": 7, "channels": 32}, {"steps": 800}),
+    )
+
+
 def as_classes(content: Tensor, *, generator: Generator | None = None) -> Tensor:
     return content.long()
 
@@ -225,6 +266,8 @@ STUDIES = {
     "digits": small_digits,
     "photographs": photographs,
     "text": writing,
+    "mnist": mnist,
+    "cifar10": cifar10,
 }
 
 
@@ -271,7 +314,7 @@ def outcome(study: Study, trial: Trial, seed: int) -> Outcome:
     seconds = time.process_time() - began
     if not result.finished:  # `train` ends in good order when it is interrupted; so must this
         raise KeyboardInterrupt
-    x = study.task.prepare(study.task.test)
+    x = study.task.prepare(study.task.test, generator=Generator().manual_seed(0))  # ink is drawn
     averaged, last = (costs(model, x, study.repeats) for model in (result.bfn, bfn))
     return Outcome(averaged, last, seconds, sum(p.numel() for p in bfn.parameters()))
 

@@ -427,6 +427,17 @@ TABLE = [
         ("what x itself tells left out", "task.known(x, cut(task.train_condition, chosen))",
          "cut(task.train_condition, chosen)"),
     ]),
+    ("networks/unet.py",
+     "test_unet.py"
+     "::test_a_depthwise_block_looks_around_channel_by_channel_and_mixes_them_at_each_pixel", [
+        ("a depthwise block that forgets what came in", "self.attention(x + self.conv2(h))",
+         "self.attention(self.conv2(h))"),
+        ("a depthwise block that is told no time", "self.around(x)) * (1 + scale) + shift",
+         "self.around(x))"),
+        ("a depthwise block that bends otherwise", "F.gelu(", "F.silu("),
+        ("blocks that have an effect at once", "zeroed(nn.Conv2d(4 * width, width, 1))",
+         "nn.Conv2d(4 * width, width, 1)", "test_unet.py::test_a_new_block_has_no_effect"),
+    ]),
     ("networks/widening.py", "test_widening.py::test_the_wider_network_computes_the_same", [
         ("copies that all speak in full", "(wide[:, of] * shares)", "wide[:, of]"),
         ("what came up and what stood beside it taken for one",
@@ -542,6 +553,8 @@ TABLE = [
         ("kernels whose gradient Muon never sees",
          "None if kernel.grad is None else as_matrix(kernel.grad)", "None"),
         ("kernels whose gradients pile up", "kernel.grad = None", "pass"),
+        ("kernels of single channels taken for matrices", " and p.shape[1] > 1", "",
+         "test_training_muon.py::test_a_channels_own_kernel_is_no_matrix"),
         ("in fp16 an overflow in Muon's weights that is not seen",
          "for optimiser in self.optimisers for group",
          "for optimiser in self.optimisers[:1] for group",

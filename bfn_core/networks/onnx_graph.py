@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from bfn_core.networks import onnx_format, transformer
 from bfn_core.networks.transformer import Transformer
-from bfn_core.networks.unet import Attention, Block, Norm, TimeEmbedding, UNet
+from bfn_core.networks.unet import Attention, Block, DepthwiseBlock, Norm, TimeEmbedding, UNet
 
 OPSET = 17
 IR = 8  # read by every engine since 2022
@@ -91,7 +91,7 @@ class Graph:
         pads = list(layer.padding) if padding is None else [padding] * len(size)
         # Told in full: WebGPU's kernels take nothing for granted.
         return self.op("Conv", x, self.weight(weight), self.weight(layer.bias),
-                       kernel_shape=list(size), pads=[*pads, *pads], group=1,
+                       kernel_shape=list(size), pads=[*pads, *pads], group=layer.groups,
                        strides=[stride] * len(size), dilations=[1] * len(size))
 
     def norm(self, x: str, layer: Norm) -> str:
@@ -153,15 +153,22 @@ class Graph:
         inner = self.gelu(self.linear(self.layer_norm(h, block.norm2), block.mlp[0]))
         return self.op("Add", h, self.linear(inner, block.mlp[2]))
 
-    def block(self, x: str, time: str, block: Block) -> str:
-        """A residual block, with attention if it has any."""
-        width = block.norm2.num_channels
+    def block(self, x: str, time: str, block: Block | DepthwiseBlock) -> str:
+        """A block of the U-Net, with attention if it has any."""
         scale, shift = self.op("Split", self.reshape(self.linear(time, block.time), 0, -1, 1, 1),
                                outputs=2, axis=1)
-        h = self.norm(self.conv(self.silu(self.norm(x, block.norm1)), block.conv1), block.norm2)
+        past = self.conv(x, block.skip) if isinstance(block.skip, nn.Conv2d) else x
+        if isinstance(block, DepthwiseBlock):
+            h = self.norm(self.conv(past, block.around), block.norm)
+        else:
+            h = self.silu(self.norm(x, block.norm1))
+            h = self.norm(self.conv(h, block.conv1), block.norm2)
         h = self.op("Add", self.op("Mul", h, self.op("Add", scale, self.constant(1.0))), shift)
-        past = x if block.norm1.num_channels == width else self.conv(x, block.skip)
-        h = self.op("Add", past, self.conv(self.silu(h), block.conv2))
+        if isinstance(block, DepthwiseBlock):
+            h = self.gelu(self.conv(h, block.conv1))
+        else:
+            h = self.silu(h)
+        h = self.op("Add", past, self.conv(h, block.conv2))
         return self.attention(h, block.attention) if isinstance(block.attention, Attention) else h
 
     def time(self, t: str, layer: TimeEmbedding | transformer.TimeEmbedding) -> str:

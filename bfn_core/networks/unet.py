@@ -35,6 +35,9 @@ class UNet(nn.Module):
         channels: width at full resolution.
         multipliers: width at each level over `channels`; each level halves height and width.
         blocks: residual blocks per level on the way down, and again on the way up.
+        depthwise: 0: residual blocks. An odd number k: ConvNeXt's blocks in their place, in which
+            a k × k convolution of each channel for itself looks around, and two 1 × 1 convolutions
+            mix the channels; see `DepthwiseBlock`.
         attention: levels (0 is full resolution) whose blocks are followed by self-attention.
         head_width: channels of an attention head; the width itself where it is smaller.
         dropout: rate within the residual blocks.
@@ -54,7 +57,7 @@ class UNet(nn.Module):
 
     Raises:
         ValueError: an input of another number of channels or classes, or whose height or width
-            the levels cannot halve; differences of classes.
+            the levels cannot halve; differences of classes; an even `depthwise`.
 
     Compared with the paper's networks, which published.py has to the parameter. As there: residual
     blocks of group norm, SiLU and 3 × 3 convolutions, whose output each block on the way up gets
@@ -76,6 +79,7 @@ class UNet(nn.Module):
         channels: int = 32,
         multipliers: Sequence[int] = (1, 2, 2),
         blocks: int = 2,
+        depthwise: int = 0,
         attention: Sequence[int] = (2,),
         head_width: int = 32,
         dropout: float = 0.0,
@@ -89,6 +93,8 @@ class UNet(nn.Module):
         super().__init__()
         if differences is not None and classes is not None:
             raise ValueError("differences are for means, not for the probabilities of classes")
+        if depthwise < 0 or (depthwise and depthwise % 2 == 0):
+            raise ValueError(f"depthwise must be 0, or odd and above it, got {depthwise}")
         self.image_channels, self.classes = image_channels, classes
         self.patch, self.fourier, self.differences = patch, fourier, differences
         self.outputs, self.hints = classes or outputs, hints
@@ -104,9 +110,10 @@ class UNet(nn.Module):
         self.conditions = Conditions(labels, hints, time)
         self.first = nn.Conv2d(planes * patch**2, widths[0], 3, padding=1)
 
-        def block(level: int, width_in: int) -> Block:
+        def block(level: int, width_in: int) -> Block | DepthwiseBlock:
             head = head_width if level in attention else None
-            return Block(width_in, widths[level], time, dropout, head)
+            told = (width_in, widths[level], time, dropout, head)
+            return DepthwiseBlock(*told, depthwise) if depthwise else Block(*told)
 
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         below = [*widths[1:], widths[-1]]  # width of what comes up into each level
@@ -259,6 +266,40 @@ class Block(nn.Module):
         h = self.conv1(F.silu(self.norm1(x)))
         h = self.norm2(h) * (1 + scale) + shift
         return self.attention(self.skip(x) + self.conv2(self.dropout(F.silu(h))))
+
+
+class DepthwiseBlock(nn.Module):
+    """A residual block that looks around and mixes channels by turns; it starts without effect.
+
+    A size × size convolution of each channel for itself, a norm that the time scales and shifts,
+    and two 1 × 1 convolutions with four times the channels between them: the block of ConvNeXt
+    (Liu et al. 2022, arXiv 2201.03545), whose layer norm is the U-Net's group norm here. Where
+    the width changes, a 1 × 1 convolution changes it first. Its large kernel is cheap: a pixel
+    costs size² · width + 8 · width² multiplications, and a residual block's 18 · width².
+
+    With a `head_width`, self-attention with heads of that width follows.
+    """
+
+    def __init__(
+        self, width_in: int, width: int, time: int, dropout: float, head_width: int | None,
+        size: int,
+    ) -> None:
+        super().__init__()
+        self.skip = nn.Identity() if width_in == width else nn.Conv2d(width_in, width, 1)
+        self.around = nn.Conv2d(width, width, size, padding=size // 2, groups=width)
+        self.norm = Norm(width)
+        self.time = nn.Linear(time, 2 * width)
+        self.conv1 = nn.Conv2d(width, 4 * width, 1)
+        self.dropout = nn.Dropout(dropout)
+        self.conv2 = zeroed(nn.Conv2d(4 * width, width, 1))
+        self.attention = Attention(width, head_width) if head_width else nn.Identity()
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        scale, shift = self.time(time)[:, :, None, None].chunk(2, 1)
+        x = self.skip(x)
+        h = self.norm(self.around(x)) * (1 + scale) + shift
+        h = self.dropout(F.gelu(self.conv1(h)))
+        return self.attention(x + self.conv2(h))
 
 
 class Attention(nn.Module):

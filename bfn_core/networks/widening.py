@@ -14,7 +14,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from bfn_core.networks.unet import Attention, Block, Norm, UNet
+from bfn_core.networks.unet import Attention, Block, DepthwiseBlock, Norm, UNet
 
 Parts = list[int] | None  # widths side by side in the wider network; None: of another kind
 
@@ -92,9 +92,9 @@ def layers(network: UNet) -> Iterator[tuple[str, tuple[Parts, Parts, int]]]:
     yield "norm", (None, [channels], group(network.norm))
     yield "last", ([channels], None, 1)
     for name, block in network.named_modules():
-        if isinstance(block, Block):
-            width = block.conv1.out_channels
-            into = [block.conv1.in_channels]
+        if isinstance(block, (Block, DepthwiseBlock)):
+            width = block.conv2.out_channels
+            into = [block.skip.in_channels if isinstance(block.skip, nn.Conv2d) else width]
             if name.startswith("up."):  # what came up, beside what its mirror image gave
                 into = [into[0] - width, width]
             for layer, told in of_block(block, into, width, time):
@@ -102,14 +102,20 @@ def layers(network: UNet) -> Iterator[tuple[str, tuple[Parts, Parts, int]]]:
 
 
 def of_block(
-    block: Block, into: list[int], width: int, time: int
+    block: Block | DepthwiseBlock, into: list[int], width: int, time: int
 ) -> Iterator[tuple[str, tuple[Parts, Parts, int]]]:
-    """The same for a residual block."""
-    yield "norm1", (None, into, group(block.norm1))
-    yield "conv1", (into, [width], 1)
+    """The same for a block."""
+    if isinstance(block, DepthwiseBlock):
+        yield "around", (None, [width], 1)  # each channel reads itself
+        yield "norm", (None, [width], group(block.norm))
+        yield "conv1", ([width], [4 * width], 1)
+        yield "conv2", ([4 * width], [width], 1)
+    else:
+        yield "norm1", (None, into, group(block.norm1))
+        yield "conv1", (into, [width], 1)
+        yield "norm2", (None, [width], group(block.norm2))
+        yield "conv2", ([width], [width], 1)
     yield "time", ([time], [width] * 2, 1)
-    yield "norm2", (None, [width], group(block.norm2))
-    yield "conv2", ([width], [width], 1)
     yield "skip", (into, [width], 1)
     if isinstance(block.attention, Attention):
         yield "attention.norm", (None, [width], group(block.attention.norm))

@@ -110,7 +110,7 @@ def for_muon(
 ) -> list[nn.Parameter]:
     """The weights that Muon moves: none without `settings.muon`; else the matrices in
     `network.blocks`, or where there are no blocks the kernels, (out, in, height, width), of all
-    convolutions in `network.down` and `network.up`.
+    convolutions in `network.down` and `network.up` that mix channels.
 
     Args:
         say: told if this torch has no Muon; AdamW then takes its place.
@@ -124,7 +124,8 @@ def for_muon(
         found = [p for p in blocks.parameters() if p.ndim == 2]
     else:
         ways = [getattr(network, name, nn.Module()) for name in ("down", "up")]
-        found = [p for way in ways for p in way.parameters() if p.ndim == 4]
+        # A kernel of one channel for itself, (C, 1, k, k), is no map from channels to channels.
+        found = [p for way in ways for p in way.parameters() if p.ndim == 4 and p.shape[1] > 1]
     if not found:
         raise TrainingError(
             "the setting muon needs a network with matrices in blocks, or with convolutions in "
