@@ -5,7 +5,7 @@ import torch
 
 from bfn_core import BFN, DiscreteFlow, training
 from bfn_core.networks.chains import ChainTransformer
-from bfn_core.networks.transformer import Transformer
+from bfn_core.networks.transformer import Remembering, Transformer
 from bfn_core.training import loop
 from bfn_core.training.runs import Run
 from tests.oracles import generator
@@ -154,6 +154,38 @@ def test_a_guess_of_the_same_belief_leaves_the_bill_a_function_of_belief_and_tim
     assert torch.equal(bfn.output(theta, 0.5).probs, before)
 
 
+@pytest.mark.parametrize("make", [
+    lambda: shaken(Transformer(K, LENGTH, self_conditioning=True, **SMALL)),
+    lambda: beside_a_table(told=True, self_conditioning=True),
+    lambda: beside_a_table(told=True),
+])
+def test_a_drawing_can_read_the_guess_of_the_step_before(beliefs, times, make):
+    network = make()
+    memory = Remembering(network)
+    first = memory(beliefs, times)
+    assert torch.equal(first, network(beliefs, times))
+    later = (beliefs**2) / (beliefs**2).sum(-1, keepdim=True)
+    second = memory(later, times)
+    assert torch.equal(second, network(later, times, guess=first.softmax(-1)))
+    assert torch.equal(memory(later, times), network(later, times, guess=second.softmax(-1)))
+    memory.forget()
+    assert torch.equal(memory(later, times), network(later, times))
+
+
+def test_a_drawing_that_remembers_takes_one_call_a_step_after_the_first():
+    network = shaken(Transformer(K, LENGTH, self_conditioning=True, labels=3, **SMALL))
+    calls = []
+    network.norm.register_forward_hook(lambda *_: calls.append(1))
+    bfn = BFN(DiscreteFlow(K, 1.0), network)
+    label = torch.tensor([0, 2])
+    bfn.sample((2, LENGTH), 5, condition=label, generator=generator(5))
+    assert len(calls) == 2 * 6
+    calls.clear()
+    again = BFN(bfn.flow, Remembering(network))
+    x = again.sample((2, LENGTH), 5, condition=label, generator=generator(5))
+    assert len(calls) == 2 + 5 and x.shape == (2, LENGTH)
+
+
 @pytest.mark.parametrize("network", ["transformer", "chain_transformer"])
 def test_it_is_a_setting_and_goes_on_from_weights_without_it(tmp_path, network):
     """One run without; one with, begun from it; which is killed, goes on, and is read again."""
@@ -174,11 +206,9 @@ def test_it_is_a_setting_and_goes_on_from_weights_without_it(tmp_path, network):
         assert torch.equal(w, wanted[name]), name
     reads = [w for name, w in wanted.items() if "embed_guess" in name]
     assert len(reads) == 1 and reads[0].abs().max() > 0  # from zeros: it has learnt to read it
-    loaded = training.load(tmp_path / "whole").network
-    assert torch.equal(loaded.state_dict()["norm.weight" if network == "transformer"
-                                           else "transformer.norm.weight"],
-                       wanted["norm.weight" if network == "transformer"
-                              else "transformer.norm.weight"])
+    loaded = training.load(tmp_path / "whole").network.state_dict()
+    norm = "norm.weight" if network == "transformer" else "transformer.norm.weight"
+    assert torch.equal(loaded[norm], wanted[norm])
     assert Run(tmp_path / "whole").read_settings()["settings"].network_arguments[
         "self_conditioning"] is True
 

@@ -138,7 +138,8 @@ class ChainTransformer(nn.Module):
         knots: times, evenly spread, at which the powers are learnt; between them they lie on lines.
         told: whether the transformer reads the chain's guess beside the belief.
         self_conditioning: whether the product is a guess that the transformer reads when it
-            guesses again, as in `Transformer`. With `told` the first guess is the chain's.
+            guesses again, as in `Transformer`. With `told` the first guess is the chain's. A guess
+            that is handed in, `network(inputs, t, guess=…)`, is read in place of both.
         The others are the transformer's.
     """
 
@@ -186,7 +187,7 @@ class ChainTransformer(nn.Module):
             return {new: own[new], **weights} if new in own else weights
         return {**own, **{f"transformer.{name}": w for name, w in weights.items()}}
 
-    def forward(self, inputs: Tensor, t: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, t: Tensor, *, guess: Tensor | None = None) -> Tensor:
         place = t * (self.powers.shape[1] - 1)
         low = place.long().clamp(max=self.powers.shape[1] - 2)
         powers = torch.lerp(self.powers[:, low], self.powers[:, low + 1], place - low)
@@ -198,9 +199,11 @@ class ChainTransformer(nn.Module):
             logits = self.transformer(inputs[rows], t[rows], guess=guess)
             return known[rows] + net[rows] * logits.float().log_softmax(-1)
 
-        guess = None
-        if self.told or self.self_conditioning:
-            guess = chain.exp() if self.told else torch.full_like(chain, 1 / self.classes)
-            guess = guess.to(inputs.dtype)
-            guess = guessed(once, guess, self.training) if self.self_conditioning else guess
+        if guess is not None:
+            return once(guess)
+        if self.told:
+            guess = chain.exp().to(inputs.dtype)
+        if self.self_conditioning:
+            even = torch.full_like(inputs, 1 / self.classes)
+            guess = guessed(once, even if guess is None else guess, self.training)
         return once(guess)

@@ -155,6 +155,34 @@ def guessed(
         return guess
 
 
+class Remembering(nn.Module):
+    """A network that reads guesses, for one drawing: it reads the guess that it made last.
+
+    So each step of a sampler takes one call, where the network alone takes two; the first step
+    takes two here as well. It is the self-conditioning of Chen et al. 2023. What it returns depends
+    on what it was asked before, so it is for `BFN(flow, Remembering(network)).sample` alone, once,
+    and not for a loss, a bill or a code; `forget` makes it ready for another drawing.
+
+    Args:
+        network: called as `network(inputs, t, guess=…)`; it is not copied.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.forget()
+
+    def forget(self) -> None:
+        """What was guessed; the next call makes a first guess of its own."""
+        self.last: Tensor | None = None
+
+    @torch.no_grad()
+    def forward(self, inputs: Tensor, t: Tensor, *condition) -> Tensor:
+        raw = self.network(inputs, t, *condition, guess=self.last)
+        self.last = raw.float().softmax(-1).to(inputs.dtype)
+        return raw
+
+
 class TimeEmbedding(nn.Module):
     """t, (B,), as (B, width): sines and cosines of 2π t · 2^j / 4, j = 0…, through two layers."""
 
