@@ -154,8 +154,8 @@ def sentence_explorer(bfn: BFN, sentences: list[str]):
         "own": own,
         "n": choice("messages", [5, 10, 25], 10),
     }
-    description = ("Bytes of a sentence: a few dozen as the messages of the text model, several "
-                   "times that as zlib, bz2 and lzma have it, and far more with the loan.")
+    description = ("Bytes of a sentence: a few dozen as the messages of the text model, two to "
+                   "four times that as zlib, bz2 and lzma have it, and far more with the loan.")
     return explore(picture, controls, size=(7.6, 2.2), description=description)
 
 

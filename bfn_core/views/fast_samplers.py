@@ -151,7 +151,7 @@ def _errors(axes, budgets=()):
         (lines[name],) = axes.plot([], [], color=colour, marker=mark, ms=5, lw=1.6, mec="white",
                                    mew=0.6, label=name)
     axes.set(xscale="log", yscale="log", xlim=(5, 180), ylim=(1e-5, 1.6),
-             xlabel="calls of the network", ylabel="error of the samples, W₁")
+             xlabel="calls of the network", ylabel="W₁ from where exact paths end")
     ticks = (5, 10, 20, 50, 100)
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
