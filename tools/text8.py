@@ -12,6 +12,8 @@ guesses RUNS  writes assets/text8_guesses.json: what a guess that is read is wor
               transformer beside the table reads nothing but the belief (race_none), the table's
               guess too (race_told), or that and its own (race_both); their commands are in the
               record. All are priced by the same messages, so that differences are known well.
+memory        writes assets/text8_memory.json: how text8_guess spells where each step reads
+              the guess of the step before, in one call, and not a first guess of its own.
 calibration   writes assets/text8_calibration.json: how often the likeliest letters are the true
               ones, by their probability, on test text; the same for sharpened guesses, and for
               the text backwards, a language that the weights have not learnt.
@@ -41,6 +43,7 @@ from bfn_core.data.assets import CHECKOUT
 from bfn_core.data.vocabulary import spelling, whole_words
 from bfn_core.likelihood import Estimate
 from bfn_core.modes import evaluating
+from bfn_core.networks.transformer import Remembering
 from bfn_core.tempered import Tempered
 from bfn_core.training import bill, load, load_task, settings_for, shipped
 from bfn_core.training.loop import text_of
@@ -111,6 +114,22 @@ def sharpened(bfn: BFN, known: frozenset[str], n: int, temperature: float) -> di
     row = _row(texts, known)
     print(n, temperature, row, flush=True)
     return {"n": n, "temperature": temperature, "row": row, "texts": texts[:2]}
+
+
+def memory(name: str = "text8_guess") -> dict[str, Any]:
+    """Samples with two calls a step and with one, by the same messages' noise."""
+    bfn, known, rows = shipped(name), data.words(), {}
+    for n in FEW:
+        ways = {"guesses twice": bfn, "remembers": BFN(bfn.flow, Remembering(bfn.network)).eval()}
+        rows[str(n)] = {}
+        for way, model in ways.items():
+            generator, started = torch.Generator().manual_seed(2), time.process_time()
+            x = model.sample((2 * COUNT, bfn.network.length), n, generator=generator)
+            seconds = round(time.process_time() - started, 1)
+            rows[str(n)][way] = {**_row(data.decode(x), known), "CPU seconds": seconds}
+            print(n, way, rows[str(n)][way], flush=True)
+    return {"weights": weights(name), "device": "cpu", "threads": torch.get_num_threads(),
+            "seed": 2, "samples": 2 * COUNT, "length": bfn.network.length, "spelling": rows}
 
 
 def calibration() -> dict[str, Any]:
@@ -250,6 +269,8 @@ if __name__ == "__main__":
         words(*map(Path, sys.argv[2:]))
     elif sys.argv[1:2] == ["writing"] and len(sys.argv) < 4:
         _keep("writing", writing(*sys.argv[2:]), *sys.argv[2:])
+    elif sys.argv[1:] == ["memory"]:
+        _keep("memory", memory())
     elif sys.argv[1:] == ["calibration"]:
         _keep("calibration", calibration())
     elif sys.argv[1:] == ["heart"]:
