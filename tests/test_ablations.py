@@ -110,6 +110,8 @@ def test_the_record_is_of_these_studies(name):
     for part, value in json.loads(json.dumps(plain)).items():
         assert written[part] == value
     assert written["trials"][0]["more than as it is"]["nats"] == 0
+    changed = [{**trial.arguments, **trial.settings} for trial in study.trials]
+    assert [row["changed"] for row in written["trials"]] == json.loads(json.dumps(changed))
     for row in written["trials"]:
         assert row["standard error"] > 0
         assert len(row["more than as it is"]["seed by seed"]) == len(written["seeds"])

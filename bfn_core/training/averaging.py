@@ -14,8 +14,10 @@ class MovingAverage(AveragedModel):
 
     Args:
         model: what is averaged; its weights are copied.
-        decay: of the average, per step, in [0, 1). It is lower in the first steps, since the first
-            weights are worth nothing.
+        decay: of the average, per step, in [0, 1). After s steps it is at most (1 + s) / (10 + s),
+            since the first weights are worth nothing: what is averaged is about the last ninth of
+            all steps, or less. 0.998 is reached after 4,490 steps, 0.9995 after 17,990 and 0.9999
+            after 89,990; in shorter runs a higher decay changes nothing.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:

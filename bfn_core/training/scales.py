@@ -88,7 +88,7 @@ class Settings:
     cross_entropy: float = 0.0  # its share of what is minimised, see losses.py; 0: L^∞
     width_weight: float = 0.0  # of −ln p_O(x), for the widths of discretised data; 0: L^∞ alone
     clip: float = 5.0  # gradients are scaled down to this norm
-    ema: float = 0.998  # decay of the average of the weights, per step
+    ema: float = 0.998  # decay of the average of the weights, per step, see averaging.py
     seed: int = 0  # of the initial weights, the batches and all noise
 
     # The machine
