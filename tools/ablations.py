@@ -34,7 +34,7 @@ from bfn_core.networks.transformer import Transformer
 from bfn_core.networks.unet import UNet
 from bfn_core.training import load_task, own_settings, settings_for, train
 from bfn_core.training.seeds import mix
-from bfn_core.training.tasks import Task, build_flow
+from bfn_core.training.tasks import Task, arguments_of, build_flow, network_class
 from tools.record import versions, write
 
 TARGET = CHECKOUT / "networks.json"
@@ -212,26 +212,25 @@ def photographs() -> Study:
     )
 
 
+RECIPE = ("batch", "learning_rate", "cooldown", "betas", "weight_decay", "muon", "width_weight",
+          "channels_last")
+
+
 def laptop(name: str, steps: int, test: int, *trials: Trial) -> Study:
     """The recipe of a laptop's training in few steps, with the trials beside it; the average of
     the weights is as much shorter.
     """
     settings = settings_for(name, "laptop")
     task = load_task(settings, torch.device("cpu"))
-    outputs = {"classes": 2} if settings.flow == "discrete" else {"outputs": 2}
     return Study(
         replace(task, test=task.test[:test]),
         build_flow(settings),
-        partial(UNet, **outputs, **settings.network_arguments),
+        partial(network_class(settings.network), **arguments_of(settings)),
         {"steps": steps, "warmup": 100, "ema": 0.998,
-         **{name: getattr(settings, name) for name in RECIPE}},
+         **{setting: getattr(settings, setting) for setting in RECIPE}},
         (Trial("as it is"), *trials),
         repeats=2,
     )
-
-
-RECIPE = ("batch", "learning_rate", "cooldown", "betas", "weight_decay", "muon", "width_weight",
-          "channels_last")
 
 
 def mnist() -> Study:

@@ -381,14 +381,18 @@ def build_network(settings: Settings) -> nn.Module:
     Raises:
         TrainingError: bfn_core has no such network (yet).
     """
-    network = network_class(settings.network)
+    return network_class(settings.network)(**arguments_of(settings))
+
+
+def arguments_of(settings: Settings) -> dict[str, Any]:
+    """All arguments of the network that the settings name: what its flow asks for, and its own."""
     if settings.flow == "discrete":
         outputs: dict[str, Any] = {"classes": settings.levels}
     else:
         outputs = {"outputs": 2 if settings.flow == "discretised" else 1}
     if reads_text(settings.network):
         outputs["length"] = settings.length
-    return network(**outputs, **settings.network_arguments)
+    return dict(**outputs, **settings.network_arguments)  # neither may stand in for the other
 
 
 def build(settings: Settings) -> BFN:
